@@ -1,0 +1,56 @@
+"""Where things are: the repository, the lakehouse of this user, and the cache that clones share.
+
+| function | default | moved by |
+|---|---|---|
+| `root` | the clone that this package is installed from | – |
+| `home` | `<root>/lakehouse` | `MEDALLION_HOME` |
+| `landing` | `<home>/landing` | `MEDALLION_HOME` |
+| `cache` | the user's cache folder | `MEDALLION_CACHE` |
+"""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path
+
+from medallion.errors import MedallionError
+
+
+def root() -> Path:
+    """Return the clone's folder, the one that holds `pyproject.toml` and `book/`."""
+    return Path(__file__).resolve().parents[2]
+
+
+def home() -> Path:
+    """Return the absolute path of the lakehouse folder. It need not exist yet."""
+    return Path(os.environ.get("MEDALLION_HOME") or root() / "lakehouse").expanduser().absolute()
+
+
+def landing() -> Path:
+    """Return the folder that the source files arrive in."""
+    return home() / "landing"
+
+
+def cache() -> Path:
+    """Return the folder for jars and the class archive, shared by all clones of this user."""
+    moved = os.environ.get("MEDALLION_CACHE")
+    return Path(moved).expanduser().absolute() if moved else user_cache_path("medallion")
+
+
+def writable(folder: Path, moved_by: str) -> Path:
+    """Make `folder` if it is missing, prove that a file can be written in it, and return it.
+
+    `moved_by` is the environment variable that the error names as the mend.
+    Raises MedallionError when the folder cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".write-probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise MedallionError(
+            f"{folder} cannot be written ({error.strerror}). "
+            f"Give yourself write access to it, or set {moved_by} to a folder that is yours."
+        ) from error
+    return folder
