@@ -1,0 +1,33 @@
+"""The support package of the course: what would distract from the lesson.
+
+A notebook needs four names of it:
+
+| name | what it is |
+|---|---|
+| `start("01")` | the Spark session of a chapter |
+| `landing()` | the folder that the source files arrive in |
+| `scratch()` | an empty folder of this session, gone when the session ends |
+| `last_error()` | the full text of the last Spark error |
+
+They are imported when first used, so that `import medallion` costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_WHERE = {
+    "start": "medallion.session",
+    "scratch": "medallion.session",
+    "last_error": "medallion.tracebacks",
+    "landing": "medallion.paths",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'medallion' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

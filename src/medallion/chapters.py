@@ -1,0 +1,85 @@
+"""What a chapter declares of itself: its number, its name, and the contract in its front matter.
+
+A chapter is `book/chapters/NN_name.py`. Its header is a YAML block in comments; under
+`jupyter.medallion` it says which tables the chapter makes and from what:
+
+    makes:
+      silver.orders: [bronze.orders]
+
+Names are `schema.table`; `landing.orders` is the folder that the source files of `orders` arrive in.
+Only the header is read here, so that starting a session stays quick.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from medallion import paths
+from medallion.errors import MedallionError
+
+LANDING = "landing"
+
+
+def folder() -> Path:
+    """Return the folder that holds the chapters' sources."""
+    return paths.root() / "book" / "chapters"
+
+
+@cache
+def all_chapters() -> dict[str, Path]:
+    """Return the chapters in the book's order: their two-digit number and their source."""
+    found = sorted(path for path in folder().glob("*.py") if re.match(r"\d\d_", path.name))
+    return {path.name[:2]: path for path in found}
+
+
+def find(number: str) -> Path:
+    """Return the source of chapter `number` ("01" or "1").
+
+    Raises MedallionError when there is no such chapter.
+    """
+    known = all_chapters()
+    padded = str(number).zfill(2)
+    if padded not in known:
+        raise MedallionError(f"There is no chapter {number}. The chapters are {', '.join(known)}.")
+    return known[padded]
+
+
+@cache
+def front_matter(path: Path) -> dict[str, Any]:
+    """Return what the header of a chapter says under `jupyter.medallion`.
+
+    Raises MedallionError when the header is missing, is not YAML, or lacks the block.
+    """
+    lines = []
+    with path.open(encoding="utf-8") as source:
+        if next(source, "").rstrip() != "# ---":
+            raise MedallionError(f"{path.name}:1: a chapter begins with a header between two lines '# ---'.")
+        for line in source:
+            if line.rstrip() == "# ---":
+                break
+            lines.append(line.removeprefix("#").removeprefix(" ").rstrip("\n"))
+    try:
+        return yaml.safe_load("\n".join(lines))["jupyter"]["medallion"]
+    except (yaml.YAMLError, KeyError, TypeError) as error:
+        raise MedallionError(
+            f"{path.name}:1: the header must be YAML with a block 'medallion' under 'jupyter' ({error})."
+        ) from error
+
+
+def makes(number: str) -> dict[str, list[str]]:
+    """Return the tables that chapter `number` makes, each with the tables or sources it is made from."""
+    return front_matter(find(number)).get("makes") or {}
+
+
+def needs(number: str) -> list[str]:
+    """Return, sorted, what chapter `number` reads and does not make itself."""
+    made = makes(number)
+    return sorted({source for sources in made.values() for source in sources} - set(made))
+
+
+def maker(table: str) -> str | None:
+    """Return the number of the chapter that makes `table`, or None when no chapter does."""
+    return next((number for number in all_chapters() if table in makes(number)), None)

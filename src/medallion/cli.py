@@ -1,0 +1,160 @@
+"""The `medallion` command. Each sub-command imports what it needs, so that `--help` and errors are quick."""
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from medallion import paths
+from medallion.errors import MedallionError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, 1 for an error with a mend, 130 for Ctrl-C."""
+    parsed = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], int | None] = parsed.command
+    try:
+        return command(parsed) or 0
+    except MedallionError as error:
+        print(f"medallion: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("medallion: stopped. Nothing is lost: the same command goes on.", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="medallion", description="Build a medallion lakehouse on your own machine, chapter by chapter."
+    )
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def add(name: str, command: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.set_defaults(command=command)
+        return sub
+
+    several = {"metavar": "NN", "nargs": "*", "help": "chapter numbers; none means all"}
+    add("run", _run, "set up, make the data, and run the chapters in order").add_argument("numbers", **several)
+    add("lab", _lab, "open the exercises in JupyterLab")
+    add("progress", _progress, "show which exercises are done")
+    data = add("data", _data, "make the source files")
+    data.add_argument("--scale", type=float, default=None, help="1 is 40,000 orders; 0.02 to 100")
+    data.add_argument("--force", action="store_true", help="make them again although they are there")
+    catch_up = add("catch-up", _catch_up, "run the earlier chapters that a chapter needs")
+    catch_up.add_argument("number", metavar="NN")
+    reset = add("reset", _reset, "remove what a chapter and all later ones made")
+    reset.add_argument("number", metavar="NN", nargs="?", default="00")
+    setup = add("setup", _setup, "install the jars and make the class archive")
+    setup.add_argument("--from-dir", type=Path, metavar="DIR", help="take the jars from a folder or a USB stick")
+    doctor = add("doctor", _doctor, "check this machine, line by line")
+    doctor.add_argument("--mend", action="store_true", help="also do what can be done about a FAIL")
+    build = add("build", _build, "produce notebooks, exercises and solutions from the chapters")
+    build.add_argument("numbers", **several)
+    build.add_argument("--check", action="store_true", help="only say what is out of date")
+    add("test", _test, "run every check there is").add_argument("numbers", **several)
+    lock = add("lock", _lock, "write the lock and the conda files anew from pyproject.toml")
+    lock.add_argument("--jars", action="store_true", help="write jars.lock anew instead")
+    return parser
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from medallion import report, runner, setup
+
+    setup.prepare()
+    report.print_ran(runner.run(arguments.numbers))
+
+
+def _catch_up(arguments: argparse.Namespace) -> None:
+    from medallion import report, runner, setup
+
+    setup.prepare()
+    ran = runner.catch_up(arguments.number)
+    if ran:
+        report.print_ran(ran)
+    else:
+        print(f"Chapter {arguments.number.zfill(2)} has all it needs.")
+
+
+def _lab(_: argparse.Namespace) -> None:
+    from medallion import setup
+
+    setup.prepare()
+    work = copy_exercises()
+    os.chdir(work)
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1"])
+
+
+def copy_exercises() -> Path:
+    """Copy to `work/` the exercise notebooks that are not there yet, and return that folder.
+
+    A notebook that is there is the learner's: it is never written again.
+    """
+    work = paths.root() / "work"
+    work.mkdir(exist_ok=True)
+    for exercise in sorted((paths.root() / "exercises").glob("*.ipynb")):
+        if not (work / exercise.name).exists():
+            shutil.copyfile(exercise, work / exercise.name)
+    return work
+
+
+def _progress(_: argparse.Namespace) -> None:
+    from medallion import progress
+
+    progress.show()
+
+
+def _data(arguments: argparse.Namespace) -> None:
+    from medallion import sources
+
+    scale = 1 if arguments.scale is None else arguments.scale
+    sources.generate(paths.landing(), scale=scale, progress=True, force=arguments.force)
+
+
+def _reset(arguments: argparse.Namespace) -> None:
+    from medallion import tables
+
+    gone = tables.reset(arguments.number)
+    print(f"Removed {', '.join(gone)}." if gone else "There was nothing to remove.")
+
+
+def _setup(arguments: argparse.Namespace) -> None:
+    from medallion import jars, setup
+
+    if arguments.from_dir:
+        jars.install(from_dir=arguments.from_dir)
+    setup.prepare_spark()
+
+
+def _doctor(arguments: argparse.Namespace) -> int:
+    from medallion import doctor
+
+    return doctor.main(mend=arguments.mend)
+
+
+def _build(arguments: argparse.Namespace) -> int:
+    from medallion import build, setup
+
+    if arguments.check:
+        return build.main(arguments.numbers, check=True)
+    setup.prepare()
+    return build.main(arguments.numbers, check=False)
+
+
+def _test(arguments: argparse.Namespace) -> int:
+    from medallion import setup, testing
+
+    setup.prepare_spark()
+    return testing.main(arguments.numbers)
+
+
+def _lock(arguments: argparse.Namespace) -> None:
+    from medallion import lock
+
+    lock.write(jars=arguments.jars)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

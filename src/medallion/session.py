@@ -1,0 +1,225 @@
+"""The Spark session of a notebook: fast, quiet, private to its process, and the same on every laptop.
+
+`start("01")` is the only line of set-up that a chapter has. Locally it starts Spark 4.2 with Delta in
+a JVM of its own; on Databricks, with `SPARK_REMOTE`, or with `MEDALLION_MASTER`, it returns that
+session and leaves its settings alone.
+"""
+
+import atexit
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medallion import archive, jars, java, paths, tables, tracebacks
+from medallion.errors import MedallionError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+PROFILES = ("learn", "scale")
+_LOGS_KEPT = 20
+
+
+def start(chapter: str | None = None, *, profile: str = "learn") -> "SparkSession":
+    """Return a Spark session with Delta, its tables registered, ready for `chapter`.
+
+    `chapter` is the number of a chapter ("01"): what that chapter reads must be there, or a
+    MedallionError says which chapter makes it and how to catch up. Without it nothing is checked.
+    `profile` is "learn" (two cores, little memory, quick to start) or "scale" (all cores, most of
+    the memory, the full compiler). Calling it again returns the same session with the tables anew.
+
+    Raises MedallionError for an unknown profile, a missing Java or jar, or a missing table.
+    """
+    if profile not in PROFILES:
+        raise MedallionError(f"There is no profile {profile!r}. Choose one of {', '.join(PROFILES)}.")
+    spark = _elsewhere()
+    if spark is not None:
+        return spark
+    if chapter is not None:
+        tables.require(chapter)
+    spark = local(profile)
+    _prepare_scratch()
+    tables.register(spark)
+    spark.sql(f"CREATE SCHEMA IF NOT EXISTS scratch LOCATION '{_sql_text(scratch())}'")
+    tracebacks.shorten()
+    return spark
+
+
+def scratch() -> Path:
+    """Return the folder of this session's scratch schema: empty at the start, removed at the end."""
+    return paths.home() / "scratch" / str(os.getpid())
+
+
+def _elsewhere() -> "SparkSession | None":
+    """Return the session that the surroundings ask for, or None when Spark is to run here."""
+    if os.environ.get("DATABRICKS_RUNTIME_VERSION") or os.environ.get("SPARK_REMOTE"):
+        from pyspark.sql import SparkSession
+
+        return SparkSession.builder.getOrCreate()
+    if master := os.environ.get("MEDALLION_MASTER"):
+        from pyspark.sql import SparkSession
+
+        return SparkSession.builder.master(master).getOrCreate()
+    return None
+
+
+def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
+    """Return the Spark session of this process, started on this machine with `settings(profile)`."""
+    with _surroundings():
+        from pyspark.sql import SparkSession
+
+        builder = SparkSession.builder.appName("medallion")
+        for key, value in settings(profile, archive_to).items():
+            builder = builder.config(key, value)
+        spark = builder.getOrCreate()
+    return spark
+
+
+def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
+    """Return the Spark settings of a local session. The comments say what each is for.
+
+    With `archive_to` the JVM writes its class archive there as it exits.
+    """
+    cores = os.cpu_count() or 2
+    learn = profile == "learn"
+    parallel = 2 if learn else cores
+    return {
+        # Two cores everywhere: the number of files a write leaves behind is then the same on every laptop.
+        "spark.master": f"local[{parallel}]",
+        "spark.driver.memory": "800m" if learn else f"{_memory_for_scale()}m",
+        # On the class path rather than in spark.jars: no copying, and the archive may hold their classes.
+        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars.verified()),
+        "spark.driver.extraJavaOptions": " ".join(_java_options(learn, archive_to)),
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        # Tables are folders of the lakehouse, registered in memory: no metastore that locks.
+        "spark.sql.catalogImplementation": "in-memory",
+        "spark.sql.warehouse.dir": str(paths.home() / "default"),
+        # Otherwise `writeStream.toTable` writes Parquet and says nothing.
+        "spark.sql.sources.default": "delta",
+        "spark.sql.session.timeZone": "UTC",
+        # The defaults, 50 and 200, are made for clusters: each small read or shuffle would be as many tasks.
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.sql.shuffle.partitions": str(parallel if learn else 2 * parallel),
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.repl.eagerEval.enabled": "true",
+        "spark.sql.repl.eagerEval.truncate": "60",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.pyspark.python": sys.executable,
+        "spark.pyspark.driver.python": sys.executable,
+    }
+
+
+def _java_options(learn: bool, archive_to: Path | None) -> list[str]:
+    log4j = (Path(__file__).parent / "log4j2.properties").as_uri()
+    options = [f"-Dlog4j2.configurationFile={log4j}", "-Duser.timezone=UTC", "-Duser.language=en"]
+    if archive_to:
+        options.append(_quoted(f"-XX:ArchiveClassesAtExit={archive_to}"))
+    elif (shared := archive.path()).exists():
+        # A JVM that finds the archive does not fit goes on without it.
+        options += [_quoted(f"-XX:SharedArchiveFile={shared}"), "-Xshare:auto"]
+    if learn:
+        # The quick compiler only: a notebook's JVM rarely lives long enough to repay the other one.
+        options += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    return options
+
+
+def _quoted(option: str) -> str:
+    return '"' + option.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _sql_text(path: Path) -> str:
+    return str(path).replace("\\", "\\\\").replace("'", "\\'")
+
+
+def _memory_for_scale() -> int:
+    """Return six tenths of the machine's memory, in MB, and no less than 2,000."""
+    import psutil
+
+    return max(2_000, int(psutil.virtual_memory().total * 0.6 / 1_000_000))
+
+
+@contextmanager
+def _surroundings() -> Iterator[None]:
+    """Set what the JVM inherits as it starts: Java, UTC, UTF-8, loopback, and a log for its output.
+
+    Python's own clock is set to UTC for good: `collect()` converts timestamps by it, and outputs
+    must be the same in Kolkata and in Quito.
+    """
+    import pyspark
+
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    inherited = {
+        "JAVA_HOME": str(java.find().home),
+        # A SPARK_HOME or SPARK_CONF_DIR of another Spark on this machine would be taken for ours.
+        "SPARK_HOME": str(Path(pyspark.__file__).parent),
+        "SPARK_CONF_DIR": str(Path(pyspark.__file__).parent / "conf"),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+    }
+    if sys.platform != "darwin":
+        # In a C locale the JVM cannot open a folder named `Kurs für Anfänger`.
+        inherited["LC_ALL"] = "C.UTF-8"
+    before = {name: os.environ.get(name) for name in inherited}
+    os.environ.update(inherited)
+    try:
+        with _output_to(_log()):
+            yield
+    finally:
+        for name, value in before.items():
+            if name in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
+                continue  # read again whenever a Python worker starts
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _output_to(log: Path) -> Iterator[None]:
+    """Let a process that is started within inherit `log` as its standard output and error."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(1), os.dup(2)]
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        os.dup2(target, 1)
+        os.dup2(target, 2)
+        yield
+    finally:
+        os.dup2(kept[0], 1)
+        os.dup2(kept[1], 2)
+        for descriptor in (*kept, target):
+            os.close(descriptor)
+
+
+def _log() -> Path:
+    """Return the log of this session's JVM, after removing all but the last logs of earlier ones."""
+    folder = paths.writable(paths.home(), "MEDALLION_HOME") / "logs"
+    folder.mkdir(exist_ok=True)
+    logs = sorted(folder.glob("spark-*.log"), key=lambda log: log.stat().st_mtime)
+    for old in logs[:-_LOGS_KEPT]:
+        old.unlink(missing_ok=True)
+    return folder / f"spark-{os.getpid()}.log"
+
+
+def _prepare_scratch() -> None:
+    """Make this session's scratch folder, and remove those of sessions that were killed."""
+    import psutil
+
+    mine = scratch()
+    for folder in mine.parent.glob("*"):
+        if folder.name.isdigit() and folder != mine and not psutil.pid_exists(int(folder.name)):
+            shutil.rmtree(folder, ignore_errors=True)
+    if not mine.exists():
+        mine.mkdir(parents=True)
+        atexit.register(shutil.rmtree, mine, ignore_errors=True)

@@ -1,0 +1,26 @@
+"""Everything that is done once on a machine, in order and with progress: jars, class archive, source files."""
+
+from medallion import archive, jars, paths, sources
+
+
+def prepare(scale: float | None = None, progress: bool = True) -> None:
+    """Install the jars, make the class archive, and generate the source files, whichever is missing.
+
+    `scale` is the size of the source files; None leaves what is there and otherwise means 1.
+    Raises MedallionError when one of them cannot be made.
+    """
+    prepare_spark(progress)
+    if scale is not None or not (paths.landing() / "_manifest.json").exists():
+        sources.generate(paths.landing(), scale=1 if scale is None else scale, progress=progress)
+
+
+def prepare_spark(progress: bool = True) -> None:
+    """Install the jars and make the class archive, whichever is missing."""
+    from rich.console import Console
+
+    console = Console(stderr=True, quiet=not progress)
+    jars.install(progress=progress)
+    if not archive.path().exists():
+        with console.status("Making the class archive (once, about 30 s): sessions start faster with it"):
+            archive.make()
+        console.print("Made the class archive")

@@ -1,0 +1,119 @@
+"""The tables of the lakehouse: folders `<home>/<schema>/<table>`, and what each chapter needs of them.
+
+A session registers them in its in-memory catalog as it starts, so two notebooks never wait for each
+other's metastore. The contracts come from the chapters' headers.
+"""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from medallion import chapters, paths
+from medallion.errors import MedallionError
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+SCHEMAS = ("bronze", "silver", "gold", "ml")
+
+
+def folder(table: str) -> Path:
+    """Return the folder of `table` ("bronze.orders"), or of a source ("landing.orders")."""
+    schema, _, name = table.partition(".")
+    return paths.home() / schema / name
+
+
+def exists(table: str) -> bool:
+    """Return whether a Delta table has its first commit, or a source has arrived at all."""
+    place = folder(table)
+    if table.startswith(f"{chapters.LANDING}."):
+        return place.is_dir() and any(place.iterdir())
+    return _is_delta(place)
+
+
+def _is_delta(place: Path) -> bool:
+    log = place / "_delta_log"
+    return log.is_dir() and any(log.glob("*.json"))
+
+
+def present() -> list[str]:
+    """Return the Delta tables that are there, sorted, as `schema.table`."""
+    return sorted(
+        f"{schema}.{place.name}"
+        for schema in SCHEMAS
+        for place in (paths.home() / schema).glob("*")
+        if _is_delta(place)
+    )
+
+
+def require(number: str) -> None:
+    """Check that what chapter `number` reads is there.
+
+    Raises MedallionError that names what is missing, who makes it, and the command that catches up.
+    """
+    missing = [table for table in chapters.needs(number) if not exists(table)]
+    if not missing:
+        return
+    padded = number.zfill(2)
+    if all(table.startswith(f"{chapters.LANDING}.") for table in missing):
+        raise MedallionError(
+            f"Chapter {padded} reads the source files in {paths.landing()}, and {_listed(missing)} "
+            "is not there. Make the files with `medallion data`."
+        )
+    makers = sorted({maker for table in missing if (maker := chapters.maker(table))})
+    raise MedallionError(
+        f"Chapter {padded} reads {_listed(missing)}, which chapter {_listed(makers)} makes. "
+        f"Catch up with `medallion catch-up {padded}`."
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def register(spark: "SparkSession") -> None:
+    """Make every table that is there known to `spark`, as a managed table of its schema.
+
+    Tables that this session knows already are left as they are.
+    """
+    for schema in SCHEMAS:
+        place = str(paths.home() / schema).replace("\\", "\\\\").replace("'", "\\'")
+        spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{place}'")
+    for table in present():
+        if not spark.catalog.tableExists(table):
+            _register(spark, table)
+
+
+def _register(spark: "SparkSession", table: str) -> None:
+    place = str(folder(table)).replace("\\", "\\\\").replace("'", "\\'")
+    spark.sql(f"CREATE TABLE {table} USING delta LOCATION '{place}'")
+
+
+def rows(table: str) -> int:
+    """Return the number of rows of a Delta table, read from its log without Spark."""
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(folder(table))).count()
+
+
+def reset(number: str) -> list[str]:
+    """Return the lakehouse to the state before chapter `number`, and return the tables that went.
+
+    What that chapter and all later ones make is removed, tables and checkpoints. Source files stay.
+    """
+    first = chapters.find(number).name[:2]
+    gone = []
+    for later in (other for other in chapters.all_chapters() if other >= first):
+        for table in chapters.makes(later):
+            if folder(table).exists():
+                shutil.rmtree(folder(table))
+                gone.append(table)
+        shutil.rmtree(checkpoints(later), ignore_errors=True)
+    return gone
+
+
+def checkpoints(number: str) -> Path:
+    """Return the folder for the streaming checkpoints of chapter `number`."""
+    return paths.home() / "checkpoints" / number.zfill(2)

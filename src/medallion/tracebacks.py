@@ -1,0 +1,64 @@
+"""Short errors in notebooks: the line of the cell and what Spark says, not two hundred Java frames."""
+
+import traceback
+from types import TracebackType
+from typing import Any
+
+from medallion.errors import MedallionError
+
+_last = "There has been no error in this session."
+
+
+def last_error() -> None:
+    """Print the full text of the last error that was shown short, Java frames included."""
+    print(_last)
+
+
+def shorten() -> None:
+    """From now on show errors of Spark, Delta and this package short. Outside IPython this does nothing."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None:
+        return
+    # Importing it makes Delta's conflicts Python exceptions of their own.
+    import delta.exceptions  # noqa: F401
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    shell.set_custom_exc((PySparkException, Py4JError, MedallionError), _show)
+
+
+def message(error: BaseException) -> str:
+    """Return what `error` says, without the Java frames that may follow."""
+    from py4j.protocol import Py4JJavaError
+
+    if isinstance(error, Py4JJavaError):
+        return str(error.java_exception.getMessage())
+    text = str(error)
+    return text.split("JVM stacktrace:")[0].split("\n\tat ")[0].rstrip()
+
+
+def _show(
+    shell: Any,
+    kind: type[BaseException],
+    error: BaseException,
+    trace: TracebackType | None,
+    tb_offset: int | None = None,
+) -> None:
+    global _last
+    _last = "".join(traceback.format_exception(kind, error, trace))
+    lines = [f"In line {number}: {code}" for number, code in _own_lines(trace)]
+    lines.append(f"{kind.__name__}: {message(error)}")
+    if not isinstance(error, MedallionError):
+        lines.append("The full text, Java frames included: medallion.last_error()")
+    shell._showtraceback(kind, message(error), lines)
+
+
+def _own_lines(trace: TracebackType | None) -> list[tuple[int, str]]:
+    """Return line number and code of the frames that are the notebook's own."""
+    frames = traceback.extract_tb(trace)
+    own = [frame for frame in frames if "ipykernel" in frame.filename or frame.filename.startswith("<ipython")]
+    return [(frame.lineno or 0, (frame.line or "").strip()) for frame in own if "site-packages" not in frame.filename]
