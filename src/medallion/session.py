@@ -77,6 +77,7 @@ def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
         for key, value in settings(profile, archive_to).items():
             builder = builder.config(key, value)
         spark = builder.getOrCreate()
+    tracebacks.quieten()
     return spark
 
 

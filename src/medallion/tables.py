@@ -4,7 +4,9 @@ A session registers them in its in-memory catalog as it starts, so two notebooks
 other's metastore. The contracts come from the chapters' headers.
 """
 
+import os
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -89,6 +91,23 @@ def register(spark: "SparkSession") -> None:
 def _register(spark: "SparkSession", table: str) -> None:
     place = str(folder(table)).replace("\\", "\\\\").replace("'", "\\'")
     spark.sql(f"CREATE TABLE {table} USING delta LOCATION '{place}'")
+    _make_managed(spark, table)
+
+
+def _make_managed(spark: "SparkSession", table: str) -> None:
+    """Turn a registered table into a managed one, so that DROP TABLE also removes its files.
+
+    SQL can only register a folder that holds data as an external table. In the in-memory catalog the
+    kind is one field of an immutable record, which we replace.
+    """
+    catalog = spark._jsparkSession.sharedState().externalCatalog()
+    record = catalog.getTable(*table.split("."))
+    fields = [record.productElement(position) for position in range(record.productArity())]
+    names = list(record.productElementNames().mkString(",").split(","))
+    fields[names.index("tableType")] = (
+        spark._jvm.org.apache.spark.sql.catalyst.catalog.CatalogTableType.MANAGED()
+    )
+    catalog.alterTable(record.copy(*fields))
 
 
 def rows(table: str) -> int:
@@ -108,10 +127,19 @@ def reset(number: str) -> list[str]:
     for later in (other for other in chapters.all_chapters() if other >= first):
         for table in chapters.makes(later):
             if folder(table).exists():
-                shutil.rmtree(folder(table))
+                _remove(folder(table))
                 gone.append(table)
-        shutil.rmtree(checkpoints(later), ignore_errors=True)
+        if checkpoints(later).exists():
+            _remove(checkpoints(later))
     return gone
+
+
+def _remove(place: Path) -> None:
+    """Remove a folder so that a kill half-way leaves no half of it where it was."""
+    bin_ = paths.home() / "cache" / "removed"
+    bin_.mkdir(parents=True, exist_ok=True)
+    shutil.move(place, bin_ / f"{place.parent.name}-{place.name}-{os.getpid()}-{time.time_ns()}")
+    shutil.rmtree(bin_, ignore_errors=True)
 
 
 def checkpoints(number: str) -> Path:

@@ -1,5 +1,6 @@
 """Short errors in notebooks: the line of the cell and what Spark says, not two hundred Java frames."""
 
+import logging
 import traceback
 from types import TracebackType
 from typing import Any
@@ -12,6 +13,15 @@ _last = "There has been no error in this session."
 def last_error() -> None:
     """Print the full text of the last error that was shown short, Java frames included."""
     print(_last)
+
+
+def quieten() -> None:
+    """Keep PySpark from writing every error, Java frames included, to standard error before raising it."""
+    from pyspark.logger import PySparkLogger
+
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        # Only the level is ours: a plain logging.getLogger(name) would make a logger of the wrong class.
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def shorten() -> None:

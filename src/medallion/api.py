@@ -1,0 +1,71 @@
+"""A small HTTP API on loopback that gives out the rows of a CSV file page by page, as a partner's API would.
+
+    with serve(path) as url:
+        ...  # GET {url}?page=1 → {"page": 1, "pages": 12, "rows": [{...}, ...]}
+"""
+
+import csv
+import json
+import secrets
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from medallion.errors import MedallionError
+
+PAGE = 500
+
+
+@contextmanager
+def serve(path: Path) -> Iterator[tuple[str, str]]:
+    """Serve the rows of the CSV file `path` while the block runs, and yield the address and its key.
+
+    A request without the header `Authorization: Bearer <key>` gets 401, a page that does not exist 404.
+    Every value is text, as in the file. Raises MedallionError when there is no such file.
+    """
+    if not path.exists():
+        raise MedallionError(f"{path} is not there. Make the source files with `medallion data`.")
+    with path.open(encoding="utf-8", newline="") as source:
+        rows = list(csv.DictReader(source))
+    key = secrets.token_urlsafe(16)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(rows, key))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/rows", key
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def _handler(rows: list[dict[str, str]], key: str) -> type[BaseHTTPRequestHandler]:
+    pages = max(1, -(-len(rows) // PAGE))
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = parse_qs(urlsplit(self.path).query).get("page", ["1"])[0]
+            if not secrets.compare_digest(self.headers.get("Authorization", ""), f"Bearer {key}"):
+                self._answer(401, {"error": "send the header 'Authorization: Bearer <key>'"})
+            elif not asked.isdigit() or not 1 <= int(asked) <= pages:
+                self._answer(404, {"error": f"there is no page {asked!r}; pages are 1 to {pages}"})
+            else:
+                page = int(asked)
+                part = rows[(page - 1) * PAGE : page * PAGE]
+                self._answer(200, {"page": page, "pages": pages, "rows": part})
+
+        def _answer(self, status: int, body: dict[str, object]) -> None:
+            encoded = json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(encoded)))
+            self.end_headers()
+            self.wfile.write(encoded)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet: the notebook shows what it asked for, not every request."""
+
+    return Handler
