@@ -1,0 +1,10 @@
+"""Kestrel Market, the course's made-up online grocer: its source files, planted defects and all.
+
+`generate` writes the landing folder; `datasets/README.md` describes what is in it and
+`datasets/sources.toml` holds every rate.
+"""
+
+from medallion.sources.landing import MANIFEST, TRUTH, generate, manifest, truth
+from medallion.sources.settings import DISPOSITIONS
+
+__all__ = ["DISPOSITIONS", "MANIFEST", "TRUTH", "generate", "manifest", "truth"]
