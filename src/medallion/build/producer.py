@@ -1,0 +1,193 @@
+"""Making the three products of a chapter, and saying in seconds whether they are out of date."""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from medallion import chapters, paths
+from medallion.build import numbers, outputs, pages, rules
+from medallion.build.chapter import Chapter, Problem, parse
+from medallion.build.execute import CellFailed, execute
+from medallion.build.pages import Page
+from medallion.errors import MedallionError
+
+# Nothing of a build may show in the learner's own progress, nor the other way round.
+ENVIRONMENT = {"MEDALLION_PROGRESS": "off"}
+
+
+def build(
+    wanted: Sequence[str] = (),
+    *,
+    check: bool = False,
+    before: Callable[[str], None] | None = None,
+    sources: Path | None = None,
+    target: Path | None = None,
+) -> list[str]:
+    """Make the products of the chapters `wanted` ("01"; none means all) and return the paths that changed.
+
+    Each chapter runs from the state before it: `before(number)` is called first. Sources are read from
+    `sources` (the book's chapters) and products written below `target` (the repository), each under a
+    temporary name first, and only when its bytes differ. With `check` nothing is run or written.
+
+    Raises MedallionError naming `chapter:line` for every rule that is broken and for a cell that fails;
+    with `check` also when a product is missing, out of date, or without a chapter.
+    """
+    target = target or paths.root()
+    found = [parse(path) for path in _sources(wanted, sources or chapters.folder())]
+    broken = [problem for chapter in found for problem in rules.problems(chapter)]
+    _refuse(broken)
+    if check:
+        stray = _strays(found, target) if not wanted else []
+        _refuse([problem for chapter in found for problem in stale(chapter, target)] + stray)
+        return []
+    changed: list[str] = []
+    for chapter in found:
+        if before is not None:
+            before(chapter.number)
+        changed += _make(chapter, target)
+    return changed
+
+
+def run(chapter: Chapter, cwd: Path, on_cell: Callable[[int, int], None] | None = None) -> NotebookNode:
+    """Run the notebook of a chapter in the folder `cwd` and return it with its outputs; nothing is written.
+
+    `on_cell(done, all)` is called after each code cell. Raises MedallionError naming the line that fails.
+    """
+    page = pages.notebook_page(chapter)
+    try:
+        return execute(page.notebook, cwd, on_cell, ENVIRONMENT)
+    except CellFailed as failed:
+        lines = page.lines[failed.index]
+        line = lines[min(failed.line, len(lines)) - 1]
+        text = f"this cell fails: {failed.short.rstrip('.')}. Mend it."
+        raise MedallionError(str(chapter.problem(line, text))) from failed
+
+
+def stale(chapter: Chapter, target: Path) -> list[Problem]:
+    """Return what is missing or out of date among the products of a chapter below `target`.
+
+    The exercises and the solutions are made anew in memory and compared; of the executed notebook the
+    cells and the hash of the source are compared, and the rules for outputs and numbers applied.
+    """
+    found = [_outdated(chapter, path) for path, text in _unexecuted(chapter, target) if _text(path) != text]
+    path = _path(chapter, target, "notebooks")
+    page = pages.notebook_page(chapter)
+    stored = _read(path)
+    if stored is None or _stripped(stored) != pages.to_text(page.notebook):
+        return [*found, _outdated(chapter, path)]
+    return [*found, *_faults(chapter, page, stored)]
+
+
+def _sources(wanted: Sequence[str], folder: Path) -> list[Path]:
+    known = {path.name[:2]: path for path in sorted(folder.glob("[0-9][0-9]_*.py"))}
+    numbers_wanted = [number.zfill(2) for number in wanted] or list(known)
+    for number in numbers_wanted:
+        if number not in known:
+            chapters_known = ", ".join(known) or "none yet"
+            raise MedallionError(f"There is no chapter {number}. The chapters are {chapters_known}.")
+    return [known[number] for number in numbers_wanted]
+
+
+def _make(chapter: Chapter, target: Path) -> list[str]:
+    path = _path(chapter, target, "notebooks")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _bar() as bar:
+        task = bar.add_task(chapter.name, total=None)
+        executed = run(chapter, path.parent, lambda done, of: bar.update(task, completed=done, total=of))
+    _refuse(_faults(chapter, pages.notebook_page(chapter), executed))
+    products = [(path, pages.to_text(executed)), *_unexecuted(chapter, target)]
+    return [path.relative_to(target).as_posix() for path, text in products if _write(path, text)]
+
+
+def _unexecuted(chapter: Chapter, target: Path) -> list[tuple[Path, str]]:
+    return [
+        (_path(chapter, target, "exercises"), pages.to_text(pages.exercises(chapter))),
+        (_path(chapter, target, "solutions"), pages.to_text(pages.solutions(chapter))),
+    ]
+
+
+def _faults(chapter: Chapter, page: Page, executed: NotebookNode) -> list[Problem]:
+    """Return what is wrong with the outputs of an executed notebook, by line of the chapter."""
+    found = [chapter.problem(page.lines[index][0], text) for index, text in outputs.faults(executed)]
+    found += [chapter.problem(line, text) for line, text in numbers.unsupported(page, executed)]
+    size = len(pages.to_text(executed).encode())
+    if size > outputs.LARGEST:
+        text = f"the notebook has {size:,} bytes; the most is {outputs.LARGEST:,}. Draw less data."
+        found.append(chapter.problem(1, text))
+    return sorted(found, key=lambda problem: problem.line)
+
+
+def _stripped(stored: NotebookNode) -> str:
+    """Return the text that a stored notebook has without its outputs."""
+    for cell in (bare := nbformat.from_dict(stored)).cells:
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    return pages.to_text(bare)
+
+
+def _strays(found: Iterable[Chapter], target: Path) -> list[Problem]:
+    names = {chapter.name for chapter in found}
+    return [
+        Problem(f"{folder}/{path.name}", 1, "no chapter makes this notebook. Delete it.")
+        for folder in pages.FOLDERS
+        for path in sorted((target / folder).glob("*.ipynb"))
+        if path.stem not in names
+    ]
+
+
+def _outdated(chapter: Chapter, path: Path) -> Problem:
+    product = f"{path.parent.name}/{path.name}"
+    state = "is out of date" if path.exists() else "is missing"
+    return chapter.problem(1, f"{product} {state}. Run './medallion build {chapter.number}'.")
+
+
+def _path(chapter: Chapter, target: Path, folder: str) -> Path:
+    return target / folder / f"{chapter.name}.ipynb"
+
+
+def _text(path: Path) -> str | None:
+    # Bytes, because a text file would hide that its line ends have changed.
+    return path.read_bytes().decode("utf-8", errors="replace") if path.exists() else None
+
+
+def _read(path: Path) -> NotebookNode | None:
+    """Return a stored notebook, or None when it is missing, no notebook, or not as the producer writes it."""
+    text = _text(path)
+    if text is None:
+        return None
+    try:
+        stored = nbformat.reads(text, as_version=4)
+        return stored if pages.to_text(stored) == text else None
+    except (ValueError, KeyError, nbformat.ValidationError):
+        return None
+
+
+def _write(path: Path, text: str) -> bool:
+    """Write a product under another name and rename it; say whether its bytes changed."""
+    if _text(path) == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8", newline="\n")
+    new.replace(path)
+    return True
+
+
+def _refuse(broken: list[Problem]) -> None:
+    if broken:
+        raise MedallionError("\n".join(str(problem) for problem in broken))
+
+
+def _bar() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("cells"),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+    )

@@ -1,0 +1,316 @@
+"""The base of the checks: verdicts, hints, blanks, a learner's mistakes, and the progress kept of them."""
+
+import io
+import json
+import subprocess
+import sys
+import types
+import warnings
+from html.parser import HTMLParser
+
+import pytest
+from rich.console import Console
+
+from medallion import checks, progress
+from medallion.checks import Exercise, is_blank
+from medallion.errors import MedallionError
+
+
+class Total(Exercise):
+    number = "98.1"
+    title = "a total"
+    hints = ("Look at <both> columns.", "Add them.", "Use sum().")
+    takes = "a function total(a, b)"
+
+    def check(self, total):
+        got = total(2, 3)
+        if got != 5:
+            return self.wrong(f"2 & 3 give {got}, not 5.")
+        return self.right("The total is right.")
+
+
+@pytest.fixture
+def total(tmp_path, monkeypatch):
+    """An exercise whose progress goes to a lakehouse folder of this test."""
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "Kurs für Anfänger"))
+    monkeypatch.delenv("MEDALLION_PROGRESS", raising=False)
+    return Total()
+
+
+def plain(shown):
+    """Return the text of an HTML representation, proving that its elements are closed."""
+    parser = HTMLParser()
+    text, stack = [], []
+    parser.handle_starttag = lambda tag, _: stack.append(tag)
+    parser.handle_endtag = lambda tag: stack.pop(stack.index(tag))
+    parser.handle_data = text.append
+    parser.feed(shown._repr_html_())
+    assert stack == []
+    return "".join(text)
+
+
+def test_a_verdict_reads_the_same_as_text_and_as_html(total):
+    verdict = total(lambda a, b: a + b)
+    assert verdict.ok
+    assert repr(verdict) == "✓ Exercise 98.1. The total is right."
+    assert plain(verdict) == repr(verdict)
+    verdict = total(lambda a, b: a * b)
+    assert not verdict.ok
+    assert repr(verdict) == "✗ Exercise 98.1. 2 & 3 give 6, not 5."
+    assert plain(verdict) == repr(verdict)
+    assert "2 &amp; 3" in verdict._repr_html_()
+
+
+def test_a_verdict_keeps_the_colour_of_the_page_and_does_not_speak_by_colour_alone(total):
+    html = total(lambda a, b: a * b)._repr_html_()
+    assert " color:" not in html
+    assert "background" not in html
+
+
+def test_hints_grow_stronger_one_at_a_time(total):
+    assert [repr(total.hint()) for _ in range(4)] == [
+        "Hint 1 of 3 for exercise 98.1. Look at <both> columns.",
+        "Hint 2 of 3 for exercise 98.1. Add them.",
+        "Hint 3 of 3 for exercise 98.1. Use sum().",
+        "Hint 3 of 3 for exercise 98.1. Use sum().",
+    ]
+    assert plain(total.hint(1)) == "Hint 1 of 3 for exercise 98.1. Look at <both> columns."
+    assert progress.read("98.1").hints == 3
+    with pytest.raises(MedallionError, match=r"There is no hint 4\. Ask for hint 1, 2 or 3\."):
+        total.hint(4)
+
+
+def nothing(a, b):
+    """Only a docstring."""
+
+
+def blank_body(a, b): ...
+
+
+def blank_value(a, b):
+    kept = ...
+    return kept, a
+
+
+def blank_argument(a, b):
+    return max(..., a)
+
+
+def blank_inside(a, b):
+    def inner():
+        return ...
+
+    return inner()
+
+
+def numpy_index(a, b):
+    return a[...] + b[..., 0]
+
+
+class BlankMethod:
+    def fit(self): ...
+
+
+class WholeMethod:
+    def fit(self):
+        return 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ...,
+        [1, ...],
+        (..., 2),
+        {"a": ...},
+        nothing,
+        blank_body,
+        blank_value,
+        blank_argument,
+        blank_inside,
+        BlankMethod,
+    ],
+)
+def test_a_blank_is_not_done_yet_and_no_attempt(total, answer):
+    assert is_blank(answer)
+    verdict = total(answer)
+    assert repr(verdict) == (
+        "○ Exercise 98.1. Not done yet: "
+        "replace each ... above with your answer, run that cell, then this one."
+    )
+    assert not verdict.ok
+    assert progress.read("98.1") == progress.Record()
+
+
+@pytest.mark.parametrize(
+    "answer", [None, 0, "...", [], {}, lambda a: a, numpy_index, WholeMethod, print, WholeMethod()]
+)
+def test_an_answer_is_no_blank(answer):
+    assert not is_blank(answer)
+
+
+def test_what_the_code_of_the_learner_raises_is_told_with_its_line(total):
+    def divide(a, b):
+        half = a / 2
+        return half / 0
+
+    line = divide.__code__.co_firstlineno + 2
+    assert repr(total(divide)) == (
+        "✗ Exercise 98.1. Your code raised ZeroDivisionError: float division by zero "
+        f"(in your line {line}: return half / 0)"
+    )
+
+
+def test_the_line_told_is_that_of_the_notebook_and_not_of_a_library(total):
+    module = types.ModuleType("__main__")
+    exec(
+        compile("import json\ndef total(a, b):\n    return json.loads('{')\n", "cell 1", "exec"), vars(module)
+    )
+    assert "Your code raised JSONDecodeError: Expecting property name" in repr(total(module.total))
+    assert "(in your line 3: " in repr(total(module.total))
+
+
+def test_an_answer_of_another_kind_is_told_what_is_expected(total):
+    assert repr(total(5)) == (
+        "✗ Exercise 98.1. The check cannot use this answer (TypeError: 'int' object is not callable). "
+        "It expects a function total(a, b)."
+    )
+
+
+def test_a_long_error_is_cut_to_its_first_line(total):
+    text = "\n" + "x" * 1000 + "\nat org.apache.spark.Frame"
+
+    def fail(a, b):
+        raise ValueError(text)
+
+    message = total(fail).message
+    assert "org.apache" not in message
+    assert len(message) < 420
+
+
+def test_ctrl_c_in_a_check_is_not_a_verdict(total):
+    def interrupted(a, b):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        total(interrupted)
+
+
+# Progress
+
+
+def test_attempts_hints_and_the_first_success_are_kept(total):
+    total(lambda a, b: 0)
+    total.hint(2)
+    total(lambda a, b: a + b)
+    first = progress.read("98.1")
+    assert (first.attempts, first.hints) == (2, 2)
+    total(lambda a, b: 0)
+    after = progress.read("98.1")
+    assert (after.attempts, after.passed) == (3, first.passed)
+    held = json.loads(progress.file().read_text(encoding="utf-8"))
+    assert held["version"] == 1
+    assert held["exercises"]["98.1"]["passed"].endswith("Z")
+
+
+def test_off_leaves_no_file_and_still_counts_hints(total, monkeypatch):
+    monkeypatch.setenv("MEDALLION_PROGRESS", "off")
+    monkeypatch.setattr(progress, "_in_memory", {})
+    total(lambda a, b: 0)
+    assert [total.hint().level, total.hint().level] == [1, 2]
+    assert not progress.file().parent.exists()
+
+
+def test_two_notebooks_at_once_lose_no_attempt(total):
+    code = "from medallion import progress\nfor _ in range(50): progress.attempted('98.1', False)"
+    writers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
+    assert [writer.wait(60) for writer in writers] == [0, 0]
+    assert progress.read("98.1").attempts == 100
+
+
+def test_a_damaged_file_is_named_and_does_not_hide_the_verdict(total):
+    total(lambda a, b: 0)
+    progress.file().write_text('{"exercises": {"98.1": {"attempts"', encoding="utf-8")
+    with pytest.raises(MedallionError, match=r"progress\.json is damaged .* Move it away"):
+        progress.read("98.1")
+    with pytest.warns(UserWarning, match="Your progress is not kept: "):
+        assert total(lambda a, b: a + b).ok
+    with pytest.warns(UserWarning):
+        assert total.hint().level == 1
+    assert progress.file().read_text(encoding="utf-8").startswith('{"exercises"')
+
+
+def test_a_kill_while_writing_leaves_the_old_file(total, monkeypatch):
+    total(lambda a, b: 0)
+    before = progress.file().read_bytes()
+
+    def killed(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(progress.os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        total(lambda a, b: 0)
+    assert progress.file().read_bytes() == before
+
+
+@pytest.fixture
+def one_chapter(total, tmp_path, monkeypatch):
+    """Let the checks package hold one chapter, 98, with two exercises."""
+    folder = tmp_path / "checks"
+    folder.mkdir()
+    (folder / "ch98.py").write_text(
+        "from medallion.checks import Exercise\n"
+        "class One(Exercise):\n"
+        "    number, title, hints = '98.2', 'one [bold]', ('a', 'b', 'c')\n"
+        "    def check(self, answer):\n"
+        "        return self.right('Yes.')\n"
+        "class Ten(One):\n"
+        "    number, title = '98.10', 'ten'\n"
+        "ten, one, again = Ten(), One(), None\n"
+        "again = one\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setattr(checks, "__path__", [str(folder)])
+    monkeypatch.delitem(sys.modules, "medallion.checks.ch98", raising=False)
+    yield
+    sys.modules.pop("medallion.checks.ch98", None)
+
+
+def test_the_exercises_of_a_chapter_are_found_by_number(one_chapter):
+    assert checks.chapters() == ["98"]
+    assert [exercise.number for exercise in checks.exercises("98")] == ["98.2", "98.10"]
+    with pytest.raises(MedallionError, match=r"Chapter 3 has no checks\. Those that have are 98\."):
+        checks.exercises("3")
+
+
+def test_the_summary_lists_every_exercise(one_chapter):
+    checks.exercises("98")[0]("an answer")
+    lines = progress.summary()["98"]
+    assert [(line.number, line.title, line.record.attempts) for line in lines] == [
+        ("98.2", "one [bold]", 1),
+        ("98.10", "ten", 0),
+    ]
+    out = io.StringIO()
+    progress.show(Console(file=out, width=80))
+    text = out.getvalue()
+    assert "Chapter 98" in text
+    assert "1 of 2" in text
+    assert "✓ 98.2" in text
+    assert "one [bold]" in text
+    assert "○ 98.10" in text
+
+
+def test_nothing_is_shown_as_nothing(total, monkeypatch):
+    monkeypatch.setattr(checks, "__path__", [])
+    out = io.StringIO()
+    progress.show(Console(file=out))
+    assert out.getvalue() == "There are no exercises yet.\n"
+
+
+def test_a_home_that_cannot_be_written_does_not_hide_the_verdict(total, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "file" / "home"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert total(lambda a, b: a + b).ok
+    assert "set MEDALLION_HOME to a folder that is yours" in str(caught[0].message)

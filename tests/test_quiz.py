@@ -1,0 +1,210 @@
+"""The quiz: every rule of its file, and a form that needs no JavaScript."""
+
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+
+from medallion import quiz
+from medallion.errors import MedallionError
+
+# What JupyterLab lets through from an output that it does not trust, of the elements used here.
+KEPT = {"section", "p", "fieldset", "legend", "details", "summary", "strong", "em", "code"}
+
+
+def questions(count=4):
+    return [
+        {
+            "ask": f"Which rows does `total > 0` lose in case {n}, and *why* < that?",
+            "answers": [
+                {"text": "None", "why": "NULL is neither above nor below."},
+                {"text": "The NULLs", "right": True, "why": "They are unknown."},
+                {"text": "All & more", "why": "Most have a total."},
+                {"text": "Those of today", "why": "The day does not matter."},
+            ][:: -1 if n % 3 == 2 else 1],
+        }
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes questions to a quiz file and returns its path."""
+
+    def written(held):
+        path = tmp_path / "98.yml"
+        text = held if isinstance(held, str) else yaml.safe_dump(held, allow_unicode=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written
+
+
+class Outline(HTMLParser):
+    """What a browser would build: elements with their depth, attributes, and the text in each."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.found, self.text = [], [], {}
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.open.append((tag, len(self.found)))
+        self.found.append((tag, [name for name, _ in self.open[:-1]], dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for _, place in self.open:
+            self.text[place] = self.text.get(place, "") + data
+
+    def texts(self, wanted):
+        return [self.text.get(n, "").strip() for n, (tag, *_) in enumerate(self.found) if tag == wanted]
+
+
+def test_each_answer_is_a_native_control_in_the_group_of_its_question(write):
+    page = Outline(quiz.load(write(questions()))._repr_html_())
+    assert {tag for tag, *_ in page.found} <= KEPT
+    parents = {tag: above[-1] for tag, above, _ in page.found if above}
+    assert (parents["legend"], parents["details"], parents["summary"]) == ("fieldset", "fieldset", "details")
+    groups = [attributes["name"] for tag, _, attributes in page.found if tag == "details"]
+    assert groups == [f"quiz-98-{n}" for n in range(1, 5) for _ in range(4)]
+    assert not any("open" in attributes for _, _, attributes in page.found)
+    assert page.texts("legend")[0] == "1. Which rows does total > 0 lose in case 0, and why < that?"
+    assert page.texts("summary")[:4] == ["None", "The NULLs", "All & more", "Those of today"]
+
+
+def test_opening_an_answer_says_in_words_whether_it_is_right_and_why(write):
+    page = Outline(quiz.load(write(questions()))._repr_html_())
+    said = page.texts("details")[:4]
+    assert said[1] == "The NULLs✓ Right. They are unknown."
+    assert said[0] == "None✗ Not this one. NULL is neither above nor below."
+    assert sum("✓ Right." in text for text in page.texts("details")) == 4
+
+
+def test_the_form_has_no_script_and_leaves_the_colours_of_text_to_the_page(write):
+    html = quiz.load(write(questions()))._repr_html_()
+    for word in ("<script", "onclick", "<style", "http", "; color:", "background"):
+        assert word not in html
+
+
+def test_html_in_a_text_is_shown_and_not_obeyed(write):
+    held = questions()
+    held[0]["ask"] = "What is <script>alert(1)</script>?"
+    html = quiz.load(write(held))._repr_html_()
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+
+
+def test_the_form_is_the_same_every_time(write):
+    path = write(questions())
+    assert quiz.load(path)._repr_html_() == quiz.load(path)._repr_html_()
+    assert repr(quiz.load(path)) == repr(quiz.load(path))
+
+
+def test_a_terminal_sees_questions_and_explanations_apart(write):
+    held = quiz.load(write(questions()))
+    text = repr(held)
+    assert "2. Which rows does `total > 0` lose in case 1" in text
+    assert "   b) The NULLs" in text
+    assert "Right" not in text
+    assert "They are unknown" not in text
+    assert held.explain(1).splitlines()[3:5] == ["   b) The NULLs", "      ✓ Right. They are unknown."]
+    with pytest.raises(MedallionError, match=r"There is no question 5\. Ask for 1 to 4\."):
+        held.explain(5)
+
+
+def broken(change):
+    held = questions()
+    change(held[1])
+    return held
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (questions(3), "98.yml: a quiz is a list of 4 to 6 questions, and this has 3. Write the questions."),
+        (questions(7), "98.yml: a quiz is a list of 4 to 6 questions, and this has 7. Write the questions."),
+        ({"ask": "x"}, "98.yml: a quiz is a list of 4 to 6 questions, and this has 0. Write the questions."),
+        ("- ask: [", "98.yml:1: this is not YAML ("),
+        (
+            broken(lambda q: q.pop("ask")),
+            "98.yml: question 2: a question has 'ask' and 'answers', and nothing else.",
+        ),
+        (broken(lambda q: q.update(hint="x")), "98.yml: question 2: a question has 'ask' and 'answers'"),
+        (
+            broken(lambda q: q.update(ask=3)),
+            "98.yml: question 2: 'ask' is 3, not a text. Write one, in quotes if need be.",
+        ),
+        (
+            broken(lambda q: q.update(answers=q["answers"][:1])),
+            "98.yml: question 2: a question has 2 to 6 answers.",
+        ),
+        (
+            broken(lambda q: q["answers"][0].update(right=True)),
+            "98.yml: question 2: 2 answers are right, and one must be.",
+        ),
+        (
+            broken(lambda q: q["answers"][1].pop("right")),
+            "98.yml: question 2: 0 answers are right, and one must be.",
+        ),
+        (
+            broken(lambda q: q["answers"][2].pop("why")),
+            "98.yml: question 2, answer 3: a wrong answer says why it is wrong. Add 'why'.",
+        ),
+        (
+            broken(lambda q: q["answers"][2].update(why=" ")),
+            "98.yml: question 2, answer 3: 'why' is ' ', not a text.",
+        ),
+        (
+            broken(lambda q: q["answers"][2].update(text=False)),
+            "98.yml: question 2, answer 3: 'text' is False, not a text.",
+        ),
+        (
+            broken(lambda q: q["answers"][2].update(right="yes")),
+            "98.yml: question 2, answer 3: 'right' is 'yes'. Write true, or leave it out.",
+        ),
+        (
+            broken(lambda q: q["answers"][2].update(hint="x")),
+            "98.yml: question 2, answer 3: an answer has 'text', 'why' and perhaps",
+        ),
+        (
+            broken(lambda q: q["answers"][2].update(text="None")),
+            "98.yml: question 2: two answers are the same. Change one.",
+        ),
+    ],
+)
+def test_a_broken_rule_names_the_file_the_question_and_the_mend(write, held, message):
+    with pytest.raises(MedallionError) as error:
+        quiz.load(write(held))
+    assert str(error.value).startswith(message)
+
+
+def test_the_right_answer_must_not_always_stand_in_the_same_place(write):
+    held = questions()
+    for question in held:
+        question["answers"].sort(key=lambda answer: not answer.get("right", False))
+    with pytest.raises(
+        MedallionError, match=r"98\.yml: every right answer is answer 1\. Put some of them elsewhere\."
+    ):
+        quiz.load(write(held))
+
+
+def test_a_chapter_without_a_quiz_is_named(monkeypatch, tmp_path):
+    monkeypatch.setattr(quiz, "folder", lambda: tmp_path)
+    with pytest.raises(MedallionError, match=r"Chapter 98 has no quiz\. Write book/quizzes/98\.yml\."):
+        quiz.show("98")
+
+
+def test_a_quiz_is_shown_by_the_number_of_its_chapter(write, monkeypatch):
+    path = write(questions())
+    path.rename(path.with_name("08.yml"))
+    monkeypatch.setattr(quiz, "folder", lambda: path.parent)
+    assert quiz.show("8").chapter == "08"
+
+
+def test_the_quizzes_of_the_book_keep_the_rules():
+    for path in sorted(quiz.folder().glob("*.yml")):
+        assert quiz.load(path).chapter == path.stem
