@@ -97,7 +97,9 @@ spark.table("scratch.orders").orderBy("order_id")
 
 # %%
 folder = medallion.scratch() / "orders"
-sorted({path.suffix for path in folder.glob("*") if path.is_file() and not path.name.startswith(".")})
+sorted(
+    {path.suffix for path in folder.glob("*") if path.is_file() and not path.name.startswith(".")}
+)
 
 # %%
 sorted(path.name for path in (folder / "_delta_log").glob("*.json"))
@@ -146,7 +148,9 @@ spark.sql("""
 # %%
 from pyspark.errors import PySparkException
 
-wrong = spark.createDataFrame([(5, "Dan", "about ten euros")], "order_id INT, customer STRING, total_cents STRING")
+wrong = spark.createDataFrame(
+    [(5, "Dan", "about ten euros")], "order_id INT, customer STRING, total_cents STRING"
+)
 try:
     wrong.write.mode("append").saveAsTable("scratch.orders")
 except PySparkException as error:

@@ -1,12 +1,13 @@
 """The support package of the course: what would distract from the lesson.
 
-A notebook needs four names of it:
+A notebook needs five names of it:
 
 | name | what it is |
 |---|---|
 | `start("01")` | the Spark session of a chapter |
 | `landing()` | the folder that the source files arrive in |
 | `scratch()` | an empty folder of this session, gone when the session ends |
+| `reason(error)` | why Spark refused something, in one line |
 | `last_error()` | the full text of the last Spark error |
 
 They are imported when first used, so that `import medallion` costs nothing.
@@ -19,6 +20,7 @@ _WHERE = {
     "start": "medallion.session",
     "scratch": "medallion.session",
     "last_error": "medallion.tracebacks",
+    "reason": "medallion.tracebacks",
     "landing": "medallion.paths",
 }
 

@@ -1,7 +1,7 @@
 """A small HTTP API on loopback that gives out the rows of a CSV file page by page, as a partner's API would.
 
-    with serve(path) as url:
-        ...  # GET {url}?page=1 → {"page": 1, "pages": 12, "rows": [{...}, ...]}
+with serve(path) as url:
+    ...  # GET {url}?page=1 → {"page": 1, "pages": 12, "rows": [{...}, ...]}
 """
 
 import csv

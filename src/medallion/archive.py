@@ -32,6 +32,7 @@ def path() -> Path:
 
     runtime = java.find()
     described = [str(runtime.home), str(runtime.version), pyspark.__file__, pyspark.__version__]
+    described.append(Path(__file__).with_name("rehearsal.py").read_text(encoding="utf-8"))
     described += [f"{jar} {jar.stat().st_size}" for jar in jars.verified()]
     release = runtime.home / "release"
     if release.exists():
@@ -74,7 +75,7 @@ def make() -> Path:
         )
     os.replace(partial, archive)
     _record(archive)
-    _sweep()
+    _sweep(archive)
     return archive
 
 
@@ -84,10 +85,14 @@ def _record(archive: Path) -> None:
     archive.with_suffix(".txt").write_text(pyspark.__file__, encoding="utf-8")
 
 
-def _sweep() -> None:
-    """Remove what no session can use: archives of a deleted `.venv`, and halves left by a killed run."""
+def _sweep(made: Path) -> None:
+    """Remove what no session will use: archives that `made` replaces or whose `.venv` is gone, and halves."""
+    ours = made.with_suffix(".txt").read_text(encoding="utf-8")
     for note in _folder().glob("*.txt"):
-        if not Path(note.read_text(encoding="utf-8")).exists():
+        if note.stem == made.stem:
+            continue
+        other = note.read_text(encoding="utf-8")
+        if other == ours or not Path(other).exists():
             note.with_suffix(".jsa").unlink(missing_ok=True)
             note.unlink(missing_ok=True)
     for partial in _folder().glob("*.partial"):

@@ -1,7 +1,7 @@
 """One look for every chart: colours that mean their layer, text legible on light and on dark.
 
-    fig = px.bar(...)
-    charts.show(fig, alt="What a person who cannot see the chart should know.")
+fig = px.bar(...)
+charts.show(fig, alt="What a person who cannot see the chart should know.")
 """
 
 import json

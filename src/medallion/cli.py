@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from medallion import paths
 from medallion.errors import MedallionError
@@ -31,13 +32,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(name: str, command: Callable[[argparse.Namespace], int | None], text: str) -> argparse.ArgumentParser:
+    def add(
+        name: str, command: Callable[[argparse.Namespace], int | None], text: str
+    ) -> argparse.ArgumentParser:
         sub = commands.add_parser(name, help=text, description=text)
         sub.set_defaults(command=command)
         return sub
 
-    several = {"metavar": "NN", "nargs": "*", "help": "chapter numbers; none means all"}
-    add("run", _run, "set up, make the data, and run the chapters in order").add_argument("numbers", **several)
+    several: dict[str, Any] = {"metavar": "NN", "nargs": "*", "help": "chapter numbers; none means all"}
+    add("run", _run, "set up, make the data, and run the chapters in order").add_argument(
+        "numbers", **several
+    )
     add("lab", _lab, "open the exercises in JupyterLab")
     add("progress", _progress, "show which exercises are done")
     data = add("data", _data, "make the source files")
@@ -48,7 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     reset = add("reset", _reset, "remove what a chapter and all later ones made")
     reset.add_argument("number", metavar="NN", nargs="?", default="00")
     setup = add("setup", _setup, "install the jars and make the class archive")
-    setup.add_argument("--from-dir", type=Path, metavar="DIR", help="take the jars from a folder or a USB stick")
+    setup.add_argument(
+        "--from-dir", type=Path, metavar="DIR", help="take the jars from a folder or a USB stick"
+    )
     doctor = add("doctor", _doctor, "check this machine, line by line")
     doctor.add_argument("--mend", action="store_true", help="also do what can be done about a FAIL")
     build = add("build", _build, "produce notebooks, exercises and solutions from the chapters")
@@ -134,13 +141,16 @@ def _doctor(arguments: argparse.Namespace) -> int:
     return doctor.main(mend=arguments.mend)
 
 
-def _build(arguments: argparse.Namespace) -> int:
-    from medallion import build, setup
+def _build(arguments: argparse.Namespace) -> None:
+    from medallion import build, setup, tables
 
+    if not arguments.check:
+        setup.prepare()
+    changed = build.build(arguments.numbers, check=arguments.check, before=tables.reset)
     if arguments.check:
-        return build.main(arguments.numbers, check=True)
-    setup.prepare()
-    return build.main(arguments.numbers, check=False)
+        print("Every product is up to date.")
+    else:
+        print("\n".join(changed) or "Nothing has changed.")
 
 
 def _test(arguments: argparse.Namespace) -> int:

@@ -13,7 +13,9 @@ def print_ran(ran: Sequence[Ran], console: Console | None = None) -> None:
     table = Table("chapter", title="What ran", show_footer=True)
     table.columns[0].footer = f"{len(ran)} chapters"
     total = (sum(one.seconds for one in ran), sum(len(one.rows) for one in ran), _rows(ran))
-    for name, footer in zip(("seconds", "tables", "rows"), (f"{total[0]:.0f}", f"{total[1]}", f"{total[2]:,}"), strict=True):
+    for name, footer in zip(
+        ("seconds", "tables", "rows"), (f"{total[0]:.0f}", f"{total[1]}", f"{total[2]:,}"), strict=True
+    ):
         table.add_column(name, footer=footer, justify="right")
     for one in ran:
         rows = sum(one.rows.values())

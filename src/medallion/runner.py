@@ -57,10 +57,11 @@ def _execute(number: str, progress: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    chapter = build.parse(chapters.find(number))
-    notebook = build.notebook(chapter)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True, quiet=not progress)) as bar:
-        cells = sum(cell.cell_type == "code" for cell in notebook.cells)
-        task = bar.add_task(f"Chapter {number}", total=cells)
-        build.execute(notebook, chapter, cwd=paths.root(), on_cell=lambda *_: bar.advance(task))
+        task = bar.add_task(f"Chapter {number}", total=None)
+        build.run(
+            build.parse(chapters.find(number)),
+            cwd=paths.root() / "notebooks",
+            on_cell=lambda done, of: bar.update(task, completed=done, total=of),
+        )

@@ -92,7 +92,7 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
     return {
         # Two cores everywhere: the number of files a write leaves behind is then the same on every laptop.
         "spark.master": f"local[{parallel}]",
-        "spark.driver.memory": "800m" if learn else f"{_memory_for_scale()}m",
+        "spark.driver.memory": "720m" if learn else f"{_memory_for_scale()}m",
         # On the class path rather than in spark.jars: no copying, and the archive may hold their classes.
         "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars.verified()),
         "spark.driver.extraJavaOptions": " ".join(_java_options(learn, archive_to)),
@@ -106,6 +106,9 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         # The defaults, 50 and 200, are made for clusters: each small read or shuffle would be as many tasks.
         "spark.databricks.delta.snapshotPartitions": "2",
+        # A fifth off each small commit: no checksum beside it, whose upkeep reads the whole log again.
+        "spark.databricks.delta.writeChecksumFile.enabled": "false",
+        "spark.databricks.delta.incremental.commit.enabled": "false",
         "spark.sql.shuffle.partitions": str(parallel if learn else 2 * parallel),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.repl.eagerEval.enabled": "true",

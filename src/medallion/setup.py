@@ -1,6 +1,7 @@
-"""Everything that is done once on a machine, in order and with progress: jars, class archive, source files."""
+"""Everything that is done once on a machine, in order, with progress: jars, class archive, sources."""
 
 from medallion import archive, jars, paths, sources
+from medallion.errors import MedallionError
 
 
 def prepare(scale: float | None = None, progress: bool = True) -> None:
@@ -22,5 +23,9 @@ def prepare_spark(progress: bool = True) -> None:
     jars.install(progress=progress)
     if not archive.path().exists():
         with console.status("Making the class archive (once, about 30 s): sessions start faster with it"):
-            archive.make()
+            try:
+                archive.make()
+            except MedallionError as error:  # a session without it is slower, and the same
+                console.print(f"medallion: {error}", markup=False)
+                return
         console.print("Made the class archive")

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medallion import chapters, paths
 from medallion.errors import MedallionError
@@ -58,10 +58,11 @@ def require(number: str) -> None:
     if not missing:
         return
     padded = number.zfill(2)
+    are = "is" if len(missing) == 1 else "are"
     if all(table.startswith(f"{chapters.LANDING}.") for table in missing):
         raise MedallionError(
             f"Chapter {padded} reads the source files in {paths.landing()}, and {_listed(missing)} "
-            "is not there. Make the files with `medallion data`."
+            f"{are} not there. Make the files with `medallion data`."
         )
     makers = sorted({maker for table in missing if (maker := chapters.maker(table))})
     raise MedallionError(
@@ -104,9 +105,8 @@ def _make_managed(spark: "SparkSession", table: str) -> None:
     record = catalog.getTable(*table.split("."))
     fields = [record.productElement(position) for position in range(record.productArity())]
     names = list(record.productElementNames().mkString(",").split(","))
-    fields[names.index("tableType")] = (
-        spark._jvm.org.apache.spark.sql.catalyst.catalog.CatalogTableType.MANAGED()
-    )
+    jvm: Any = spark._jvm
+    fields[names.index("tableType")] = jvm.org.apache.spark.sql.catalyst.catalog.CatalogTableType.MANAGED()
     catalog.alterTable(record.copy(*fields))
 
 

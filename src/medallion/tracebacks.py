@@ -1,6 +1,7 @@
 """Short errors in notebooks: the line of the cell and what Spark says, not two hundred Java frames."""
 
 import logging
+import re
 import traceback
 from types import TracebackType
 from typing import Any
@@ -41,14 +42,39 @@ def shorten() -> None:
     shell.set_custom_exc((PySparkException, Py4JError, MedallionError), _show)
 
 
+def reason(error: BaseException) -> str:
+    """Return in one line why a Spark operation failed: the same line in every run and on every machine.
+
+    That is the name of Spark's or Delta's error condition ("DELTA_METADATA_MISMATCH"), or, where a
+    Python function failed inside Spark, the last line of its traceback ("ValueError: …").
+    """
+    java = _innermost(error)
+    if java is None:
+        return f"{type(error).__name__}: {error}".splitlines()[0]
+    text = str(java.getMessage())
+    if "Traceback (most recent call last)" in text:
+        lines = [line for line in text.splitlines() if line and not line.startswith((" ", "\t"))]
+        return lines[-1]
+    named = re.match(r"\[([A-Z0-9_.]+)\]", text)
+    return named[1] if named else text.splitlines()[0]
+
+
 def message(error: BaseException) -> str:
     """Return what `error` says, without the Java frames that may follow."""
     from py4j.protocol import Py4JJavaError
 
     if isinstance(error, Py4JJavaError):
-        return str(error.java_exception.getMessage())
+        return str(_innermost(error).getMessage())
     text = str(error)
     return text.split("JVM stacktrace:")[0].split("\n\tat ")[0].rstrip()
+
+
+def _innermost(error: BaseException) -> Any:
+    """Return the Java exception at the bottom of the causes of `error`; None when Java has no part in it."""
+    java = getattr(error, "java_exception", None) or getattr(error, "_origin", None)
+    while java is not None and (cause := java.getCause()) is not None and cause.getMessage():
+        java = cause
+    return java
 
 
 def _show(
@@ -70,5 +96,11 @@ def _show(
 def _own_lines(trace: TracebackType | None) -> list[tuple[int, str]]:
     """Return line number and code of the frames that are the notebook's own."""
     frames = traceback.extract_tb(trace)
-    own = [frame for frame in frames if "ipykernel" in frame.filename or frame.filename.startswith("<ipython")]
-    return [(frame.lineno or 0, (frame.line or "").strip()) for frame in own if "site-packages" not in frame.filename]
+    own = [
+        frame for frame in frames if "ipykernel" in frame.filename or frame.filename.startswith("<ipython")
+    ]
+    return [
+        (frame.lineno or 0, (frame.line or "").strip())
+        for frame in own
+        if "site-packages" not in frame.filename
+    ]

@@ -23,7 +23,7 @@ def build(
     wanted: Sequence[str] = (),
     *,
     check: bool = False,
-    before: Callable[[str], None] | None = None,
+    before: Callable[[str], object] | None = None,
     sources: Path | None = None,
     target: Path | None = None,
 ) -> list[str]:

@@ -26,7 +26,7 @@ VERDICTS = "medallion.build.verdicts"
 
 
 def replay(
-    wanted: Sequence[str], home: Path, before: Callable[[str, Path], None], root: Path | None = None
+    wanted: Sequence[str], home: Path, before: Callable[[str, Path], object], root: Path | None = None
 ) -> list[Problem]:
     """Run the three notebooks of each chapter of `wanted`, in order, and return what is wrong.
 

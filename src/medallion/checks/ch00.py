@@ -1,5 +1,7 @@
 """The checks of chapter 00."""
 
+from itertools import pairwise
+
 from pyspark.sql import DataFrame
 
 from medallion.checks._exercise import Exercise, Verdict
@@ -18,13 +20,16 @@ class BeforeTheChange(Exercise):
     )
 
     def check(self, before: DataFrame) -> Verdict:
-        totals = {row.order_id: row.total_cents for row in before.collect()}
-        if len(totals) != 4:
-            return self.wrong(f"There are {len(totals)} orders in your answer; version 0 has 4.")
+        rows = before.collect()
+        if len(rows) != 4:
+            return self.wrong(f"There are {len(rows)} orders in your answer; version 0 has 4.")
+        totals = {row.order_id: row.total_cents for row in rows}
         if totals[4] == 990:
             return self.wrong("Order 4 costs 990 cents in your answer: that is after the update.")
         if totals[4] != 890:
-            return self.wrong(f"Order 4 costs {totals[4]} cents in your answer; version 0 says something else.")
+            return self.wrong(
+                f"Order 4 costs {totals[4]} cents in your answer; version 0 says something else."
+            )
         return self.right("Order 4 costs 890 cents again: this is the table before the update.")
 
 
@@ -42,13 +47,20 @@ class WhoSpentMost(Exercise):
 
     def check(self, spent: DataFrame) -> Verdict:
         if spent.columns != ["customer", "spent_cents"]:
-            return self.wrong(f"The columns are {', '.join(spent.columns)}; they should be customer, spent_cents.")
+            return self.wrong(
+                f"The columns are {', '.join(spent.columns)}; they should be customer, spent_cents."
+            )
         rows = [(row.customer, row.spent_cents) for row in spent.collect()]
         customers = [customer for customer, _ in rows]
         twice = sorted({customer for customer in customers if customers.count(customer) > 1})
         if twice:
-            return self.wrong(f"{twice[0]} is in {customers.count(twice[0])} rows; group the orders by customer.")
+            return self.wrong(
+                f"{twice[0]} is in {customers.count(twice[0])} rows; group the orders by customer."
+            )
         expected = {"Ada": 3449, "Ben": 480, "Cleo": 990}
+        for customer in customers:
+            if customer not in expected:
+                return self.wrong(f"A row is for the customer {customer}, who has not ordered.")
         for customer, cents in expected.items():
             if customer not in customers:
                 return self.wrong(f"{customer} has ordered and is not in your answer.")
@@ -57,8 +69,12 @@ class WhoSpentMost(Exercise):
                     f"{customer} spent {cents} cents; your answer says {dict(rows)[customer]}. "
                     "Add up total_cents of the table as it is now."
                 )
-        if rows != sorted(rows, key=lambda row: -row[1]):
-            return self.wrong(f"{customers[0]} comes first, and Ada spent most: sort by spent_cents, largest first.")
+        for (customer, cents), (later, more) in pairwise(rows):
+            if cents < more:
+                return self.wrong(
+                    f"{customer} with {cents} cents comes before {later} with {more}: "
+                    "sort by spent_cents, largest first."
+                )
         return self.right("Ada spent most: 34.49 euros in two orders.")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import StreamingQuery
@@ -39,22 +40,31 @@ class SchemaHints(Exercise):
 
     def check(self, hints: str, inferred: StructType, path: str) -> Verdict:
         try:
+            # Text that names no column, such as "STRING", is DDL too, of a type that is no structure.
             hinted = StructType.fromDDL(hints)
         except Exception as error:  # whatever Spark's parser raises
             return self.wrong(f"{hints!r} is not DDL ({reason(error)}). Write a name and a type.")
+        if not isinstance(hinted, StructType):
+            return self.wrong(f"{hints!r} names no column. Write a name and a type.")
         for field in hinted:
             if field.name not in inferred.names:
-                return self.wrong(f"The file has no column {field.name!r}. Its columns are {', '.join(inferred.names)}.")
+                return self.wrong(
+                    f"The file has no column {field.name!r}. Its columns are {', '.join(inferred.names)}."
+                )
             if field.name != "postcode" and field.dataType != inferred[field.name].dataType:
                 return self.wrong(f"The hint changes {field.name}, which was inferred right.")
         schema = StructType([hinted[f.name] if f.name in hinted.names else f for f in inferred])
         rows = _spark().read.csv(path, header=True, schema=schema).select("customer_id", "postcode")
         raw = _spark().read.csv(path, header=True).select("customer_id", F.col("postcode").alias("sent"))
-        lost = rows.join(raw, "customer_id").where("NOT CAST(postcode AS STRING) <=> sent").orderBy("customer_id")
+        lost = (
+            rows.join(raw, "customer_id")
+            .where("NOT CAST(postcode AS STRING) <=> sent")
+            .orderBy("customer_id")
+        )
         if first := lost.first():
             return self.wrong(
-                f"Customer {first.customer_id} sent the postcode {first.sent!r}, and with your hints it is read as "
-                f"{first.postcode!r}."
+                f"Customer {first.customer_id} sent the postcode {first.sent!r}, and with your hints "
+                f"it is read as {first.postcode!r}."
             )
         return self.right("Every postcode is read as it was sent.")
 
@@ -67,14 +77,20 @@ class Rescue(Exercise):
     takes = "a function of a column and a list of names that returns a column"
     hints = (
         "The line has to become something whose keys can be looked at: a map.",
-        "from_json can read any JSON object as MAP<STRING, STRING>; map_filter keeps the entries that pass a test.",
-        "The test is ~name.isin(known). A map without entries has the size 0: F.when(F.size(m) > 0, m) makes it NULL.",
+        "from_json can read any JSON object as MAP<STRING, STRING>; "
+        "map_filter keeps the entries that pass a test.",
+        "The test is ~name.isin(known). A map without entries has the size 0: "
+        "F.when(F.size(m) > 0, m) makes it NULL.",
     )
     # What is sent, what is expected of it, and what the case is about. "a" and "b" are known.
     cases = (
         ('{"a": "1", "b": 2}', None, "a line with known fields only"),
         ('{"a": "1", "new": "x"}', {"new": "x"}, "a line with one unknown field"),
-        ('{"new": 7, "a": "1", "more": {"deep": [1, 2]}}', {"new": "7", "more": '{"deep":[1,2]}'}, "two of them"),
+        (
+            '{"new": 7, "a": "1", "more": {"deep": [1, 2]}}',
+            {"new": "7", "more": '{"deep":[1,2]}'},
+            "two of them",
+        ),
         ('{"a": "new", "b": "more"}', None, "known fields whose values look like names"),
         ('{"a": "1", "new": nul', None, "a broken line"),
     )
@@ -90,7 +106,8 @@ class Rescue(Exercise):
         for place, (line, expected, about) in enumerate(self.cases):
             if answers[place] != expected:
                 return self.wrong(
-                    f"For {about}, {line}, your column is {_shown(answers[place])}; it should be {_shown(expected)}."
+                    f"For {about}, {line}, your column is {_shown(answers[place])}; "
+                    f"it should be {_shown(expected)}."
                 )
         return self.right("Unknown fields are kept, and only those.")
 
@@ -106,9 +123,11 @@ class AppendEvolving(Exercise):
     title = "append what has changed"
     takes = "a function of a DataFrame and the name of a table"
     hints = (
-        "Two things have to be allowed: new columns, and types that grow. Each was allowed once in this chapter.",
+        "Two things have to be allowed: new columns, and types that grow. "
+        "Each was allowed once in this chapter.",
         "One is an option of the write, the other is a property of the table.",
-        "ALTER TABLE … SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true'), then .option('mergeSchema', True).",
+        "ALTER TABLE … SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true'), "
+        "then .option('mergeSchema', True).",
     )
 
     def check(self, append_evolving: Callable[[DataFrame, str], Any]) -> Verdict:
@@ -122,12 +141,17 @@ class AppendEvolving(Exercise):
                     f"Appending a row whose stock is the BIGINT 3000000000 failed with {reason(error)}; "
                     "the column stock is still an INT."
                 )
-            after = {row.id: row.asDict() for row in spark.table(table).collect()}
+            rows = spark.table(table).collect()
+            after = {row.id: row.asDict() for row in rows}
             gone = [id for id in (1, 2) if id not in after]
             if gone:
-                return self.wrong(f"The rows with the ids {gone} were in the table and are gone. Append, do not replace.")
+                return self.wrong(
+                    f"The rows with the ids {gone} were in the table and are gone. Append, do not replace."
+                )
             if 3 not in after:
                 return self.wrong("The row with the id 3 was in the frame and is not in the table.")
+            if len(rows) != 3:
+                return self.wrong(f"The table has {len(rows)} rows now; it had 2, and the frame has 1.")
             if after[3]["stock"] != 3_000_000_000:
                 return self.wrong(f"The stock 3000000000 has become {after[3]['stock']} in the table.")
             if "note" not in after[3]:
@@ -136,9 +160,13 @@ class AppendEvolving(Exercise):
             try:
                 append_evolving(text, table)
             except Exception:  # the refusal that the task asks for
-                return self.right("The column grew, the type widened, and a text as a stock is still refused.")
+                return self.right(
+                    "The column grew, the type widened, and a text as a stock is still refused."
+                )
             kind = dict(spark.table(table).dtypes)["stock"]
-            return self.wrong(f"The stock 'plenty' was let in; the column stock is of the type {kind.upper()} now.")
+            return self.wrong(
+                f"The stock 'plenty' was let in; the column stock is of the type {kind.upper()} now."
+            )
 
 
 @contextmanager
@@ -158,7 +186,12 @@ class FixedWidth(Exercise):
     number = "1.4"
     title = "fixed width"
     takes = "a DataFrame with a row for each purchase"
-    columns = {"customer_id": "string", "purchased_on": "date", "quantity": "int", "amount_cents": "int"}
+    columns: ClassVar = {
+        "customer_id": "string",
+        "purchased_on": "date",
+        "quantity": "int",
+        "amount_cents": "int",
+    }
     hints = (
         "F.substring(column, first, length) counts from 1, as the table does.",
         "to_date takes the pattern yyyyMMdd. For the rest: trim the text, then cast it.",
@@ -171,14 +204,26 @@ class FixedWidth(Exercise):
             if column not in found:
                 return self.wrong(f"The column {column} is missing; yours are {', '.join(found)}.")
             if found[column] != kind and not (kind == "int" and found[column] == "bigint"):
-                return self.wrong(f"The column {column} is of the type {found[column].upper()}, not {kind.upper()}.")
-        answered = Counter(tuple(row) for row in purchases.select(*self.columns).toLocalIterator())
+                return self.wrong(
+                    f"The column {column} is of the type {found[column].upper()}, not {kind.upper()}."
+                )
+        try:
+            answered = Counter(tuple(row) for row in purchases.select(*self.columns).toLocalIterator())
+        except PySparkException as error:
+            return self.wrong(
+                f"Spark stopped with {reason(error)} on one of your lines. "
+                "Is it the heading, or a field in the wrong place?"
+            )
         expected = Counter(self._expected())
         if any(value is None for row in answered for value in row):
             row = next(row for row in answered if None in row)
-            return self.wrong(f"A row holds a NULL: {_told(row)}. Is it the heading, or a field in the wrong place?")
+            return self.wrong(
+                f"A row holds a NULL: {_told(row)}. Is it the heading, or a field in the wrong place?"
+            )
         if answered.total() != expected.total():
-            return self.wrong(f"There are {answered.total():,} rows; the file has {expected.total():,} purchases.")
+            return self.wrong(
+                f"There are {answered.total():,} rows; the file has {expected.total():,} purchases."
+            )
         missing = min((expected - answered), default=None)
         if missing is None:
             return self.right("69,659 purchases, each with the cents that its line says.")
@@ -195,7 +240,12 @@ class FixedWidth(Exercise):
         for line in text.splitlines()[1:]:
             customer, day, quantity, dollars = line.split()
             euros, cents = dollars.split(".")
-            yield customer, date(int(day[:4]), int(day[4:6]), int(day[6:])), int(quantity), int(euros) * 100 + int(cents)
+            yield (
+                customer,
+                date(int(day[:4]), int(day[4:6]), int(day[6:])),
+                int(quantity),
+                int(euros) * 100 + int(cents),
+            )
 
 
 def _told(row: tuple[Any, ...]) -> str:
@@ -209,10 +259,11 @@ class LandFiles(Exercise):
     title = "a stream of your own"
     takes = "a function of three folders that returns the query it started"
     hints = (
-        "Reading is spark.readStream with the schema; writing is .writeStream with a format and a checkpoint.",
+        "Reading is spark.readStream with the schema; "
+        "writing is .writeStream with a format and a checkpoint.",
         "The trigger that takes what is new and stops is availableNow=True.",
-        ".writeStream.format('delta').option('checkpointLocation', str(checkpoint)).trigger(availableNow=True)"
-        ".start(str(table_folder)) returns the query.",
+        ".writeStream.format('delta').option('checkpointLocation', str(checkpoint))"
+        ".trigger(availableNow=True).start(str(table_folder)) returns the query.",
     )
     seconds = 60  # more than three tiny batches take on a slow machine
 
@@ -224,7 +275,11 @@ class LandFiles(Exercise):
             shutil.rmtree(place, ignore_errors=True)
 
     def _check(
-        self, land_files: Callable[[Path, Path, Path], StreamingQuery], source: Path, table: Path, checkpoint: Path
+        self,
+        land_files: Callable[[Path, Path, Path], StreamingQuery],
+        source: Path,
+        table: Path,
+        checkpoint: Path,
     ) -> Verdict:
         source.mkdir(parents=True)
         _send(source / "first.jsonl", 1, 2)
@@ -241,9 +296,13 @@ class LandFiles(Exercise):
                 return self.wrong(f"Your function returned {query!r}; return the query that start() gives.")
             if not query.awaitTermination(self.seconds):
                 query.stop()
-                return self.wrong(f"The stream was still running after {self.seconds} seconds. Which trigger ends it?")
+                return self.wrong(
+                    f"The stream was still running after {self.seconds} seconds. Which trigger ends it?"
+                )
             if not (table / "_delta_log").is_dir():
-                return self.wrong("There is no Delta log in the folder of the table. Which format did you write?")
+                return self.wrong(
+                    "There is no Delta log in the folder of the table. Which format did you write?"
+                )
             rows = _spark().read.format("delta").load(str(table)).count()
             if rows != expected:
                 return self.wrong(
@@ -254,7 +313,10 @@ class LandFiles(Exercise):
 
 
 def _send(path: Path, *numbers: int) -> None:
-    rows = [{"chargeback_id": f"CB{n}", "payment_id": f"PY{n}", "reason": "test", "amount_cents": n} for n in numbers]
+    rows = [
+        {"chargeback_id": f"CB{n}", "payment_id": f"PY{n}", "reason": "test", "amount_cents": n}
+        for n in numbers
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
