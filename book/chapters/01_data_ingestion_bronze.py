@@ -39,9 +39,9 @@
 # ![Where we are in the flow: from the sources to the Bronze layer](../book/figures/flow-01.svg)
 
 # %% tags=["setup"]
-import medallion
 from pyspark.sql import functions as F
 
+import medallion
 from medallion.checks import ch01 as check
 
 spark = medallion.start("01")
@@ -76,7 +76,7 @@ inferred = spark.read.csv(july, header=True, inferSchema=True)
 # %% [markdown]
 # Beside it, the same file with the schema that we state, written in DDL as in `CREATE TABLE`.
 
-# %% tags=["setup"]
+# %%
 CUSTOMERS = """
     customer_id STRING, first_name STRING, last_name STRING, email STRING, city STRING,
     postcode STRING, signup_date STRING, birth_year INT, marketing_consent BOOLEAN
@@ -111,7 +111,7 @@ schema_file = medallion.scratch() / "customers.schema.json"
 schema_file.write_text(inferred.schema.json())
 schema_file.read_text()[:120]
 
-# %% tags=["setup"]
+# %%
 from pyspark.sql.types import StructType
 
 
@@ -172,7 +172,7 @@ latin.where(unreadable).count()
 # file a row came from, and when that file arrived. Writing with `overwrite` makes the load safe to repeat.
 
 
-# %% tags=["setup"]
+# %%
 def from_file(frame):
     """Add the file that each row came from and the moment it arrived."""
     return frame.select(
@@ -201,7 +201,7 @@ spark.table("bronze.customers").groupBy("_source_file").count().orderBy("_source
 # Web events are JSON, one event to a line. We state their schema and read one week, twice: once in the mode
 # that drops what it cannot parse, once in the mode that keeps it.
 
-# %% tags=["setup"]
+# %%
 WEB_EVENTS = """
     event_id STRING, event_time TIMESTAMP, received_at TIMESTAMP, session_id STRING, customer_id STRING,
     device_id STRING, type STRING, product_id STRING, url STRING, order_id STRING
@@ -219,7 +219,7 @@ lines.count(), len(dropped.collect())
 # name `_corrupt_record`.
 
 
-# %% tags=["setup"]
+# %%
 def parsed(schema):
     """Return the column `value`, a line of JSON, as a struct; a broken line is in its _corrupt_record."""
     options = {"mode": "PERMISSIVE", "columnNameOfCorruptRecord": "_corrupt_record"}
@@ -271,7 +271,7 @@ check.rescue(rescued)
 # The rest of the chapter uses this version of it:
 
 
-# %% tags=["setup"]
+# %%
 def unknown_fields(line, known):
     """Return the fields of a JSON line that are not in `known` as a map, NULL where there are none."""
     fields = F.from_json(line, "MAP<STRING, STRING>")
@@ -658,7 +658,7 @@ charts.show(
 # - the format, which our session sets to Delta. The first failure lab shows what happens elsewhere.
 
 
-# %% tags=["setup"]
+# %%
 def json_lines(source, schema, files):
     """Return the stream of a source's JSON lines: its columns, what did not fit, and where a row came from."""
     lines = spark.readStream.option("maxFilesPerTrigger", files).option("recursiveFileLookup", True)
@@ -690,7 +690,7 @@ def land(rows, table):
 # %% [markdown]
 # The schema of the orders now has the delivery slot and a sequence that is large enough.
 
-# %% tags=["setup"]
+# %%
 LINES = "ARRAY<STRUCT<line_no: INT, product_id: STRING, quantity: INT, unit_price_cents: INT>>"
 ORDERS = f"""
     event_id STRING, sequence BIGINT, op STRING, committed_at TIMESTAMP,
@@ -715,13 +715,15 @@ history.groupBy("operation").count().orderBy("operation")
 # Streams do not wait for each other. We start four more at once, each with a checkpoint of its own.
 
 # %% tags=["setup"]
+CHARGEBACKS = (
+    "chargeback_id STRING, payment_id STRING, reason STRING, filed_at TIMESTAMP, amount_cents INT"
+)
+
+# %%
 PAYMENTS = """
     payment_id STRING, order_id STRING, customer_id STRING, card_id STRING, device_id STRING, method STRING,
     amount_cents INT, currency STRING, status STRING, paid_at TIMESTAMP, city STRING, lat DOUBLE, lon DOUBLE
 """
-CHARGEBACKS = (
-    "chargeback_id STRING, payment_id STRING, reason STRING, filed_at TIMESTAMP, amount_cents INT"
-)
 TOUCHPOINTS = """
     touch_id STRING, visitor_id STRING, customer_id STRING, touched_at TIMESTAMP, channel STRING,
     utm_source STRING, utm_medium STRING, campaign_id STRING, user_agent STRING, converted INT
@@ -823,7 +825,7 @@ before, spark.table("bronze.orders").count(), rows_read
 # A batch that appends does not know what it has read. Run twice, it doubles its rows:
 
 # %%
-for attempt in (1, 2):
+for _ in range(2):
     spark.read.text(str(landing / "chargebacks")).write.mode("append").saveAsTable(
         "scratch.appended"
     )
@@ -944,10 +946,8 @@ class SpendApi(DataSource):
         return "spend_api"
 
     def schema(self):
-        return ", ".join(
-            f"{name} STRING"
-            for name in "day campaign_id channel spend_cents impressions clicks".split()
-        )
+        names = ("day", "campaign_id", "channel", "spend_cents", "impressions", "clicks")
+        return ", ".join(f"{name} STRING" for name in names)
 
     def streamReader(self, schema):
         return SpendReader(self.options)
@@ -965,7 +965,7 @@ from medallion import api
 
 with api.serve(landing / "marketing" / "campaign_spend" / "campaign_spend.csv") as (url, key):
     counts = []
-    for attempt in (1, 2):
+    for _ in range(2):
         pages = spark.readStream.format("spend_api").options(url=url, key=key).load()
         land(pages, "campaign_spend").awaitTermination()
         counts.append(spark.table("bronze.campaign_spend").count())

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from medallion import java, jars, paths
+from medallion import jars, java, paths
 from medallion.errors import MedallionError
 
 # What a notebook does in its first minute. The classes that this loads are the ones archived.
@@ -73,7 +73,7 @@ def make() -> Path:
             "The class archive was not written; sessions work without it, but start slower. "
             f"The rehearsal said: {(done.stderr or done.stdout).strip()[-600:]}"
         )
-    os.replace(partial, archive)
+    partial.replace(archive)
     _record(archive)
     _sweep(archive)
     return archive

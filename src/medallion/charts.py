@@ -8,6 +8,7 @@ import json
 from typing import Any
 
 import plotly.graph_objects as go
+import plotly.io
 
 # Each layer has one colour everywhere. All three, and the grey of the text, keep a contrast of at
 # least 3 to 1 against white and against near-black (WCAG 2.2, 1.4.11).
@@ -36,6 +37,10 @@ TEMPLATE = go.layout.Template(
     }
 )
 
+# Plotly Express writes colours into a figure as it makes it, so the look must be there before.
+plotly.io.templates["medallion"] = TEMPLATE
+plotly.io.templates.default = "medallion"
+
 
 def show(figure: go.Figure, alt: str) -> None:
     """Display `figure` in the course's look. `alt` says in words what the chart shows.
@@ -45,9 +50,9 @@ def show(figure: go.Figure, alt: str) -> None:
     """
     from IPython.display import display
 
-    figure.update_layout(template=TEMPLATE)
+    drawn = json.loads(figure.to_json()) | {"config": {"displayModeBar": False}}
     bundle: dict[str, Any] = {
-        "application/vnd.plotly.v1+json": json.loads(figure.to_json()),
+        "application/vnd.plotly.v1+json": drawn,
         "text/plain": alt,
     }
     display(bundle, raw=True)

@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -21,7 +21,7 @@ def rehearse(archive: Path) -> None:
 
         spark = session.local("learn", archive_to=archive)
         _first_minute(spark, Path(folder))
-        gateway = spark.sparkContext._gateway
+        gateway: Any = spark.sparkContext._gateway
         spark.stop()
         gateway.shutdown()
         # The JVM exits when its standard input closes, and writes the archive on its way out.

@@ -106,9 +106,6 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
         "spark.sql.session.timeZone": "UTC",
         # The defaults, 50 and 200, are made for clusters: each small read or shuffle would be as many tasks.
         "spark.databricks.delta.snapshotPartitions": "2",
-        # A fifth off each small commit: no checksum beside it, whose upkeep reads the whole log again.
-        "spark.databricks.delta.writeChecksumFile.enabled": "false",
-        "spark.databricks.delta.incremental.commit.enabled": "false",
         "spark.sql.shuffle.partitions": str(parallel if learn else 2 * parallel),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.repl.eagerEval.enabled": "true",

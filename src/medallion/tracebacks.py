@@ -50,8 +50,8 @@ def reason(error: BaseException) -> str:
     """
     java = _innermost(error)
     if java is None:
-        return f"{type(error).__name__}: {error}".splitlines()[0]
-    text = str(java.getMessage())
+        return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
+    text = str(java.getMessage()).strip()
     if "Traceback (most recent call last)" in text:
         lines = [line for line in text.splitlines() if line and not line.startswith((" ", "\t"))]
         return lines[-1]
@@ -86,6 +86,9 @@ def _show(
 ) -> None:
     global _last
     _last = "".join(traceback.format_exception(kind, error, trace))
+    # PySpark's own exceptions keep the Java frames to themselves.
+    if (frames := getattr(error, "_stackTrace", None)) and "JVM stacktrace" not in _last:
+        _last += f"\nJVM stacktrace:\n{frames}"
     lines = [f"In line {number}: {code}" for number, code in _own_lines(trace)]
     lines.append(f"{kind.__name__}: {message(error)}")
     if not isinstance(error, MedallionError):

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 
 from medallion import progress
 from medallion.errors import MedallionError
+from medallion.tracebacks import message
 
 _LONGEST = 300
 # One colour per verdict that is readable on a white and on a near-black page; the text keeps the page's.
@@ -180,7 +181,7 @@ def _uses_ellipsis(code: types.CodeType) -> bool:
 
 
 def _short(error: BaseException) -> str:
-    first = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    first = next((line.strip() for line in message(error).splitlines() if line.strip()), "")
     return first if len(first) <= _LONGEST else first[: _LONGEST - 1] + "…"
 
 

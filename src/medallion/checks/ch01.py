@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -209,7 +210,7 @@ class FixedWidth(Exercise):
                 )
         try:
             answered = Counter(tuple(row) for row in purchases.select(*self.columns).toLocalIterator())
-        except PySparkException as error:
+        except (PySparkException, Py4JJavaError) as error:
             return self.wrong(
                 f"Spark stopped with {reason(error)} on one of your lines. "
                 "Is it the heading, or a field in the wrong place?"

@@ -1,0 +1,134 @@
+"""What the tests of Spark share: one small lakehouse, one session, and the chapters' own cells.
+
+Nothing here is in force for a test that does not ask for it.
+"""
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+import medallion
+from medallion import chapters, sources
+from medallion.build.chapter import parse
+
+SCALE = 0.05
+# A test that a learner's own surroundings could change would be no test.
+_FOREIGN = ("MEDALLION_MASTER", "SPARK_REMOTE", "DATABRICKS_RUNTIME_VERSION", "SPARK_HOME", "SPARK_CONF_DIR")
+
+SAMPLE = """\
+# ---
+# jupyter:
+#   medallion:
+#     makes:
+#       silver.orders: [bronze.orders, bronze.products]
+#       silver.order_lines: [silver.orders]
+# ---
+"""
+
+
+@pytest.fixture(scope="session")
+def lakehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lakehouse folder with the source files, and no table yet."""
+    folder = tmp_path_factory.mktemp("lakehouse")
+    sources.generate(folder / "landing", scale=SCALE)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def home(lakehouse: Path) -> Iterator[Path]:
+    """The shared lakehouse, in force as MEDALLION_HOME until the end of the module."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _FOREIGN:
+            patch.delenv(name, raising=False)
+        patch.setenv("MEDALLION_HOME", str(lakehouse))
+        patch.setenv("MEDALLION_PROGRESS", "off")
+        yield lakehouse
+
+
+@pytest.fixture(scope="module")
+def spark(home: Path) -> Iterator[SparkSession]:
+    """The session of the pytest process. Starting it sets the clock to UTC; that ends with the module."""
+    zone = os.environ.get("TZ")
+    yield medallion.start()
+    if zone is None:
+        os.environ.pop("TZ", None)
+    else:
+        os.environ["TZ"] = zone
+    time.tzset()
+
+
+def _bound(source: str) -> set[str]:
+    """Return the names that a cell's functions and assignments bind."""
+    names = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names
+
+
+@pytest.fixture(scope="session")
+def run_cells() -> Callable[..., dict[str, Any]]:
+    """A function that runs cells of a chapter, and returns their names.
+
+    It runs those that have one of the roles, and those that bind one of the names in `defining`.
+    """
+
+    def run(number: str, *roles: str, defining: Collection[str] = ()) -> dict[str, Any]:
+        chapter = parse(chapters.find(number))
+        names: dict[str, Any] = {"__name__": "chapter"}
+        for cell in chapter.cells:
+            if cell.kind == "code" and (cell.role in roles or _bound(cell.source) & set(defining)):
+                exec(compile(cell.source, f"{chapter.where}:{cell.line}", "exec"), names)
+        return names
+
+    return run
+
+
+@pytest.fixture
+def launch(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """A function that starts a Python program in a process group of its own; what still runs is ended."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(program: str, **environment: str) -> subprocess.Popen[str]:
+        child = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        started.append(child)
+        return child
+
+    yield start
+    for child in started:
+        if child.poll() is None:
+            os.killpg(child.pid, 9)
+        child.communicate()
+
+
+@pytest.fixture
+def chapter_02(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The book's chapters 00 and 01 with a chapter 02 that reads Bronze and makes two tables."""
+    folder = tmp_path / "chapters"
+    folder.mkdir()
+    for number in ("00", "01"):
+        source = chapters.find(number)
+        (folder / source.name).write_bytes(source.read_bytes())
+    (folder / "02_sample.py").write_text(SAMPLE, encoding="utf-8")
+    monkeypatch.setattr(chapters, "folder", lambda: folder)
+    chapters.all_chapters.cache_clear()
+    yield
+    chapters.all_chapters.cache_clear()

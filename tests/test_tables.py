@@ -1,0 +1,107 @@
+"""The tables as folders: what is there, what a chapter needs, and how it goes away. No Spark here."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from medallion import tables
+from medallion.errors import MedallionError
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lakehouse with a source, two tables of chapter 01, one of chapter 02, one of the learner's own."""
+    home = tmp_path / "Kurs für Anfänger"
+    monkeypatch.setenv("MEDALLION_HOME", str(home))
+    for table, rows in {"bronze.orders": 3, "bronze.cdnow": 2, "silver.orders": 1, "gold.mine": 1}.items():
+        tables.folder(table).parent.mkdir(parents=True, exist_ok=True)
+        write_deltalake(str(tables.folder(table)), pa.table({"id": list(range(rows))}))
+    for number in ("01", "02"):
+        (tables.checkpoints(number) / "orders" / "commits").mkdir(parents=True)
+    (home / "landing" / "orders").mkdir(parents=True)
+    (home / "landing" / "orders" / "orders_2025-W27.jsonl").write_text("{}\n", encoding="utf-8")
+    return home
+
+
+def test_what_is_there(house: Path) -> None:
+    (house / "silver" / "half").mkdir()
+    (house / "silver" / "half" / "part-0.parquet").touch()
+    assert tables.present() == ["bronze.cdnow", "bronze.orders", "gold.mine", "silver.orders"]
+    assert tables.rows("bronze.orders") == 3
+    assert tables.exists("landing.orders") and not tables.exists("landing.payments")
+    assert not tables.exists("silver.half"), "a folder without a commit is no table"
+
+
+def test_reset_removes_the_chapter_and_the_later_ones(house: Path, chapter_02: None) -> None:
+    assert sorted(tables.reset("01")) == ["bronze.cdnow", "bronze.orders", "silver.orders"]
+    assert tables.present() == ["gold.mine"], "what no chapter makes is the learner's"
+    assert not tables.checkpoints("01").exists() and not tables.checkpoints("02").exists()
+    assert (house / "landing" / "orders" / "orders_2025-W27.jsonl").read_text(encoding="utf-8") == "{}\n"
+    assert not (house / "cache" / "removed").exists()
+
+
+def test_reset_leaves_the_earlier_chapters(house: Path, chapter_02: None) -> None:
+    assert tables.reset("2") == ["silver.orders"]
+    assert tables.present() == ["bronze.cdnow", "bronze.orders", "gold.mine"]
+    assert tables.checkpoints("01").exists() and not tables.checkpoints("02").exists()
+
+
+def test_reset_is_safe_to_repeat(house: Path, chapter_02: None) -> None:
+    tables.reset("01")
+    assert tables.reset("01") == []
+    assert tables.present() == ["gold.mine"]
+
+
+def test_reset_goes_on_after_a_kill_half_way(house: Path, chapter_02: None) -> None:
+    """A killed reset leaves what it had moved away, and a table whose commit is gone."""
+    left = house / "cache" / "removed" / "bronze-products-1-1"
+    left.mkdir(parents=True)
+    (tables.folder("bronze.payments") / "_delta_log").mkdir(parents=True)
+    assert "bronze.payments" in tables.reset("01")
+    assert not tables.folder("bronze.payments").exists() and not left.exists()
+
+
+def test_reset_of_no_chapter(house: Path) -> None:
+    with pytest.raises(MedallionError) as refused:
+        tables.reset("99")
+    assert str(refused.value).startswith("There is no chapter 99. The chapters are 00, 01")
+    assert tables.rows("bronze.orders") == 3
+
+
+def test_a_missing_table_names_its_chapter_and_the_mend(house: Path, chapter_02: None) -> None:
+    with pytest.raises(MedallionError) as refused:
+        tables.require("2")
+    assert str(refused.value) == (
+        "Chapter 02 reads bronze.products, which chapter 01 makes. Catch up with `medallion catch-up 02`."
+    )
+
+
+def test_a_missing_source_names_the_command(house: Path) -> None:
+    with pytest.raises(MedallionError) as refused:
+        tables.require("01")
+    assert str(refused.value) == (
+        f"Chapter 01 reads the source files in {house / 'landing'}, and landing.cdnow, landing.chargebacks, "
+        "landing.customers, landing.lockers, landing.marketing, landing.payments, landing.products and "
+        "landing.web_events are not there. Make the files with `medallion data`."
+    )
+
+
+def test_an_empty_source_folder_is_a_missing_source(house: Path) -> None:
+    for source in [
+        "cdnow",
+        "chargebacks",
+        "customers",
+        "lockers",
+        "marketing",
+        "payments",
+        "products",
+        "web_events",
+    ]:
+        (house / "landing" / source).mkdir()
+        (house / "landing" / source / "a file").touch()
+    tables.require("01")
+    next((house / "landing" / "payments").iterdir()).unlink()
+    with pytest.raises(MedallionError, match=r", and landing\.payments is not there\. Make the files with"):
+        tables.require("01")
