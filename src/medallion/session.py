@@ -64,7 +64,8 @@ def _elsewhere() -> "SparkSession | None":
     if master := os.environ.get("MEDALLION_MASTER"):
         from pyspark.sql import SparkSession
 
-        return SparkSession.builder.master(master).getOrCreate()
+        with _environment(_for_any_jvm()):
+            return SparkSession.builder.master(master).getOrCreate()
     return None
 
 
@@ -147,42 +148,54 @@ def _memory_for_scale() -> int:
     return max(2_000, int(psutil.virtual_memory().total * 0.6 / 1_000_000))
 
 
-@contextmanager
-def _surroundings() -> Iterator[None]:
-    """Set what the JVM inherits as it starts: Java, UTC, UTF-8, loopback, and a log for its output.
-
-    Python's own clock is set to UTC for good: `collect()` converts timestamps by it, and outputs
-    must be the same in Kolkata and in Quito.
-    """
+def _for_any_jvm() -> dict[str, str]:
+    """Return the environment that a JVM needs to start at all: its Java, our Spark, and UTF-8."""
     import pyspark
 
-    os.environ["TZ"] = "UTC"
-    time.tzset()
-    inherited = {
+    needed = {
         "JAVA_HOME": str(java.find().home),
-        # A SPARK_HOME or SPARK_CONF_DIR of another Spark on this machine would be taken for ours.
+        # A SPARK_HOME of another Spark on this machine would be taken for ours.
         "SPARK_HOME": str(Path(pyspark.__file__).parent),
-        "SPARK_CONF_DIR": str(Path(pyspark.__file__).parent / "conf"),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
     if sys.platform != "darwin":
         # In a C locale the JVM cannot open a folder named `Kurs für Anfänger`.
-        inherited["LC_ALL"] = "C.UTF-8"
-    before = {name: os.environ.get(name) for name in inherited}
-    os.environ.update(inherited)
+        needed["LC_ALL"] = "C.UTF-8"
+    return needed
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """Set environment variables while the block runs: a JVM that starts in it inherits them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
     try:
-        with _output_to(_log()):
-            yield
+        yield
     finally:
         for name, value in before.items():
-            if name in ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON"):
-                continue  # read again whenever a Python worker starts
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def _surroundings() -> Iterator[None]:
+    """Set what a local JVM inherits as it starts: Java, UTC, UTF-8, loopback, and a log for its output.
+
+    Python's own clock is set to UTC for good: `collect()` converts timestamps by it, and outputs
+    must be the same in Kolkata and in Quito.
+    """
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    # These two stay: they are read again whenever a Python worker starts.
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    java_and_spark = _for_any_jvm()
+    local = {
+        "SPARK_CONF_DIR": str(Path(java_and_spark["SPARK_HOME"]) / "conf"),
+        "SPARK_LOCAL_IP": "127.0.0.1",
+    }
+    with _environment(java_and_spark | local), _output_to(_log()):
+        yield
 
 
 @contextmanager
