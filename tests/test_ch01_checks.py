@@ -157,6 +157,10 @@ def dropping_what_is_new(frame: DataFrame, table: str) -> None:
     merging(frame.drop("note"), table)
 
 
+def plain(frame: DataFrame, table: str) -> None:
+    frame.write.mode("append").saveAsTable(table)
+
+
 def appending_twice(frame: DataFrame, table: str) -> None:
     widening(frame, table)
     merging(frame.union(frame), table)
@@ -182,6 +186,7 @@ def test_append_right(chapter: SimpleNamespace) -> None:
             "Appending a row whose stock is the BIGINT 3000000000 failed with CAST_OVERFLOW_IN_TABLE_INSERT; "
             "the column stock is still an INT.",
         ),
+        (plain, "Appending a row with the new column note failed with DELTA_METADATA_MISMATCH."),
         (dropping_what_is_new, "The frame has a column note, and the table has not got it."),
         (appending_twice, "The table has 4 rows now; it had 2, and the frame has 1."),
         (casting, "The stock 'plenty' was let in; the column stock is of the type BIGINT now."),

@@ -138,8 +138,11 @@ class AppendEvolving(Exercise):
             try:
                 append_evolving(grown, table)
             except Exception as error:  # whatever the learner's code raises
+                why = reason(error)
+                if why == "DELTA_METADATA_MISMATCH":
+                    return self.wrong(f"Appending a row with the new column note failed with {why}.")
                 return self.wrong(
-                    f"Appending a row whose stock is the BIGINT 3000000000 failed with {reason(error)}; "
+                    f"Appending a row whose stock is the BIGINT 3000000000 failed with {why}; "
                     "the column stock is still an INT."
                 )
             rows = spark.table(table).collect()
