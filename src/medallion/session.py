@@ -45,7 +45,7 @@ def start(chapter: str | None = None, *, profile: str = "learn") -> "SparkSessio
     spark = local(profile)
     _prepare_scratch()
     tables.register(spark)
-    spark.sql(f"CREATE SCHEMA IF NOT EXISTS scratch LOCATION '{_sql_text(scratch())}'")
+    spark.sql(f"CREATE SCHEMA IF NOT EXISTS scratch LOCATION '{tables.sql_text(scratch())}'")
     tracebacks.shorten()
     return spark
 
@@ -135,10 +135,6 @@ def _java_options(learn: bool, archive_to: Path | None) -> list[str]:
 
 def _quoted(option: str) -> str:
     return '"' + option.replace("\\", "\\\\").replace('"', '\\"') + '"'
-
-
-def _sql_text(path: Path) -> str:
-    return str(path).replace("\\", "\\\\").replace("'", "\\'")
 
 
 def _memory_for_scale() -> int:

@@ -76,13 +76,18 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def sql_text(path: Path) -> str:
+    """Return a path as it stands between single quotes in SQL."""
+    return str(path).replace("\\", "\\\\").replace("'", "\\'")
+
+
 def register(spark: "SparkSession") -> None:
     """Make every table that is there known to `spark`, as a managed table of its schema.
 
     Tables that this session knows already are left as they are.
     """
     for schema in SCHEMAS:
-        place = str(paths.home() / schema).replace("\\", "\\\\").replace("'", "\\'")
+        place = sql_text(paths.home() / schema)
         spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{place}'")
     for table in present():
         if not spark.catalog.tableExists(table):
@@ -90,7 +95,7 @@ def register(spark: "SparkSession") -> None:
 
 
 def _register(spark: "SparkSession", table: str) -> None:
-    place = str(folder(table)).replace("\\", "\\\\").replace("'", "\\'")
+    place = sql_text(folder(table))
     spark.sql(f"CREATE TABLE {table} USING delta LOCATION '{place}'")
     _make_managed(spark, table)
 
