@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medallion import archive, jars, java, paths, tables, tracebacks
+from medallion import archive, display, jars, java, paths, tables, tracebacks
 from medallion.errors import MedallionError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def start(chapter: str | None = None, *, profile: str = "learn") -> "SparkSessio
     tables.register(spark)
     spark.sql(f"CREATE SCHEMA IF NOT EXISTS scratch LOCATION '{tables.sql_text(scratch())}'")
     tracebacks.shorten()
+    display.show_once()
     return spark
 
 
@@ -128,8 +129,11 @@ def _java_options(learn: bool, archive_to: Path | None) -> list[str]:
         # A JVM that finds the archive does not fit goes on without it.
         options += [_quoted(f"-XX:SharedArchiveFile={shared}"), "-Xshare:auto"]
     if learn:
-        # The quick compiler only: a notebook's JVM rarely lives long enough to repay the other one.
-        options += ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+        # The quick compiler only: a notebook's JVM rarely lives long enough to repay the other one. It
+        # would get a code cache of 48 MB, which a chapter fills: code is then swept out and compiled again.
+        options += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m"]
+        # Most of the heap for the young: what a query makes is dead by the time the young are full.
+        options += ["-XX:+UseSerialGC", "-XX:NewSize=300m", "-XX:MaxNewSize=300m"]
     return options
 
 

@@ -1,0 +1,30 @@
+"""A DataFrame at the end of a cell is a table, and its query runs once.
+
+With PySpark's eager evaluation alone, IPython asks for the plain text and for the HTML of a
+DataFrame, and each of the two runs the query.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def show_once() -> None:
+    """From now on let IPython show a DataFrame as HTML, its schema as text. Outside IPython: nothing."""
+    try:
+        from IPython import get_ipython
+    except ImportError:
+        return
+    shell = get_ipython()
+    if shell is None:
+        return
+    from pyspark.sql import DataFrame
+
+    shell.display_formatter.mimebundle_formatter.for_type(DataFrame, _bundle)
+
+
+def _bundle(frame: "DataFrame", include: Any = None, exclude: Any = None) -> dict[str, str]:
+    html = frame._repr_html_()  # type: ignore[operator]
+    # From the first HTML on, the text of a DataFrame is its schema, and costs nothing.
+    return {"text/plain": repr(frame)} | ({"text/html": html} if html else {})
