@@ -106,8 +106,10 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
         # Otherwise `writeStream.toTable` writes Parquet and says nothing.
         "spark.sql.sources.default": "delta",
         "spark.sql.session.timeZone": "UTC",
-        # The defaults, 50 and 200, are made for clusters: each small read or shuffle would be as many tasks.
+        # The defaults, 50, 10,000 and 200, are made for clusters: each small read, each VACUUM and each
+        # shuffle would be as many tasks. VACUUM of a table with four files took a hundred seconds.
         "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(parallel),
         "spark.sql.shuffle.partitions": str(parallel if learn else 2 * parallel),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.repl.eagerEval.enabled": "true",

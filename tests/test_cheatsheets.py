@@ -1,0 +1,65 @@
+"""The cheat sheets: every block of code of the Delta and the streaming sheet runs, from top to bottom."""
+
+import ast
+import re
+
+import pytest
+
+from medallion import paths
+
+FOLDER = paths.root() / "book" / "cheatsheets"
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHEETS = ("delta", "streaming", "mlflow")
+LONGEST_LINE = 100  # what a printed page holds
+
+
+def blocks(name):
+    """Return the blocks of a sheet: the line where each begins, its language and its text."""
+    text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    return [(text.count("\n", 0, found.start()) + 2, found[1], found[2]) for found in BLOCK.finditer(text)]
+
+
+def run(name, spark):
+    """Run the blocks of a sheet in one namespace, and return it. A failure names the sheet's line."""
+    names = {"spark": spark, "__name__": "sheet"}
+    for line, language, text in blocks(name):
+        if language == "sql":
+            for statement in filter(None, text.split(";\n")):
+                spark.sql(statement).collect()
+        else:
+            code = ast.increment_lineno(ast.parse(text), line - 1)
+            exec(compile(code, f"book/cheatsheets/{name}.md", "exec"), names)
+    return names
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_a_sheet_fits_on_a_page_and_has_only_code_that_is_known_how_to_run(name):
+    text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    assert {language for _, language, _ in blocks(name)} <= {"python", "sql", "sh"}
+    assert text.count("```") == 2 * len(blocks(name))
+    for line, language, code in blocks(name):
+        assert max(map(len, code.splitlines())) <= LONGEST_LINE, f"{name}.md:{line}"
+        if language == "python":
+            ast.parse(code)
+
+
+def test_the_delta_sheet_runs(spark):
+    run("delta", spark)
+    rows = spark.table("scratch.orders").orderBy("id", "city").collect()
+    assert [(row.id, row.cents, row.city) for row in rows if row.city] == [
+        (1, 1250, "Leipzig"),
+        (2, 480, "Leipzig"),
+    ]
+    history = [row.operation for row in spark.sql("DESCRIBE HISTORY scratch.orders").collect()]
+    assert {"UPDATE", "DELETE", "RESTORE", "MERGE", "ADD CONSTRAINT"} <= set(history)
+    changed = spark.sql("SELECT _change_type FROM table_changes('scratch.big', 3)").distinct().collect()
+    assert {row[0] for row in changed} == {"update_preimage", "update_postimage"}
+
+
+def test_the_streaming_sheet_runs(spark):
+    names = run("streaming", spark)
+    assert [row.id for row in spark.table("scratch.events").collect()] == ["e1"]
+    assert [row.id for row in spark.table("scratch.both").collect()] == ["e1"]
+    assert names["query"].lastProgress is not None
+    assert spark.streams.active == []
+    assert spark.read.format("statestore").load(str(names["notes"] / "unique")).count() == 1
