@@ -513,6 +513,11 @@ RULES = {
         "a = 1",
         "this cell has 17 lines; the most is 15. Split it, or move code away.",
     ),
+    "long line": (
+        ("sum(numbers)", "sum(numbers)  # " + 80 * "x"),
+        "sum(numbers)",
+        "this line has 96 characters; the most is 88. Break it.",
+    ),
     "no markers": (
         ("    ### BEGIN SOLUTION\n    return 2 * x\n    ### END SOLUTION\n", "    return 2 * x\n"),
         "def double",

@@ -177,6 +177,13 @@ def test_append_right(chapter: SimpleNamespace) -> None:
     )
 
 
+def adding_before_it_looks(frame: DataFrame, table: str) -> None:
+    SparkSession.active().sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
+    largest = max(row.stock + 0 for row in frame.collect())
+    assert largest > 0
+    frame.write.mode("append").option("mergeSchema", True).saveAsTable(table)
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [
@@ -189,6 +196,11 @@ def test_append_right(chapter: SimpleNamespace) -> None:
         (plain, "Appending a row with the new column note failed with DELTA_METADATA_MISMATCH."),
         (dropping_what_is_new, "The frame has a column note, and the table has not got it."),
         (appending_twice, "The table has 4 rows now; it had 2, and the frame has 1."),
+        (
+            adding_before_it_looks,
+            'Appending a text as a stock failed with TypeError: can only concatenate str (not "int") to str, '
+            "before Delta could refuse it.",
+        ),
         (casting, "The stock 'plenty' was let in; the column stock is of the type BIGINT now."),
     ],
 )

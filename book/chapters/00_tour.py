@@ -98,7 +98,11 @@ spark.table("scratch.orders").orderBy("order_id")
 # %%
 folder = medallion.scratch() / "orders"
 sorted(
-    {path.suffix for path in folder.glob("*") if path.is_file() and not path.name.startswith(".")}
+    {
+        path.suffix
+        for path in folder.glob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
 )
 
 # %%

@@ -119,6 +119,8 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.pyspark.python": sys.executable,
         "spark.pyspark.driver.python": sys.executable,
+        # Python workers are forked from a process that has imported pandas already.
+        "spark.python.daemon.module": "medallion.worker_daemon",
     }
 
 

@@ -13,6 +13,7 @@ from medallion.build.starter import BEGIN, END, StarterError, starter, worked
 from medallion.checks import Exercise
 
 LONGEST_CELL = 15
+LONGEST_LINE = 88  # more scrolls sideways, on the page and in JupyterLab
 LEFT_OUT = "nbval-ignore-output"
 RAISES = "raises-exception"
 TAGS = frozenset({*ROLES, LEFT_OUT, RAISES, "hide-input", "hide-output"})
@@ -108,6 +109,10 @@ def _lengths(chapter: Chapter) -> Iterator[Problem]:
         if count > LONGEST_CELL:
             text = f"this cell has {count} lines; the most is {LONGEST_CELL}. Split it, or move code away."
             yield chapter.problem(cell.line, text)
+        for n, line in enumerate(cell.source.splitlines()):
+            if len(line) > LONGEST_LINE:
+                text = f"this line has {len(line)} characters; the most is {LONGEST_LINE}. Break it."
+                yield chapter.problem(cell.line + n, text)
 
 
 def _starters(chapter: Chapter) -> Iterator[Problem]:
