@@ -136,8 +136,8 @@ def _java_options(learn: bool, archive_to: Path | None) -> list[str]:
         # The quick compiler only: a notebook's JVM rarely lives long enough to repay the other one. It
         # would get a code cache of 48 MB, which a chapter fills: code is then swept out and compiled again.
         options += ["-XX:TieredStopAtLevel=1", "-XX:ReservedCodeCacheSize=240m"]
-        # Most of the heap for the young: what a query makes is dead by the time the young are full.
-        options += ["-XX:+UseSerialGC", "-XX:NewSize=300m", "-XX:MaxNewSize=300m"]
+        # A fixed share of the heap for the young: more saves a few collections and costs as much memory.
+        options += ["-XX:+UseSerialGC", "-XX:NewSize=120m", "-XX:MaxNewSize=120m"]
     return options
 
 
