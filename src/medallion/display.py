@@ -25,6 +25,6 @@ def show_once() -> None:
 
 
 def _bundle(frame: "DataFrame", include: Any = None, exclude: Any = None) -> dict[str, str]:
-    html = frame._repr_html_()  # type: ignore[operator]
+    html = frame._repr_html_()
     # From the first HTML on, the text of a DataFrame is its schema, and costs nothing.
     return {"text/plain": repr(frame)} | ({"text/html": html} if html else {})

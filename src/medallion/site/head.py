@@ -9,9 +9,7 @@ from docutils import nodes
 from medallion.site.config import Addresses
 
 # Before the first paint, so that a page that its reader wants dark does not flash in white
-THEME_SCRIPT = (
-    'try{document.documentElement.dataset.theme=localStorage.getItem("theme")||"system"}catch{}'
-)
+THEME_SCRIPT = 'try{document.documentElement.dataset.theme=localStorage.getItem("theme")||"system"}catch{}'
 LONGEST = 160
 
 
