@@ -37,6 +37,9 @@ HEADER = """\
 #     makes:
 #       silver.orders: [bronze.orders]
 #       silver.order_lines: [silver.orders]
+#     grain:
+#       silver.orders: one order
+#       silver.order_lines: one line of an order
 #     minutes: {read: 5, practise: 10}
 #     objectives:
 #       - double a number

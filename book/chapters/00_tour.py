@@ -9,6 +9,7 @@
 #     name: python3
 #   medallion:
 #     makes: {}
+#     grain: {}
 #     minutes: {read: 10, practise: 5}
 #     objectives:
 #     - say what a lakehouse is, and what each of its layers is for

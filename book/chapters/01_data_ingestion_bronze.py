@@ -20,6 +20,18 @@
 #       bronze.touchpoints: [landing.marketing]
 #       bronze.campaign_spend: [landing.marketing]
 #       bronze.cdnow: [landing.cdnow]
+#     grain:
+#       bronze.customers: one customer in one monthly snapshot, as it was sent
+#       bronze.products: one product as the catalogue lists it
+#       bronze.orders: one change event of an order
+#       bronze.web_events: one line that the shop's pages sent, an event unless the line is broken
+#       bronze.payments: one attempt to pay
+#       bronze.chargebacks: one chargeback
+#       bronze.telemetry: one reading of one locker
+#       bronze.maintenance: one visit of a technician
+#       bronze.touchpoints: one touch of a visitor with a marketing channel
+#       bronze.campaign_spend: one day of one campaign
+#       bronze.cdnow: one purchase
 #     minutes: {read: 40, practise: 45}
 #     objectives:
 #     - state a schema, and say what an inferred one costs

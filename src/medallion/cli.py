@@ -14,7 +14,7 @@ from medallion.errors import MedallionError
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 for an error with a mend, 130 for Ctrl-C."""
-    parsed = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int | None] = parsed.command
     try:
         return command(parsed) or 0
@@ -26,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line, of which the reference of the book is made too."""
     parser = argparse.ArgumentParser(
         prog="medallion", description="Build a medallion lakehouse on your own machine, chapter by chapter."
     )
@@ -49,9 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--scale", type=float, default=None, help="1 is 40,000 orders; 0.02 to 100")
     data.add_argument("--force", action="store_true", help="make them again although they are there")
     catch_up = add("catch-up", _catch_up, "run the earlier chapters that a chapter needs")
-    catch_up.add_argument("number", metavar="NN")
+    catch_up.add_argument("number", metavar="NN", help="the chapter that is to be begun")
     reset = add("reset", _reset, "remove what a chapter and all later ones made")
-    reset.add_argument("number", metavar="NN", nargs="?", default="00")
+    reset.add_argument(
+        "number", metavar="NN", nargs="?", default="00", help="the first chapter to undo; none means all"
+    )
     setup = add("setup", _setup, "install the jars and make the class archive")
     setup.add_argument(
         "--from-dir", type=Path, metavar="DIR", help="take the jars from a folder or a USB stick"
@@ -61,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     build = add("build", _build, "produce notebooks, exercises and solutions from the chapters")
     build.add_argument("numbers", **several)
     build.add_argument("--check", action="store_true", help="only say what is out of date")
+    build.add_argument("--reference", action="store_true", help="only write the pages of the reference anew")
     site = add("site", _site, "build the book as a web site, in _build/html")
     how = site.add_mutually_exclusive_group()
     how.add_argument("--preview", action="store_true", help="serve it here, and reload when a source changes")
@@ -151,14 +155,32 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> None:
     from medallion import build, setup, tables
+    from medallion.build import reference
 
-    if not arguments.check:
-        setup.prepare()
-    changed = build.build(arguments.numbers, check=arguments.check, before=tables.reset)
     if arguments.check:
+        _check_products(arguments.numbers)
         print("Every product is up to date.")
-    else:
-        print("\n".join(changed) or "Nothing has changed.")
+        return
+    changed = []
+    if not arguments.reference:
+        setup.prepare()
+        changed = build.build(arguments.numbers, before=tables.reset, after=reference.record)
+    changed += reference.write()
+    print("\n".join(changed) or "Nothing has changed.")
+
+
+def _check_products(numbers: Sequence[str]) -> None:
+    from medallion import build
+    from medallion.build import reference
+
+    complaints = []
+    for look in (lambda: build.build(numbers, check=True), reference.check):
+        try:
+            look()
+        except MedallionError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise MedallionError("\n".join(complaints))
 
 
 def _site(arguments: argparse.Namespace) -> None:

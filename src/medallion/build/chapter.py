@@ -16,6 +16,7 @@ from medallion import paths
 from medallion.errors import MedallionError
 
 _CELL = re.compile(r"# %%(\s|$)")
+_HOW_GRAIN = "Add for example 'grain: {silver.orders: one order}'."
 _HEADING = re.compile(r"#+\s*Exercise\s+(\d+\.\d+)\s*:\s*(.+)")
 
 
@@ -63,6 +64,7 @@ class Chapter:
     name: str
     title: str
     makes: dict[str, list[str]]
+    grain: dict[str, str]
     minutes: dict[str, int]
     objectives: tuple[str, ...]
     cells: tuple[Cell, ...]
@@ -85,7 +87,7 @@ def parse(path: Path) -> Chapter:
     """Read the chapter at `path`, a file named `NN_name.py`.
 
     Raises MedallionError, naming the line, when the file is not a chapter: no UTF-8, no header with
-    `makes`, `minutes` and `objectives`, no title, or text outside of a cell.
+    `makes`, `grain`, `minutes` and `objectives`, no title, or text outside of a cell.
     """
     where = _shown(path)
     if not re.fullmatch(r"\d\d_\w+", path.stem):
@@ -111,6 +113,7 @@ def parse(path: Path) -> Chapter:
         name=path.stem,
         title=_title(cells, where),
         makes=_makes(front, where),
+        grain=_grain(front, where),
         minutes=_minutes(front, where),
         objectives=_objectives(front, where),
         cells=cells,
@@ -182,6 +185,31 @@ def _makes(front: dict[str, Any], where: str) -> dict[str, list[str]]:
             "Add for example 'makes: {silver.orders: [bronze.orders]}', or 'makes: {}'."
         )
     return makes  # type: ignore[return-value]  # what `fits` has just proved
+
+
+def _grain(front: dict[str, Any], where: str) -> dict[str, str]:
+    """Return what one row of each table is. Only a person can say it, so every table must have it said."""
+    grain, tables = front.get("grain") or {}, _makes(front, where)
+    if not isinstance(grain, dict):
+        raise MedallionError(f"{where}:1: 'grain' in the header is no list of tables. {_HOW_GRAIN}")
+    for table in tables:
+        said = grain.get(table)
+        if not isinstance(said, str) or not said.strip():
+            raise MedallionError(
+                f"{where}:1: the header does not say what one row of {table} is. {_HOW_GRAIN}"
+            )
+        if said != said.strip() or said.endswith(".") or "|" in said or "\n" in said:
+            raise MedallionError(
+                f"{where}:1: the grain of {table} is to finish the sentence 'One row is …', in one line, "
+                "without a full stop or a '|'. Write it so."
+            )
+    for table in grain:
+        if table not in tables:
+            raise MedallionError(
+                f"{where}:1: the header says the grain of {table}, which this chapter does not make. "
+                "Take it away, or add the table to 'makes'."
+            )
+    return grain
 
 
 def _minutes(front: dict[str, Any], where: str) -> dict[str, int]:

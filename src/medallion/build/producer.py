@@ -12,6 +12,7 @@ from medallion import chapters, paths
 from medallion.build import numbers, outputs, pages, rules
 from medallion.build.chapter import Chapter, Problem, parse
 from medallion.build.execute import CellFailed, execute
+from medallion.build.files import text_of, write_text
 from medallion.build.pages import Page
 from medallion.errors import MedallionError
 
@@ -24,14 +25,16 @@ def build(
     *,
     check: bool = False,
     before: Callable[[str], object] | None = None,
+    after: Callable[[str], object] | None = None,
     sources: Path | None = None,
     target: Path | None = None,
 ) -> list[str]:
     """Make the products of the chapters `wanted` ("01"; none means all) and return the paths that changed.
 
-    Each chapter runs from the state before it: `before(number)` is called first. Sources are read from
-    `sources` (the book's chapters) and products written below `target` (the repository), each under a
-    temporary name first, and only when its bytes differ. With `check` nothing is run or written.
+    Each chapter runs from the state before it: `before(number)` is called first, and `after(number)` once
+    its products are there. Sources are read from `sources` (the book's chapters) and products written
+    below `target` (the repository), each under a temporary name first, and only when its bytes differ.
+    With `check` nothing is run or written.
 
     Raises MedallionError naming `chapter:line` for every rule that is broken and for a cell that fails;
     with `check` also when a product is missing, out of date, or without a chapter.
@@ -49,6 +52,8 @@ def build(
         if before is not None:
             before(chapter.number)
         changed += _make(chapter, target)
+        if after is not None:
+            after(chapter.number)
     return changed
 
 
@@ -73,7 +78,7 @@ def stale(chapter: Chapter, target: Path) -> list[Problem]:
     The exercises and the solutions are made anew in memory and compared; of the executed notebook the
     cells and the hash of the source are compared, and the rules for outputs and numbers applied.
     """
-    found = [_outdated(chapter, path) for path, text in _unexecuted(chapter, target) if _text(path) != text]
+    found = [_outdated(chapter, path) for path, text in _unexecuted(chapter, target) if text_of(path) != text]
     path = _path(chapter, target, "notebooks")
     page = pages.notebook_page(chapter)
     stored = _read(path)
@@ -100,7 +105,7 @@ def _make(chapter: Chapter, target: Path) -> list[str]:
         executed = run(chapter, path.parent, lambda done, of: bar.update(task, completed=done, total=of))
     _refuse(_faults(chapter, pages.notebook_page(chapter), executed))
     products = [(path, pages.to_text(executed)), *_unexecuted(chapter, target)]
-    return [path.relative_to(target).as_posix() for path, text in products if _write(path, text)]
+    return [path.relative_to(target).as_posix() for path, text in products if write_text(path, text)]
 
 
 def _unexecuted(chapter: Chapter, target: Path) -> list[tuple[Path, str]]:
@@ -149,14 +154,9 @@ def _path(chapter: Chapter, target: Path, folder: str) -> Path:
     return target / folder / f"{chapter.name}.ipynb"
 
 
-def _text(path: Path) -> str | None:
-    # Bytes, because a text file would hide that its line ends have changed.
-    return path.read_bytes().decode("utf-8", errors="replace") if path.exists() else None
-
-
 def _read(path: Path) -> NotebookNode | None:
     """Return a stored notebook, or None when it is missing, no notebook, or not as the producer writes it."""
-    text = _text(path)
+    text = text_of(path)
     if text is None:
         return None
     try:
@@ -164,17 +164,6 @@ def _read(path: Path) -> NotebookNode | None:
         return stored if pages.to_text(stored) == text else None
     except (ValueError, KeyError, nbformat.ValidationError):
         return None
-
-
-def _write(path: Path, text: str) -> bool:
-    """Write a product under another name and rename it; say whether its bytes changed."""
-    if _text(path) == text:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8", newline="\n")
-    new.replace(path)
-    return True
 
 
 def _refuse(broken: list[Problem]) -> None:

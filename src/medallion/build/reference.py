@@ -1,0 +1,246 @@
+"""The reference of the book, made from the code and the contracts: nothing in it is typed twice.
+
+| page | made from |
+|---|---|
+| `book/reference/tables.md` | the chapters' headers, the schemas of the last run, the data dictionary |
+| `book/reference/package.md` | the docstrings of what a notebook uses, the parser of the command line |
+"""
+
+import argparse
+import ast
+import inspect
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medallion import chapters, paths
+from medallion.build import dictionary, schemas
+from medallion.build.chapter import Chapter, Problem, parse
+from medallion.build.files import text_of, write_text
+from medallion.errors import MedallionError
+
+TABLES = "book/reference/tables.md"
+PACKAGE = "book/reference/package.md"
+_MADE = "<!-- Produced by `medallion build`; do not edit. -->\n"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A function that a notebook calls: how it is called there, and where its source is."""
+
+    shown: str
+    module: str
+    name: str
+
+
+ENTRIES = (
+    Entry("medallion.start", "session", "start"),
+    Entry("medallion.landing", "paths", "landing"),
+    Entry("medallion.scratch", "session", "scratch"),
+    Entry("medallion.reason", "tracebacks", "reason"),
+    Entry("medallion.last_error", "tracebacks", "last_error"),
+    Entry("check.NAME", "checks/_exercise", "Exercise.__call__"),
+    Entry("check.NAME.hint", "checks/_exercise", "Exercise.hint"),
+    Entry("medallion.charts.show", "charts", "show"),
+    Entry("medallion.quiz.show", "quiz", "show"),
+    Entry("medallion.api.serve", "api", "serve"),
+)
+
+
+def record(number: str, target: Path | None = None) -> None:
+    """Keep what the tables that chapter `number` has just made look like, for the page of the tables.
+
+    Raises MedallionError when the chapter did not make a table that its header promises.
+    """
+    target = target or paths.root()
+    held = schemas.load(target)
+    made = {table: schemas.of(table) for table in chapters.makes(number)}
+    write_text(target / schemas.FILE, schemas.text(held | made))
+
+
+def write(target: Path | None = None) -> list[str]:
+    """Write the pages of the reference below `target` (the repository) and return the paths that changed."""
+    target = target or paths.root()
+    found = _chapters()
+    made = {table for chapter in found for table in chapter.makes}
+    kept = {table: schema for table, schema in schemas.load(target).items() if table in made}
+    if kept:
+        write_text(target / schemas.FILE, schemas.text(kept))
+    return [path for path, text in _pages(found, target).items() if write_text(target / path, text)]
+
+
+def check(target: Path | None = None) -> None:
+    """Raise MedallionError, with a line for each, when the schemas or a page are out of date."""
+    target = target or paths.root()
+    found = _chapters()
+    problems = _unrecorded(found, schemas.load(target)) or [
+        Problem(path, 1, "this page is out of date. Run './medallion build --reference'.")
+        for path, text in _pages(found, target).items()
+        if text_of(target / path) != text
+    ]
+    if problems:
+        raise MedallionError("\n".join(str(problem) for problem in problems))
+
+
+def _chapters() -> list[Chapter]:
+    return [parse(path) for path in chapters.all_chapters().values()]
+
+
+def _unrecorded(found: Iterable[Chapter], held: dict[str, Any]) -> list[Problem]:
+    """Return the tables that chapters make and the schemas lack, and those that no chapter makes."""
+    made = {table: chapter for chapter in found for table in chapter.makes}
+    missing = [
+        chapter.problem(1, f"{schemas.FILE} lacks {table}. Run './medallion build {chapter.number}'.")
+        for table, chapter in made.items()
+        if table not in held
+    ]
+    stray = [
+        Problem(schemas.FILE, 1, f"no chapter makes {table}. Run './medallion build --reference'.")
+        for table in held
+        if table not in made
+    ]
+    return missing + stray
+
+
+def _pages(found: Sequence[Chapter], target: Path) -> dict[str, str]:
+    return {
+        TABLES: tables_page(found, schemas.load(target), dictionary.meanings(target)),
+        PACKAGE: package_page(),
+    }
+
+
+def tables_page(
+    found: Sequence[Chapter], held: dict[str, dict[str, Any]], meanings: dict[str, dict[str, str]]
+) -> str:
+    """Return the page of the tables: `held` is what `schemas` keeps, `meanings` what `dictionary` reads."""
+    lines = [
+        _MADE,
+        "# The tables\n",
+        "Every table of the lakehouse: what one row is, who makes it and from what, who reads it, and its",
+        "columns. Columns and numbers of rows are those of the last run of the chapters, at scale 1.\n",
+        "| Table | One row is | Rows | Made in |",
+        "|---|---|--:|---|",
+    ]
+    made = [(table, chapter) for chapter in found for table in chapter.makes if table in held]
+    for table, chapter in made:
+        rows = f"{held[table]['rows']:,}"
+        lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.grain[table]} | {rows} | {_link(chapter)} |")
+    for table, chapter in made:
+        lines += _section(table, chapter, found, held[table], meanings)
+    return "\n".join(lines) + "\n"
+
+
+def _section(
+    table: str,
+    chapter: Chapter,
+    found: Sequence[Chapter],
+    schema: dict[str, Any],
+    meanings: dict[str, dict[str, str]],
+) -> list[str]:
+    schema_name, _, name = table.partition(".")
+    own = {**meanings.get(dictionary.ADDED, {}), **meanings.get(name, {})}
+    lines = [
+        f"\n## {table}\n",
+        f"One row is {chapter.grain[table]}. {schema['rows']:,} rows.\n",
+        f"- **Made in** {_link(chapter)}, from {_sources(chapter.makes[table])}.",
+        f"- **Read by** {_readers(table, chapter, found)}.",
+    ]
+    if schema_name == "bronze" and name in meanings:
+        lines.append(f"- **The source behind it**: [the data](../../{dictionary.FILE}#{name}).")
+    lines += ["\n| Column | Type | Meaning |", "|---|---|---|"]
+    for path, described in schema["columns"].items():
+        meaning = described.get("comment") or own.get(path, "")
+        lines.append(f"| `{path}` | `{described['type']}` | {meaning} |".replace("|  |", "| |"))
+    return lines
+
+
+def _sources(names: Sequence[str]) -> str:
+    """Return what a table is made from: tables with a link, source folders as they are in `landing/`."""
+    return ", ".join(
+        f"the files in `{name.replace('.', '/')}/`"
+        if name.startswith(f"{chapters.LANDING}.")
+        else f"[{name}](#{_anchor(name)})"
+        for name in names
+    )
+
+
+def _readers(table: str, maker: Chapter, found: Sequence[Chapter]) -> str:
+    """Return who reads a table: the tables that are made from it, and the chapters that make them."""
+    readers = [
+        f"[{other}](#{_anchor(other)}) in {_link(chapter)}"
+        for chapter in found
+        for other, sources in chapter.makes.items()
+        if table in sources
+    ]
+    return ", ".join(readers) or f"no table yet; chapter {maker.number} itself looks into it"
+
+
+def _link(chapter: Chapter) -> str:
+    return f"[{chapter.number} {chapter.title}](../../notebooks/{chapter.name}.ipynb)"
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that GitHub and MyST give to a heading."""
+    return heading.lower().replace(".", "")
+
+
+def package_page() -> str:
+    """Return the page of what a notebook calls and of the commands."""
+    from medallion import cli
+
+    lines = [
+        _MADE,
+        "# The package and its commands\n",
+        "What a notebook calls, as the code itself describes it, and then what a terminal understands.\n",
+        "## In a notebook",
+    ]
+    for entry in ENTRIES:
+        signature, doc = _described(entry)
+        lines += [f"\n### {entry.shown}\n", f"```python\n{signature}\n```\n", doc]
+    lines += ["\n## In a terminal\n", "Each is called as `./medallion COMMAND`."]
+    for name, command in _commands(cli.make_parser()).items():
+        lines += [f"\n### {name}\n", _sentence(command.description or ""), *_arguments(command)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _described(entry: Entry) -> tuple[str, str]:
+    """Return signature and docstring of a function, read from its source: nothing is imported for it."""
+    path = paths.root() / "src" / "medallion" / f"{entry.module}.py"
+    source = path.read_text(encoding="utf-8")
+    body: list[ast.stmt] = ast.parse(source).body
+    for name in entry.name.split("."):
+        node = next(one for one in body if getattr(one, "name", None) == name)
+        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
+        body = node.body
+    assert isinstance(node, ast.FunctionDef)
+    head = source.splitlines()[node.lineno - 1 : body[0].lineno - 1]
+    written = inspect.cleandoc("\n".join([head[0].strip(), *head[1:]])).removesuffix(":")
+    _, _, rest = written.partition("(")
+    return f"{entry.shown}({rest.removeprefix('self, ')}", ast.get_docstring(node) or ""
+
+
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    # argparse says what it holds only in a help text, whose form differs from one Python to the next.
+    chosen = next(one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+    return dict(chosen.choices)
+
+
+def _arguments(command: argparse.ArgumentParser) -> list[str]:
+    actions = [action for action in command._actions if action.dest != "help"]
+    if not actions:
+        return []
+    rows = [f"| `{_spelled(action)}` | {_sentence(action.help or '')} |" for action in actions]
+    return ["\n| Argument | Meaning |", "|---|---|", *rows]
+
+
+def _spelled(action: argparse.Action) -> str:
+    takes_value = action.nargs != 0
+    value = str(action.metavar or action.dest.upper()) if takes_value else ""
+    if not action.option_strings:
+        return {"*": f"[{value} ...]", "?": f"[{value}]"}.get(str(action.nargs), value)
+    return " ".join(filter(None, [", ".join(action.option_strings), value]))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

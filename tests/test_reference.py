@@ -1,0 +1,186 @@
+"""The reference: schemas read from real Delta logs, meanings from the dictionary, pages from the code."""
+
+import re
+
+import pyarrow as pa
+import pytest
+from deltalake import Field, Schema, write_deltalake
+from deltalake.schema import ArrayType, MapType, PrimitiveType, StructType
+
+from medallion import chapters, cli, paths
+from medallion.build import dictionary, reference, schemas
+from medallion.build.chapter import parse
+from medallion.errors import MedallionError
+
+LINE = StructType([Field("line_no", "integer"), Field("sku", "string")])
+ORDER = Schema(
+    [
+        Field("id", "long", metadata={"comment": "the order's number"}),
+        Field("price", PrimitiveType("decimal(9,2)")),
+        Field("lines", ArrayType(LINE)),
+        Field("tags", ArrayType("string")),
+        Field("rest", MapType("string", "string")),
+        Field("who", StructType([Field("name", "string")])),
+    ]
+)
+COLUMNS = {
+    "id": {"type": "BIGINT", "comment": "the order's number"},
+    "price": {"type": "DECIMAL(9,2)"},
+    "lines": {"type": "ARRAY<STRUCT>"},
+    "lines[].line_no": {"type": "INT"},
+    "lines[].sku": {"type": "STRING"},
+    "tags": {"type": "ARRAY<STRING>"},
+    "rest": {"type": "MAP<STRING, STRING>"},
+    "who": {"type": "STRUCT"},
+    "who.name": {"type": "STRING"},
+}
+HEADER = """\
+# ---
+# jupyter:
+#   medallion:
+#     makes:
+{makes}
+#     grain:
+#       silver.orders: one order
+#     minutes: {{read: 5, practise: 10}}
+#     objectives: [sort]
+# ---
+
+# %% [markdown]
+# # Sorting
+"""
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A repository with one chapter that makes silver.orders, and a lakehouse that holds the table."""
+    (tmp_path / "book" / "chapters").mkdir(parents=True)
+    (tmp_path / "datasets").mkdir()
+    makes = "#       silver.orders: [bronze.orders]"
+    chapter = tmp_path / "book" / "chapters" / "02_sorting.py"
+    chapter.write_text(HEADER.format(makes=makes), encoding="utf-8")
+    (tmp_path / "datasets" / "README.md").write_text(
+        "# Data\n\n## orders\n\n| field | type | meaning |\n|---|---|---|\n"
+        "| lines[], tags[] | array | in **any** order |\n| id | text | another |\n",
+        encoding="utf-8",
+    )
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "lakehouse"))
+    monkeypatch.setattr(chapters, "folder", lambda: tmp_path / "book" / "chapters")
+    chapters.all_chapters.cache_clear()
+    write(tmp_path, ORDER, {"id": [1, 2]})
+    yield tmp_path
+    chapters.all_chapters.cache_clear()
+
+
+def write(repository, schema, rows):
+    """Write a Delta table silver.orders with the schema; columns without rows are NULL."""
+    arrow = pa.schema(schema)
+    count = len(next(iter(rows.values())))
+    columns = [pa.array(rows.get(field.name, [None] * count), field.type) for field in arrow]
+    folder = repository / "lakehouse" / "silver" / "orders"
+    folder.mkdir(parents=True, exist_ok=True)
+    write_deltalake(folder, pa.table(columns, schema=arrow), mode="overwrite", schema_mode="overwrite")
+
+
+def test_a_schema_is_flat_with_the_types_of_sql_and_the_comments_of_the_table(repository):
+    assert schemas.of("silver.orders") == {"rows": 2, "columns": COLUMNS}
+
+
+def test_what_is_stored_is_what_is_read_again(repository):
+    reference.record("02", repository)
+    assert schemas.load(repository) == {"silver.orders": {"rows": 2, "columns": COLUMNS}}
+    before = (repository / schemas.FILE).read_bytes()
+    reference.record("02", repository)
+    assert (repository / schemas.FILE).read_bytes() == before
+
+
+def test_a_promised_table_that_is_not_there_is_named(repository, monkeypatch):
+    monkeypatch.setenv("MEDALLION_HOME", str(repository / "elsewhere"))
+    with pytest.raises(MedallionError) as refused:
+        reference.record("02", repository)
+    assert str(refused.value) == "silver.orders is not in the lakehouse. Run the chapter that makes it."
+
+
+def test_the_page_of_the_tables_says_grain_rows_source_and_columns(repository):
+    reference.record("02", repository)
+    assert reference.write(repository) == [reference.TABLES, reference.PACKAGE]
+    page = (repository / reference.TABLES).read_text(encoding="utf-8")
+    assert "| [silver.orders](#silverorders) | one order | 2 | [02 Sorting]" in page
+    assert "One row is one order. 2 rows." in page
+    assert "from [bronze.orders](#bronzeorders)." in page
+    assert "| `id` | `BIGINT` | the order's number |" in page  # the table's own comment goes first
+    assert "| `lines` | `ARRAY<STRUCT>` | in **any** order |" in page
+    assert "| `who.name` | `STRING` | |" in page
+    assert reference.write(repository) == []
+    reference.check(repository)
+
+
+def test_an_unrecorded_table_a_stray_one_and_an_old_page_are_out_of_date(repository):
+    with pytest.raises(MedallionError, match=r"02_sorting\.py:1: .*schemas\.yml lacks silver\.orders\. Run"):
+        reference.check(repository)
+    reference.record("02", repository)
+    with pytest.raises(MedallionError, match=r"tables\.md:1: this page is out of date"):
+        reference.check(repository)
+    reference.write(repository)
+    write(repository, Schema([Field("id", "integer")]), {"id": [1, 2, 3]})
+    reference.record("02", repository)
+    with pytest.raises(MedallionError, match=r"tables\.md:1: this page is out of date"):
+        reference.check(repository)
+    reference.write(repository)
+    reference.check(repository)
+    chapter = repository / "book" / "chapters" / "02_sorting.py"
+    text = chapter.read_text(encoding="utf-8").replace("silver.orders:", "silver.sorted:")
+    chapter.write_text(text, encoding="utf-8")
+    chapters.front_matter.cache_clear()
+    with pytest.raises(MedallionError, match=r"no chapter makes silver\.orders"):
+        reference.check(repository)
+
+
+def test_schemas_that_are_no_yaml_are_told(repository):
+    (repository / schemas.FILE).parent.mkdir(parents=True)
+    (repository / schemas.FILE).write_text("a: [", encoding="utf-8")
+    with pytest.raises(MedallionError, match=r"schemas\.yml cannot be read"):
+        schemas.load(repository)
+
+
+def test_the_dictionary_is_read_by_table_and_column():
+    found = dictionary.meanings(paths.root())
+    assert found["orders"]["after.lines"].startswith("`line_no`")
+    assert found["products"]["price.currency"] == "`EUR`"
+    assert found["customers"]["last_name"] == "with accents"
+    assert "email" not in found["customers"]  # its meaning is empty
+    assert "_source_file" in found[dictionary.ADDED]
+    assert "repeat" not in found["orders"]  # a table of planted kinds, not of columns
+
+
+def test_the_reference_of_this_repository_is_current():
+    reference.check()
+
+
+def test_every_bronze_column_that_we_add_has_a_meaning():
+    meant = dictionary.meanings(paths.root())[dictionary.ADDED]
+    held = schemas.load(paths.root())
+    added = {name for schema in held.values() for name in schema["columns"] if name.startswith("_")}
+    assert added == set(meant)
+
+
+def test_every_function_that_a_notebook_takes_from_the_package_is_in_the_reference():
+    called = set()
+    for path in chapters.all_chapters().values():
+        code = "\n".join(cell.source for cell in parse(path).cells if cell.kind == "code")
+        called |= {f"medallion.{name}" for name in re.findall(r"\bmedallion\.(\w+)\(", code)}
+        called |= {f"medallion.{name}" for name in re.findall(r"\b((?:charts|quiz|api)\.\w+)\(", code)}
+    assert called
+    assert called <= {entry.shown for entry in reference.ENTRIES}
+
+
+def test_the_page_of_the_package_has_every_command_and_argument():
+    page = reference.package_page()
+    for name, command in reference._commands(cli.make_parser()).items():
+        assert f"\n### {name}\n" in page
+        for action in command._actions:
+            if action.dest != "help":
+                assert action.help, f"{name} {action.dest} has no help"
+    assert "`--from-dir DIR`" in page
+    assert 'profile: str = "learn") -> "SparkSession"' in page
+    assert "| . |" not in page
