@@ -199,6 +199,22 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
             "#       silver.orders: bronze.orders",
             ":1: the header lacks 'makes'",
         ),
+        (
+            "#       silver.orders: one order\n",
+            "",
+            ":1: the header does not say what one row of silver.orders is",
+        ),
+        (": one order\n", ": One order.\n", ":1: the grain of silver.orders is to finish the sentence"),
+        (
+            "#       silver.orders: one order\n",
+            "#       silver.orders: one order\n#       gold.days: one day\n",
+            ":1: the header says the grain of gold.days, which this chapter does not make",
+        ),
+        (
+            "#     grain:\n#       silver.orders: one order\n",
+            "#     grain: [",
+            ":1: jupytext cannot read this file",
+        ),
         ("{read: 5, practise: 10}", "{read: 5}", ":1: the header lacks 'minutes'"),
         ("#       - double a number\n", "", ":1: the header lacks 'objectives'"),
         (
@@ -206,11 +222,11 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
             "#   other:\n",
             ":1: the header has no block 'medallion' under 'jupyter'. Add one.",
         ),
-        ("# # Doubling", "# Doubling", ":20: a chapter begins with a markdown cell '# Title'. Add it."),
+        ("# # Doubling", "# Doubling", ":23: a chapter begins with a markdown cell '# Title'. Add it."),
         (
             "\n# %% [markdown]\n# # D",
             "\nnumber = 1\n\n# %% [markdown]\n# # D",
-            ":18: 11 lines begin with '# %%'",
+            ":21: 11 lines begin with '# %%'",
         ),
     ],
 )
@@ -224,7 +240,7 @@ def test_a_header_that_is_not_complete_is_refused(sample, old, new, message):
 def test_a_file_that_is_not_utf_8_names_the_line(sample):
     path = sample()
     path.write_bytes(path.read_bytes().replace("ü".encode(), b"\xfc"))
-    with pytest.raises(MedallionError, match=r":20: this is not UTF-8\. Save the file as UTF-8\."):
+    with pytest.raises(MedallionError, match=r":23: this is not UTF-8\. Save the file as UTF-8\."):
         parse(path)
 
 

@@ -125,7 +125,8 @@ def tables_page(
     made = [(table, chapter) for chapter in found for table in chapter.makes if table in held]
     for table, chapter in made:
         rows = f"{held[table]['rows']:,}"
-        lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.grain[table]} | {rows} | {_link(chapter)} |")
+        maker = f"[chapter {chapter.number}]({_page(chapter)})"
+        lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.grain[table]} | {rows} | {maker} |")
     for table, chapter in made:
         lines += _section(table, chapter, found, held[table], meanings)
     return "\n".join(lines) + "\n"
@@ -177,7 +178,11 @@ def _readers(table: str, maker: Chapter, found: Sequence[Chapter]) -> str:
 
 
 def _link(chapter: Chapter) -> str:
-    return f"[{chapter.number} {chapter.title}](../../notebooks/{chapter.name}.ipynb)"
+    return f"[{chapter.number} {chapter.title}]({_page(chapter)})"
+
+
+def _page(chapter: Chapter) -> str:
+    return f"../../notebooks/{chapter.name}.ipynb"
 
 
 def _anchor(heading: str) -> str:
