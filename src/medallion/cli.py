@@ -65,6 +65,10 @@ def make_parser() -> argparse.ArgumentParser:
     build.add_argument("numbers", **several)
     build.add_argument("--check", action="store_true", help="only say what is out of date")
     build.add_argument("--reference", action="store_true", help="only write the pages of the reference anew")
+    site = add("site", _site, "build the book as a web site, in _build/html")
+    how = site.add_mutually_exclusive_group()
+    how.add_argument("--preview", action="store_true", help="serve it here, and reload when a source changes")
+    how.add_argument("--zip", action="store_true", help="also pack it as one file, to be read offline")
     add("test", _test, "run every check there is").add_argument("numbers", **several)
     lock = add("lock", _lock, "write the lock and the conda files anew from pyproject.toml")
     lock.add_argument("--jars", action="store_true", help="write jars.lock anew instead")
@@ -176,6 +180,18 @@ def _check_products(numbers: Sequence[str]) -> None:
             complaints.append(str(error))
     if complaints:
         raise MedallionError("\n".join(complaints))
+
+
+def _site(arguments: argparse.Namespace) -> None:
+    from medallion.site import build
+
+    if arguments.preview:
+        build.preview()
+        return
+    site = build.build()
+    print(f"The book is in {site}. Open {site / 'index.html'}.")
+    if arguments.zip:
+        print(f"Packed: {build.pack(site)}")
 
 
 def _test(arguments: argparse.Namespace) -> int:

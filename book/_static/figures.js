@@ -1,0 +1,73 @@
+// Draws the figures of a page as they come into view, in the colours of the page's theme.
+// Plotly's script is fetched with the first of them.
+"use strict";
+
+const plotlyAddress = document.currentScript.dataset.plotly;
+let plotly;
+
+function loadPlotly() {
+  plotly ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = plotlyAddress;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = reject;
+    document.head.append(script);
+  });
+  return plotly;
+}
+
+function colour(name) {
+  const probe = document.createElement("span");
+  probe.style.color = `var(${name})`;
+  document.body.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+// The parts of a layout that follow the page: text, grid, and the box beside the pointer
+function themed(layout) {
+  const ink = colour("--ink-2");
+  const changes = {
+    "font.color": ink,
+    "hoverlabel.bgcolor": colour("--card"),
+    "hoverlabel.font.color": colour("--ink"),
+    "hoverlabel.bordercolor": colour("--edge"),
+  };
+  const axes = Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key));
+  for (const axis of axes) {
+    changes[`${axis}.gridcolor`] = colour("--rule");
+    changes[`${axis}.linecolor`] = colour("--edge");
+  }
+  return changes;
+}
+
+async function draw(figure) {
+  const area = figure.querySelector(".plot-area");
+  const held = JSON.parse(figure.querySelector(".plot-data").textContent);
+  const Plotly = await loadPlotly();
+  await Plotly.newPlot(area, held.data, held.layout, { ...held.config, responsive: true });
+  await Plotly.relayout(area, themed(held.layout));
+  figure.classList.add("drawn");
+}
+
+const figures = document.querySelectorAll("figure.plot");
+const watcher = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) {
+      if (!entry.isIntersecting) continue;
+      watcher.unobserve(entry.target);
+      draw(entry.target);
+    }
+  },
+  { rootMargin: "200px" },
+);
+figures.forEach((figure) => watcher.observe(figure));
+
+function recolour() {
+  for (const area of document.querySelectorAll("figure.drawn .plot-area")) {
+    window.Plotly.relayout(area, themed(area.layout));
+  }
+}
+document.addEventListener("themechange", recolour);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", recolour);

@@ -1,0 +1,67 @@
+"""The settings of the site: those of Sphinx, from `_config.yml`, and the addresses in pyproject.toml."""
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medallion import paths
+from medallion.errors import MedallionError
+
+PREVIEW = "MEDALLION_PREVIEW"
+BRANCH = "main"
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """What `[project.urls]` says, without a slash at the end; "" for what it leaves out.
+
+    `site` is the published book, `source` the repository, `binder` a BinderHub, `hub` a JupyterHub that
+    has nbgitpuller.
+    """
+
+    site: str = ""
+    source: str = ""
+    binder: str = ""
+    hub: str = ""
+
+
+_KEYS = {"Documentation": "site", "Source": "source", "Binder": "binder", "JupyterHub": "hub"}
+
+
+def addresses(root: Path | None = None) -> Addresses:
+    """Return the addresses that pyproject.toml gives.
+
+    Raises MedallionError for one that is no https address.
+    """
+    path = (root or paths.root()) / "pyproject.toml"
+    urls = tomllib.loads(path.read_text(encoding="utf-8"))["project"].get("urls", {})
+    for key in _KEYS:
+        if key in urls and not urls[key].startswith("https://"):
+            raise MedallionError(
+                f"{key} under [project.urls] in pyproject.toml is {urls[key]!r}. Write an address that "
+                "begins with https://, or take the line out."
+            )
+    return Addresses(**{field: urls[key].rstrip("/") for key, field in _KEYS.items() if key in urls})
+
+
+def settings(root: Path) -> dict[str, Any]:
+    """Return Sphinx's settings by name, as Jupyter Book makes them from `_config.yml` in `root`."""
+    from jupyter_book.config import get_final_config
+
+    config, _ = get_final_config(
+        user_yaml=root / "_config.yml",
+        cli_config={"latex_individualpages": False},
+        sourcedir=root,
+        raise_on_invalid=True,
+    )
+    config["external_toc_path"] = str(root / "_toc.yml")
+    # Sphinx takes it from the folder of its own configuration, which is not the book's
+    config["html_static_path"] = [str(root / folder) for folder in config["html_static_path"]]
+    return config
+
+
+def previewing() -> bool:
+    """Say whether the pages are for `medallion site --preview`, whose reloading script the policy would stop."""
+    return os.environ.get(PREVIEW) == "yes"
