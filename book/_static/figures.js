@@ -30,6 +30,7 @@ function themed(layout) {
   const ink = colour("--ink-2");
   const changes = {
     "font.color": ink,
+    "font.family": getComputedStyle(document.body).fontFamily,
     "hoverlabel.bgcolor": colour("--card"),
     "hoverlabel.font.color": colour("--ink"),
     "hoverlabel.bordercolor": colour("--edge"),

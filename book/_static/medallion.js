@@ -6,7 +6,8 @@ const root = document.documentElement;
 
 function setUpTheme(button) {
   const show = () => {
-    button.textContent = `Theme: ${root.dataset.theme}`;
+    button.setAttribute("aria-label", `Theme: ${root.dataset.theme}`);
+    button.title = `Theme: ${root.dataset.theme}`;
   };
   button.addEventListener("click", () => {
     const next = THEMES[(THEMES.indexOf(root.dataset.theme) + 1) % THEMES.length];

@@ -18,7 +18,6 @@ from medallion.site import figures
 from medallion.site.config import BRANCH, Addresses
 
 _EXERCISE = re.compile(r"^#+\s*Exercise\s+(\d+\.\d+)\s*:", re.MULTILINE)
-_HEADING = re.compile(r"^##+\s+(.+)", re.MULTILINE)
 _LAYERS = ("bronze", "silver", "gold")
 
 
@@ -98,27 +97,22 @@ def _text(cell: dict[str, Any]) -> str:
 
 
 def _with_folds(cells: list[dict[str, Any]], hints: dict[str, Exercise]) -> Iterator[dict[str, Any]]:
-    heading = exercise = ""
+    exercise, predictions = "", 0
     for cell in cells:
-        if cell["cell_type"] == "markdown":
-            if found := _HEADING.findall(_text(cell)):
-                heading = found[-1].replace("`", "").strip()
-            if found := _EXERCISE.findall(_text(cell)):
-                exercise = found[-1]
+        if cell["cell_type"] == "markdown" and (found := _EXERCISE.findall(_text(cell))):
+            exercise = found[-1]
         tags = cell["metadata"].get("tags", [])
         if "solution" in tags:
+            if exercise in hints:
+                yield _markdown(f"hints-{exercise}", hints_html(hints[exercise]))
             _name_fold(cell, f"Solution to exercise {exercise}")
         if "predict" in tags:
-            _name_fold(cell, f"Your number first, then the output: {heading}")
+            predictions += 1
+            _name_fold(cell, f"Prediction {predictions}: the output, once you have your number")
         for output in cell.get("outputs", []):
             if figures.MIME in output.get("data", {}):
                 plain = output["data"].get("text/plain", "")
                 output["metadata"]["alt"] = plain if isinstance(plain, str) else "".join(plain)
-        if "check" in tags:
-            # The task, the blank and the hints first; what the check answers is that to the solution
-            if exercise in hints:
-                yield _markdown(f"hints-{exercise}", hints_html(hints[exercise]))
-            cell["metadata"]["mystnb"] = {"code_prompt_show": f"Check of exercise {exercise}"}
         yield cell
 
 
