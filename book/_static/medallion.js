@@ -41,7 +41,7 @@ function addCopyButton(block) {
 
 // What does not scroll is no stop for the Tab key; what does is one
 function markScrollers() {
-  for (const box of document.querySelectorAll(".scroller, .drawing.wide, pre")) {
+  for (const box of document.querySelectorAll(".scroller, .drawing, pre")) {
     const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
     if (scrolls) box.tabIndex = 0;
     else box.removeAttribute("tabindex");

@@ -22,29 +22,31 @@ _NEUTRAL = {
     "#4a4a4a": "--ink-2",
     "#6a6a6a": "--ink-3",
 }
-_WIDE = 3
+# Below this part of its own size the text of a drawing is too small to read; then it scrolls
+_SMALLEST = 0.68
 
 
 class InlineDrawings(SphinxPostTransform):
-    """Puts every SVG of the book into its page instead of a link to a file."""
+    """Puts every SVG that stands by itself into its page instead of a link to a file."""
 
     default_priority = 8  # before Sphinx collects the images to copy
     formats = ("html",)
 
     def run(self, **_: Any) -> None:
         for number, image in enumerate(list(self.document.findall(nodes.image)), 1):
-            uri = image["uri"]
-            if uri.endswith(".svg") and "://" not in uri:
+            uri, paragraph = image["uri"], image.parent
+            # Among words it stays an image: a box of its own may not stand inside a paragraph
+            if uri.endswith(".svg") and "://" not in uri and len(paragraph.children) == 1:
                 path = Path(self.env.srcdir) / uri
                 text = inline(path.read_text(encoding="utf-8"), image.get("alt", ""), f"drawing-{number}")
-                image.replace_self(nodes.raw("", text, format="html"))
+                paragraph.replace_self(nodes.raw("", text, format="html"))
 
 
 def inline(text: str, alt: str, name: str) -> str:
     """Return the drawing `text` as HTML for a page, on which `name` is its own.
 
-    `alt` is its name for who cannot see it; without one its own title is. Ids get `name` before them. A
-    drawing more than three times as wide as high scrolls on a narrow page rather than shrink to illegible.
+    `alt` is its name for who cannot see it; without one its own title is. Ids get `name` before them.
+    On a narrow page it scrolls where it would shrink until it cannot be read.
     """
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(text)
@@ -65,11 +67,11 @@ def inline(text: str, alt: str, name: str) -> str:
         root.attrib.pop(attribute, None)
     root.set("role", "img")
     root.set("aria-label", label)
-    width, height = (float(part) for part in root.get("viewBox", "0 0 1 1").split()[2:])
-    kind = "drawing wide" if width / height > _WIDE else "drawing"
+    width = float(root.get("viewBox", "0 0 0 0").split()[2])
+    root.set("style", f"min-width:{_SMALLEST * width:.0f}px")
     svg = re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode"))
-    focus = f' tabindex="0" role="group" aria-label="Drawing: {name.rsplit("-", 1)[-1]}"' if "wide" in kind else ""
-    return f'<div class="{kind}"{focus}>{svg}</div>'
+    number = name.rsplit("-", 1)[-1]
+    return f'<div class="drawing" tabindex="0" role="group" aria-label="Drawing {number}">{svg}</div>'
 
 
 def _themed(element: ElementTree.Element, key: str, value: str) -> str:
