@@ -9,35 +9,32 @@ from pathlib import Path
 
 from medallion import paths
 from medallion.errors import MedallionError
-from medallion.site.config import PREVIEW, addresses
+from medallion.site.config import BOOK, PREVIEW, addresses
 
 _HERE = Path(__file__).parent
 _EPOCH = (2026, 1, 1, 0, 0, 0)
 
 
-def folder() -> Path:
-    """Return the folder that the site is built in."""
-    return paths.root() / "_build" / "html"
-
-
-def build() -> Path:
-    """Build the site from the stored outputs, and return its folder.
+def build(root: Path | None = None) -> Path:
+    """Build the site of the book in `root`, this clone's, from its stored outputs; return `_build/html`.
 
     What was there is replaced once everything has been built, so that a failure leaves the old site whole.
     Raises MedallionError when Sphinx finds an error or gives a warning.
     """
+    root = root or paths.root()
     addresses()  # a wrong address is a clear error here, and a Sphinx traceback later
-    out = folder()
+    out = root / "_build" / "html"
     made = out.with_name("html.new")
     shutil.rmtree(made, ignore_errors=True)
-    paths.writable(out.parent, "nothing: _build is inside the clone; clone to a folder")
-    command = [*_sphinx("sphinx"), "--fail-on-warning", "--keep-going", "--fresh-env", *_folders(made, ".doctrees")]
-    done = subprocess.run(command, cwd=paths.root(), env=_environment(), check=False)
+    command = [*_sphinx("sphinx"), "--fail-on-warning", "--keep-going", "--fresh-env"]
+    command += _folders(root, made, ".doctrees")
+    done = subprocess.run(command, cwd=root, env=_environment(root), check=False)
     if done.returncode != 0:
         raise MedallionError(
             "The site was not built: each line with WARNING or ERROR above names a file and what is wrong "
             "in it. Mend them and run this again."
         )
+    (made / ".buildinfo").unlink(missing_ok=True)  # only an incremental build reads it
     old = out.with_name("html.old")
     shutil.rmtree(old, ignore_errors=True)
     if out.exists():
@@ -53,12 +50,12 @@ def preview() -> None:
     Ends with Ctrl-C. The pages go to a folder of their own: they lack the security policy, which would
     stop the script that reloads.
     """
-    out = folder().with_name("preview")
     root = paths.root()
+    out = root / "_build" / "preview"
     ignored = [f"--ignore={root / name}" for name in ("_build", "lakehouse", "work", ".venv", ".git")]
     command = [*_sphinx("sphinx_autobuild"), "--host=127.0.0.1", "--port=0", *ignored]
-    command += _folders(out, ".doctrees-preview")
-    subprocess.run(command, cwd=root, env=_environment() | {PREVIEW: "yes"}, check=False)
+    command += _folders(root, out, ".doctrees-preview")
+    subprocess.run(command, cwd=root, env=_environment(root) | {PREVIEW: "yes"}, check=False)
 
 
 def pack(site: Path) -> Path:
@@ -82,11 +79,11 @@ def _sphinx(module: str) -> list[str]:
     return [sys.executable, "-m", module]
 
 
-def _folders(out: Path, doctrees: str) -> list[str]:
-    build = paths.root() / "_build"
-    return ["-b", "html", "-c", str(_HERE), "-d", str(build / doctrees), str(paths.root()), str(out)]
+def _folders(root: Path, out: Path, doctrees: str) -> list[str]:
+    return ["-b", "html", "-c", str(_HERE), "-d", str(root / "_build" / doctrees), str(root), str(out)]
 
 
-def _environment() -> dict[str, str]:
+def _environment(root: Path) -> dict[str, str]:
     """Return the environment in which a build gives the same pages whatever the locale and time zone."""
-    return {**os.environ, "PYTHONUTF8": "1", "TZ": "UTC", "SOURCE_DATE_EPOCH": "1767225600"}
+    fixed = {"PYTHONUTF8": "1", "TZ": "UTC", "SOURCE_DATE_EPOCH": "1767225600"}
+    return {**os.environ, **fixed, BOOK: str(root)}

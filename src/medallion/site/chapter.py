@@ -128,9 +128,7 @@ def hints_html(exercise: Exercise) -> str:
     """Return the three hints of an exercise as HTML: each stands inside the one before it."""
     inner = ""
     for level in (3, 2, 1):
-        name = (
-            f'Hint {level} of 3<span class="for-readers"> for exercise {escape(exercise.number)}</span>'
-        )
+        name = f'Hint {level} of 3<span class="for-readers"> for exercise {escape(exercise.number)}</span>'
         inner = (
             f'<details class="fold hint"><summary>{name}</summary>'
             f"<p>{escape(exercise.hints[level - 1])}</p>{inner}</details>"
@@ -146,7 +144,9 @@ def header(facts: About, urls: Addresses) -> str:
         if tables:
             rows.append(f'<div class="wide"><dt>{name}</dt><dd>{" ".join(map(_chip, tables))}</dd></div>')
     goals = "".join(f"<li>{_code(goal)}</li>" for goal in facts.objectives)
-    actions = "".join(f'<li><a class="action" href="{href}">{text}</a></li>' for text, href in launches(facts, urls))
+    actions = "".join(
+        f'<li><a class="action" href="{href}">{text}</a></li>' for text, href in launches(facts, urls)
+    )
     return (
         '<div class="chapter-head">\n<p class="goals-title">After this chapter we can</p>\n'
         f"<ul>{goals}</ul>\n<dl>{''.join(rows)}</dl>\n"

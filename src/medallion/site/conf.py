@@ -1,6 +1,9 @@
-"""Sphinx's configuration file: what Jupyter Book makes of `_config.yml`, for `medallion site`."""
+"""Sphinx's configuration file: what Jupyter Book makes of the book's `_config.yml`."""
+
+import os
+from pathlib import Path
 
 from medallion import paths
-from medallion.site.config import settings
+from medallion.site.config import BOOK, settings
 
-globals().update(settings(paths.root()))
+globals().update(settings(Path(os.environ.get(BOOK) or paths.root())))

@@ -9,7 +9,9 @@ from typing import Any
 from medallion import paths
 from medallion.errors import MedallionError
 
+# Environment variables through which `build` speaks to Sphinx, a process of its own
 PREVIEW = "MEDALLION_PREVIEW"
+BOOK = "MEDALLION_BOOK"
 BRANCH = "main"
 
 
@@ -63,5 +65,5 @@ def settings(root: Path) -> dict[str, Any]:
 
 
 def previewing() -> bool:
-    """Say whether the pages are for `medallion site --preview`, whose reloading script the policy would stop."""
+    """Say whether this is `medallion site --preview`, whose reloading script the policy would stop."""
     return os.environ.get(PREVIEW) == "yes"

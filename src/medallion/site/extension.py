@@ -10,21 +10,21 @@ from typing import Any
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
-from medallion import paths
 from medallion.site import chapter, diagrams, extras, formulas, head, navigation, terms
 from medallion.site.config import BRANCH, addresses, previewing
 
 _ALWAYS = ["medallion.js"]
 _SEARCH = ["documentation_options.js", "doctools.js", "sphinx_highlight.js"]
-# Addresses that pages had once, and the page that took each one's place
-REDIRECTS: dict[str, str] = {}
+_LOG = logging.getLogger(__name__)
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register everything with Sphinx."""
     app.add_html_theme("medallion", str(Path(__file__).parent / "theme"))
+    app.add_config_value("redirects", {}, "html", dict)
     app.add_html_math_renderer("mathml", (formulas.inline, None), (formulas.block, None))
     app.add_post_transform(terms.LinkTerms)
     app.add_post_transform(diagrams.InlineDrawings)
@@ -81,7 +81,12 @@ def _read_chapter(_: Sphinx, docname: str, source: list[str]) -> None:
 
 def _more_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     yield "404", {"title": "No such page"}, "notfound.html"
-    for old, new in REDIRECTS.items():
+    for old, new in app.config.redirects.items():
+        if new not in app.env.titles or old in app.env.titles:
+            _LOG.warning(
+                "_config.yml: the redirect from %s to %s leads from a page, or to none. Mend it.", old, new
+            )
+            continue
         title = app.env.titles[new].astext()
         yield old, {"title": title, "target": app.builder.get_relative_uri(old, new)}, "redirect.html"
 
@@ -106,7 +111,9 @@ def _page_context(
         canonical=head.canonical(urls, pagename, app.config.root_doc) if is_page else "",
         site=urls.site,
         source=urls.source,
-        edit=head.edit_address(urls, pagename, BRANCH, app.env.doc2path(pagename, base=False)[len(pagename) :])
+        edit=head.edit_address(
+            urls, pagename, BRANCH, app.env.doc2path(pagename, base=False)[len(pagename) :]
+        )
         if is_page
         else "",
         parts=navigation.parts(app),
@@ -117,7 +124,9 @@ def _page_context(
 
 def _without_own_name(toc: str) -> str:
     """Return the list of a page's sections without the page itself at its top, or "" when it has none."""
-    inner = re.search(r"<a class=\"reference internal\" href=\"#\">.*?</a>\s*(<ul>.*</ul>)\s*</li>", toc, re.S)
+    inner = re.search(
+        r"<a class=\"reference internal\" href=\"#\">.*?</a>\s*(<ul>.*</ul>)\s*</li>", toc, re.S
+    )
     return inner[1] if inner else ""
 
 
@@ -126,7 +135,7 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
         return
     out, urls, root = Path(app.outdir), addresses(), app.config.root_doc
     extras.copy_plotly(out)
-    extras.copy_exercises(paths.root(), out)
+    extras.copy_exercises(Path(app.srcdir), out)
     extras.write_entry(out, root)
     extras.write_not_found(out, urls)
     extras.write_robots(out, urls)

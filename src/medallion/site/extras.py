@@ -45,10 +45,7 @@ def moved(text: str, page: str, to: str) -> str:
             return found[0]
         path, mark, rest = re.match(r"([^?#]*)([?#]?)(.*)", address).groups()  # type: ignore[union-attr]
         target = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
-        if to.endswith("/"):
-            new = to + target
-        else:
-            new = posixpath.relpath(target, posixpath.dirname(to) or ".")
+        new = to + target if to.endswith("/") else posixpath.relpath(target, posixpath.dirname(to) or ".")
         return f'{found["before"]}{new}{mark}{rest}"'
 
     root = to if to.endswith("/") else "./"

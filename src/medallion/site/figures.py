@@ -33,7 +33,7 @@ _ARRAYS = {
 
 @dataclass(frozen=True)
 class Data:
-    """The data of a figure as a table: `rows` as text, `numeric` says of each column whether it is numbers."""
+    """The data of a figure as a table: `rows` as text, `numeric` for each column."""
 
     head: list[str]
     rows: list[list[str]]
@@ -63,7 +63,7 @@ def page_html(figure: Any, alt: str) -> str:
         f'<figure class="plot">\n<div class="plot-area" role="img" aria-label="{escape(alt)}" '
         f'style="height:{height}px"></div>\n'
         f'<script type="application/json" class="plot-data">{text}</script>\n'
-        f'<noscript><p>{escape(alt)}</p></noscript>\n'
+        f"<noscript><p>{escape(alt)}</p></noscript>\n"
         + html.fold(
             "data", f"The data of the figure: {title}", html.scroller(listed, f"Data: {title}") + more
         )
@@ -153,7 +153,7 @@ def values(held: Any) -> list[Any]:
         shape = [int(part) for part in str(held.get("shape", len(flat))).split(",")]
         return list(flat.reshape(shape).tolist())
     except (KeyError, TypeError, ValueError) as error:
-        raise MedallionError(f"An array of the figure cannot be read ({error}). Build the chapter.") from error
+        raise MedallionError(f"An array of the figure cannot be read ({error}). Build it anew.") from error
 
 
 def _shown(value: Any) -> str:
@@ -167,5 +167,3 @@ def _shown(value: Any) -> str:
 def _setting(figure: dict[str, Any], name: str) -> Any:
     layout = figure.get("layout", {})
     return layout.get(name) or layout.get("template", {}).get("layout", {}).get(name)
-
-

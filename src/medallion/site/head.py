@@ -36,13 +36,14 @@ def policy(*scripts: str) -> str:
 
 
 def description(doctree: nodes.document | None) -> str:
-    """Return what a search engine shows of a page: the text of its first paragraph, cut at a word."""
+    """Return what a search engine shows of a page: its title and its first paragraph, cut where it is long."""
     if doctree is None:
         return ""
+    title = next((node.astext() for node in doctree.findall(nodes.title)), "")
     for paragraph in doctree.findall(nodes.paragraph):
         text = re.sub(r"\s+", " ", paragraph.astext()).strip()
         if len(text) >= 40:
-            return shortened(text)
+            return shortened(f"{title}. {text}" if title else text)
     return ""
 
 
@@ -70,5 +71,3 @@ def edit_address(urls: Addresses, pagename: str, branch: str, suffix: str) -> st
     chapter = re.fullmatch(r"notebooks/(\d\d_\w+)", pagename)
     path = f"book/chapters/{chapter[1]}.py" if chapter else f"{pagename}{suffix}"
     return f"{urls.source}/edit/{branch}/{path}"
-
-

@@ -47,7 +47,9 @@ def parts(app: Any) -> list[Part]:
 def _entry(app: Any, name: str) -> Entry:
     docname = re.sub(r"\.(md|ipynb)$", "", name)
     if docname not in app.env.titles:
-        raise MedallionError(f"_toc.yml names {docname}, and there is no such page. Write it, or mend _toc.yml.")
+        raise MedallionError(
+            f"_toc.yml names {docname}, and there is no such page. Write it, or take it out."
+        )
     number = number_of(docname)
     layer = chapter.about(number).layer if number else ""
     return Entry(docname, app.env.titles[docname].astext(), number, layer)
