@@ -162,6 +162,15 @@ def test_the_addresses_are_those_of_pyproject(tmp_path):
     assert found == config.Addresses(site="https://book.example/a", source="https://github.com/some/a")
 
 
+def test_what_pyproject_leaves_out_a_workflow_can_say(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDALLION_SITE_URL", "https://fork.example/medallion")
+    monkeypatch.setenv("MEDALLION_SOURCE_URL", "https://github.com/fork/medallion")
+    found = config.addresses(project(tmp_path, '[project.urls]\nSource = "https://github.com/some/a"\n'))
+    assert found == config.Addresses(
+        site="https://fork.example/medallion", source="https://github.com/some/a"
+    )
+
+
 def test_an_address_without_https_is_an_error(tmp_path):
     with pytest.raises(MedallionError, match=r"Source under .* is 'git@host:a'"):
         config.addresses(project(tmp_path, '[project.urls]\nSource = "git@host:a"\n'))

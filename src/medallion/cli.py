@@ -68,6 +68,7 @@ def make_parser() -> argparse.ArgumentParser:
     site = add("site", _site, "build the book as a web site, in _build/html")
     how = site.add_mutually_exclusive_group()
     how.add_argument("--preview", action="store_true", help="serve it here, and reload when a source changes")
+    how.add_argument("--links", action="store_true", help="only ask the sites that it links to, by network")
     how.add_argument("--zip", action="store_true", help="also pack it as one file, to be read offline")
     add("test", _test, "run every check there is").add_argument("numbers", **several)
     lock = add("lock", _lock, "write the lock and the conda files anew from pyproject.toml")
@@ -187,6 +188,10 @@ def _site(arguments: argparse.Namespace) -> None:
 
     if arguments.preview:
         build.preview()
+        return
+    if arguments.links:
+        build.check_links()
+        print("Every link to another site leads to a page.")
         return
     site = build.build()
     print(f"The book is in {site}. Open {site / 'index.html'}.")

@@ -58,6 +58,21 @@ def preview() -> None:
     subprocess.run(command, cwd=root, env=_environment(root) | {PREVIEW: "yes"}, check=False)
 
 
+def check_links() -> None:
+    """Ask every site that the book links to whether the page is there. This needs the network.
+
+    Raises MedallionError when one is not.
+    """
+    root = paths.root()
+    folders = ["-b", "linkcheck", "-c", str(_HERE), "-d", str(root / "_build" / ".doctrees-links")]
+    command = [*_sphinx("sphinx"), "--fresh-env", *folders, str(root), str(root / "_build" / "links")]
+    if subprocess.run(command, cwd=root, env=_environment(root), check=False).returncode != 0:
+        raise MedallionError(
+            "Some links lead nowhere: each line with 'broken' above names its page. Mend the address, or "
+            "check the network."
+        )
+
+
 def pack(site: Path) -> Path:
     """Pack the built site as `_build/medallion-site.zip` and return it: unpacked, it opens from the disk.
 

@@ -30,20 +30,23 @@ class Addresses:
 
 
 _KEYS = {"Documentation": "site", "Source": "source", "Binder": "binder", "JupyterHub": "hub"}
+# Where a workflow on GitHub says what it knows itself, so that a fork need not write it down
+_VARIABLES = {"Documentation": "MEDALLION_SITE_URL", "Source": "MEDALLION_SOURCE_URL"}
 
 
 def addresses(root: Path | None = None) -> Addresses:
-    """Return the addresses that pyproject.toml gives.
+    """Return the addresses that pyproject.toml gives; for what it leaves out, those of the environment.
 
     Raises MedallionError for one that is no https address.
     """
     path = (root or paths.root()) / "pyproject.toml"
-    urls = tomllib.loads(path.read_text(encoding="utf-8"))["project"].get("urls", {})
+    known = {key: os.environ[name] for key, name in _VARIABLES.items() if os.environ.get(name)}
+    urls = known | tomllib.loads(path.read_text(encoding="utf-8"))["project"].get("urls", {})
     for key in _KEYS:
         if key in urls and not urls[key].startswith("https://"):
             raise MedallionError(
-                f"{key} under [project.urls] in pyproject.toml is {urls[key]!r}. Write an address that "
-                "begins with https://, or take the line out."
+                f"{key} under [project.urls] in pyproject.toml, or {_VARIABLES.get(key, 'no variable')}, is "
+                f"{urls[key]!r}. Give an address that begins with https://, or none."
             )
     return Addresses(**{field: urls[key].rstrip("/") for key, field in _KEYS.items() if key in urls})
 

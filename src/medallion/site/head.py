@@ -36,7 +36,7 @@ def policy(*scripts: str) -> str:
 
 
 def description(doctree: nodes.document | None) -> str:
-    """Return what a search engine shows of a page: its title and its first paragraph, cut where it is long."""
+    """Return what a search engine shows of a page: its title and first paragraph, cut where it is long."""
     if doctree is None:
         return ""
     title = next((node.astext() for node in doctree.findall(nodes.title)), "")
