@@ -11,7 +11,6 @@ from medallion.site.config import Addresses
 # Before the first paint, so that a page that its reader wants dark does not flash in white
 THEME_SCRIPT = (
     'try{document.documentElement.dataset.theme=localStorage.getItem("theme")||"system"}catch{}'
-    'document.documentElement.classList.add("js")'
 )
 LONGEST = 160
 
