@@ -46,9 +46,12 @@ function themed(layout) {
 async function draw(figure) {
   const area = figure.querySelector(".plot-area");
   const held = JSON.parse(figure.querySelector(".plot-data").textContent);
+  // The caption above the figure is its title, and wraps where there is little room
+  const margin = { ...held.layout.template?.layout?.margin, ...held.layout.margin, t: 16, b: 16 };
+  const layout = { ...held.layout, title: undefined, margin };
   const Plotly = await loadPlotly();
-  await Plotly.newPlot(area, held.data, held.layout, { ...held.config, responsive: true });
-  await Plotly.relayout(area, themed(held.layout));
+  await Plotly.newPlot(area, held.data, layout, { ...held.config, responsive: true });
+  await Plotly.relayout(area, themed(layout));
   figure.classList.add("drawn");
 }
 

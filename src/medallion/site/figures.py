@@ -60,7 +60,7 @@ def page_html(figure: Any, alt: str) -> str:
         more = f"<p>The first {MOST_ROWS} of {len(held.rows)} rows.</p>"
     text = json.dumps(figure, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
     return (
-        f'<figure class="plot">\n<div class="plot-area" role="img" aria-label="{escape(alt)}" '
+        f'<figure class="plot">\n<figcaption>{escape(title)}</figcaption>\n<div class="plot-area" role="img" aria-label="{escape(alt)}" '
         f'style="height:{height}px"></div>\n'
         f'<script type="application/json" class="plot-data">{text}</script>\n'
         f"<noscript><p>{escape(alt)}</p></noscript>\n"
