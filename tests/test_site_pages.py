@@ -148,6 +148,7 @@ def test_addresses_of_a_page():
         "https://github.com/some/medallion/edit/main/book/chapters/00_tour.py"
     )
     assert head.edit_address(ALL, "book/setup", "main", ".md").endswith("/edit/main/book/setup.md")
+    assert head.edit_address(ALL, "book/reference/tables", "main", ".md") == ""
 
 
 def project(folder: Path, urls: str) -> Path:

@@ -59,15 +59,17 @@ def page_html(figure: Any, alt: str) -> str:
     if len(held.rows) > MOST_ROWS:
         more = f"<p>The first {MOST_ROWS} of {len(held.rows)} rows.</p>"
     text = json.dumps(figure, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-    return (
-        f'<figure class="plot">\n<figcaption>{escape(title)}</figcaption>\n<div class="plot-area" role="img" aria-label="{escape(alt)}" '
-        f'style="height:{height}px"></div>\n'
-        f'<script type="application/json" class="plot-data">{text}</script>\n'
-        f"<noscript><p>{escape(alt)}</p></noscript>\n"
-        + html.fold(
-            "data", f"The data of the figure: {title}", html.scroller(listed, f"Data: {title}") + more
-        )
-        + "\n</figure>"
+    folded = html.fold(
+        "data", f"The data of the figure: {title}", html.scroller(listed, f"Data: {title}") + more
+    )
+    return "\n".join(
+        [
+            f'<figure class="plot">\n<figcaption>{escape(title)}</figcaption>',
+            f'<div class="plot-area" role="img" aria-label="{escape(alt)}" style="height:{height}px"></div>',
+            f'<script type="application/json" class="plot-data">{text}</script>',
+            f"<noscript><p>{escape(alt)}</p></noscript>",
+            f"{folded}\n</figure>",
+        ]
     )
 
 

@@ -9,9 +9,7 @@ from docutils import nodes
 from medallion.site.config import Addresses
 
 # Before the first paint, so that a page that its reader wants dark does not flash in white
-THEME_SCRIPT = (
-    'try{document.documentElement.dataset.theme=localStorage.getItem("theme")||"system"}catch{}'
-)
+THEME_SCRIPT = 'try{document.documentElement.dataset.theme=localStorage.getItem("theme")||"system"}catch{}'
 LONGEST = 160
 
 
@@ -64,8 +62,11 @@ def canonical(urls: Addresses, pagename: str, root: str) -> str:
 
 
 def edit_address(urls: Addresses, pagename: str, branch: str, suffix: str) -> str:
-    """Return where the source of a page is edited, or "" when the repository's address is not known."""
-    if not urls.source:
+    """Return where the source of a page is edited.
+
+    Returns "" when the repository's address is not known, and for the reference, which is produced.
+    """
+    if not urls.source or pagename.startswith("book/reference/"):
         return ""
     chapter = re.fullmatch(r"notebooks/(\d\d_\w+)", pagename)
     path = f"book/chapters/{chapter[1]}.py" if chapter else f"{pagename}{suffix}"
