@@ -61,7 +61,9 @@ def test_the_header_block_is_one_piece_of_html():
     soup = BeautifulSoup(text, "html.parser")
     assert [dt.get_text() for dt in soup.find_all("dt")] == ["To read", "To practise", "Needs", "Makes"]
     assert len(soup.select("code.chip.bronze")) == 11
-    assert [a["href"] for a in soup.find_all("a")] == ["../exercises/01_data_ingestion_bronze.ipynb"]
+    assert [a["href"] for a in soup.select("a.action")] == ["../exercises/01_data_ingestion_bronze.ipynb"]
+    hrefs = [a["href"] for a in soup.select("dd > a")]
+    assert "../book/reference/tables.html#bronze-web-events" in hrefs and len(hrefs) == 11
 
 
 def test_with_addresses_the_exercises_open_on_binder_and_on_a_hub():

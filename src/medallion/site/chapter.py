@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from docutils import nodes
+
 from medallion import chapters, checks
 from medallion.checks import Exercise
 from medallion.errors import MedallionError
 from medallion.site import figures
 from medallion.site.config import BRANCH, Addresses
 
+TABLES = "book/reference/tables"
 _EXERCISE = re.compile(r"^#+\s*Exercise\s+(\d+\.\d+)\s*:", re.MULTILINE)
 _LAYERS = ("bronze", "silver", "gold")
 
@@ -180,7 +183,12 @@ def launches(facts: About, urls: Addresses) -> list[tuple[str, str]]:
 
 
 def _chip(table: str) -> str:
-    return f'<code class="chip {escape(table.split(".")[0])}">{escape(table)}</code>'
+    """Return a table in the colour of its layer, a link to its columns; a folder of sources has none."""
+    schema = table.split(".")[0]
+    chip = f'<code class="chip {escape(schema)}">{escape(table)}</code>'
+    if schema == chapters.LANDING:
+        return chip
+    return f'<a href="../{TABLES}.html#{nodes.make_id(table)}">{chip}</a>'
 
 
 def _code(text: str) -> str:
