@@ -212,7 +212,7 @@ DRAWING = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 500 100" width
   <title id="t">A flow</title>
   <defs><marker id="m"/></defs>
   <rect fill="#ffffff" stroke="#b26a33"/>
-  <text fill="#ffffff">Bronze</text><text fill="#2b2b2b">Silver</text>
+  <text font-size="20" fill="#ffffff">Bronze</text><text fill="#2b2b2b">Silver</text>
   <path marker-end="url(#m)" stroke="#6A6A6A"/>
 </svg>"""
 
@@ -221,7 +221,7 @@ def test_a_drawing_follows_the_page_and_keeps_the_colours_of_the_layers():
     text = diagrams.inline(DRAWING, "", "drawing-2")
     svg = ElementTree.fromstring(text)[0]
     ns = "{http://www.w3.org/2000/svg}"
-    assert (svg.get("aria-label"), svg.get("width"), svg.get("style")) == ("A flow", None, "min-width:340px")
+    assert (svg.get("aria-label"), svg.get("width"), svg.get("style")) == ("A flow", None, "min-width:250px")
     rect, path = svg.find(f"{ns}rect"), svg.find(f"{ns}path")
     assert (rect.get("fill"), rect.get("stroke")) == ("var(--card)", "#b26a33")
     assert [t.get("fill") for t in svg.findall(f"{ns}text")] == ["#ffffff", "var(--ink)"]

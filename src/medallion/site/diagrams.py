@@ -22,8 +22,8 @@ _NEUTRAL = {
     "#4a4a4a": "--ink-2",
     "#6a6a6a": "--ink-3",
 }
-# Below this part of its own size the text of a drawing is too small to read; then it scrolls
-_SMALLEST = 0.68
+# No text of a drawing gets smaller than this, in pixels of the page; below it the drawing scrolls
+_SMALLEST_TEXT = 10
 
 
 class InlineDrawings(SphinxPostTransform):
@@ -68,7 +68,8 @@ def inline(text: str, alt: str, name: str) -> str:
     root.set("role", "img")
     root.set("aria-label", label)
     width = float(root.get("viewBox", "0 0 0 0").split()[2])
-    root.set("style", f"min-width:{_SMALLEST * width:.0f}px")
+    smallest = min((float(size) for e in root.iter() if (size := e.get("font-size"))), default=16)
+    root.set("style", f"min-width:{min(1, _SMALLEST_TEXT / smallest) * width:.0f}px")
     svg = re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode"))
     number = name.rsplit("-", 1)[-1]
     return f'<div class="drawing" tabindex="0" role="group" aria-label="Drawing {number}">{svg}</div>'
