@@ -1,10 +1,11 @@
-"""What the tests of Spark share: one small lakehouse, one session, and the chapters' own cells.
+"""What several test files share: one small lakehouse, one session, the chapters' own cells, the built site.
 
 Nothing here is in force for a test that does not ask for it.
 """
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +17,12 @@ import pytest
 from pyspark.sql import SparkSession
 
 import medallion
-from medallion import chapters, sources
+from medallion import chapters, paths, sources
 from medallion.build.chapter import parse
+from medallion.site import build as site_build
 
 SCALE = 0.05
+BOOK = ("_config.yml", "_toc.yml", "book", "notebooks", "exercises", "datasets")
 # A test that a learner's own surroundings could change would be no test.
 _FOREIGN = ("MEDALLION_MASTER", "SPARK_REMOTE", "DATABRICKS_RUNTIME_VERSION", "SPARK_HOME", "SPARK_CONF_DIR")
 
@@ -74,6 +77,19 @@ def _bound(source: str) -> set[str]:
         elif isinstance(node, ast.Assign):
             names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
     return names
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built from a copy of the book and its stored outputs in a folder with a space and an accent."""
+    root = tmp_path_factory.mktemp("Büch 1")
+    for name in BOOK:
+        source = paths.root() / name
+        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, root / name)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("MEDALLION_SITE_URL", "MEDALLION_SOURCE_URL"):  # a workflow sets them
+            patch.delenv(name, raising=False)
+        return site_build.build(root)
 
 
 @pytest.fixture(scope="session")

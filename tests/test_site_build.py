@@ -15,17 +15,6 @@ from medallion.site import build
 
 # Bytes of a chapter's page, and of a first visit: the page, its styles and its scripts
 LARGEST_CHAPTER = 400_000
-BOOK = ("_config.yml", "_toc.yml", "book", "notebooks", "exercises", "datasets")
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory) -> Path:
-    """The site, built from a copy of the book in a folder with a space and an accent."""
-    root = tmp_path_factory.mktemp("Büch 1")
-    for name in BOOK:
-        source = paths.root() / name
-        (shutil.copytree if source.is_dir() else shutil.copyfile)(source, root / name)
-    return build.build(root)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,35 @@
+"""Every page, at the width of a phone and of a desk, in light and dark, with all that opens opened."""
+
+import pytest
+
+from .pages import ALL, CHAPTERS, PHONE, WELCOME, WIDE
+
+# All four on the pages that hold most; on the others each width and each theme once
+LOOKS = [
+    (name, width, theme)
+    for name in ALL
+    for width in (WIDE, PHONE)
+    for theme in ("light", "dark")
+    if name in (WELCOME, *CHAPTERS) or (width == WIDE) == (theme == "light")
+]
+
+
+@pytest.mark.parametrize(("name", "width", "theme"), LOOKS)
+def test_axe_finds_nothing_against_wcag_22_aa(seen, name, width, theme):
+    assert seen(name, width, theme).axe == []
+
+
+@pytest.mark.parametrize(("name", "width", "theme"), LOOKS)
+def test_the_console_says_nothing_and_the_policy_is_kept(seen, name, width, theme):
+    # The answer to a wrong address is no fault of its page; the address is right here
+    assert seen(name, width, theme).complaints == []
+
+
+@pytest.mark.parametrize(("name", "width", "theme"), LOOKS)
+def test_no_other_host_is_asked_for_anything(seen, name, width, theme):
+    assert seen(name, width, theme).foreign == []
+
+
+@pytest.mark.parametrize(("name", "width", "theme"), [look for look in LOOKS if look[1] == PHONE])
+def test_nothing_sticks_out_of_a_phone(seen, name, width, theme):
+    assert seen(name, width, theme).overflow == []
