@@ -81,7 +81,7 @@ def _bound(source: str) -> set[str]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built from a copy of the book in a folder with a space and an accent."""
+    """The site, built from stored outputs, of a copy of the book in a folder with a space and an accent."""
     root = tmp_path_factory.mktemp("Büch 1")
     for name in BOOK:
         source = paths.root() / name

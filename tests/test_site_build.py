@@ -176,3 +176,23 @@ def test_a_failed_build_says_what_is_wrong_and_leaves_the_old_site(small, capfd)
     said = capfd.readouterr().err
     assert "The figure is empty" in said and "nowhere" in said
     assert (built / "index.html").read_bytes() == before
+
+
+def test_with_the_address_of_the_site_a_page_says_its_own_and_without_it_none(small, pages, monkeypatch):
+    assert not any(page.select("link[rel=canonical], meta[property]") for page in pages.values())
+    monkeypatch.setenv("MEDALLION_SITE_URL", "https://book.example/medallion")
+    site = build.build(small)
+    said = {}
+    for name in ("index.html", "book/welcome.html", "notebooks/01_data_ingestion_bronze.html", "404.html"):
+        page = BeautifulSoup((site / name).read_text(encoding="utf-8"), "html.parser")
+        said[name] = [link["href"] for link in page.select("link[rel=canonical]")]
+        if name == "404.html":
+            assert page.select_one("a.brand")["href"] == "/medallion/book/welcome.html"
+        else:
+            card = page.select_one("meta[property='og:image']")["content"]
+            assert card == "https://book.example/medallion/_static/card.png"
+    chapter = "https://book.example/medallion/notebooks/01_data_ingestion_bronze.html"
+    first = "https://book.example/medallion/"
+    assert list(said.values()) == [[first], [first], [chapter], []]
+    site_map = (site / "sitemap.xml").read_text(encoding="utf-8")
+    assert re.findall("<loc>(.*)</loc>", site_map) == [first, chapter]

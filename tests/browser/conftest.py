@@ -27,7 +27,7 @@ _weights: list[str] = []
 
 
 class _Pages(http.server.SimpleHTTPRequestHandler):
-    """The site as a host of static pages serves it: under its path, with its own page of errors."""
+    """The site as a host of static pages serves it: under its path, with its page for a wrong address."""
 
     def __init__(self, *args, prefix: str, **kwargs) -> None:
         self.prefix = prefix

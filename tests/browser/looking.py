@@ -6,10 +6,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, Page, Request, Response, expect
 
 from .pages import PHONE, WIDE
 
+# What WCAG asks of a page that is enlarged four times
+NARROWEST = 320
 _HEIGHTS = {PHONE: 740, WIDE: 900}
 # WCAG 2.2 at level AA, and of axe's best practices the two in which books of this kind fail
 _AXE = {
@@ -104,7 +106,7 @@ def visit(browser: Browser, address: str, name: str, width: int, theme: str, **s
     page.on("response", lambda response: opened.responses.append(response))
     page.on("console", lambda said: _keep(opened.console, said.type, said.text, said.location["url"]))
     page.on("pageerror", lambda error: opened.console.append(f"error: {error}"))
-    page.on("requestfailed", lambda request: opened.console.append(f"failed: {request.url}"))
+    page.on("requestfailed", lambda request: _keep_failure(opened.console, request))
     page.goto(address + name)
     return opened
 
@@ -114,6 +116,11 @@ def _keep(console: list[str], kind: str, text: str, where: str) -> None:
         console.append(f"{kind}: {text} ({Path(urlsplit(where).path).name})")
 
 
+def _keep_failure(console: list[str], request: Request) -> None:
+    if request.failure != "net::ERR_ABORTED":  # what was on its way when the page led elsewhere
+        console.append(f"failed: {request.url}: {request.failure}")
+
+
 def look(browser: Browser, address: str, name: str, width: int, theme: str) -> Seen:
     """Open the page, draw its figures, open its folds and, on a phone, its drawers, and let axe judge all."""
     opened = visit(browser, address, name, width, theme)
@@ -121,6 +128,10 @@ def look(browser: Browser, address: str, name: str, width: int, theme: str) -> S
     opened.draw_figures()
     opened.open_folds()
     overflow = page.evaluate(_OVERFLOW)
+    if width == PHONE:
+        page.set_viewport_size({"width": NARROWEST, "height": _HEIGHTS[PHONE]})
+        overflow += page.evaluate(_OVERFLOW)
+        page.set_viewport_size({"width": PHONE, "height": _HEIGHTS[PHONE]})
     page.evaluate(AXE_SCRIPT)
     found = judge(page)
     buttons = page.locator(".top button[popovertarget]:visible")

@@ -1,0 +1,28 @@
+"""What a first visit costs: the bytes that come before the first figure is in view, compressed as sent."""
+
+import gzip
+
+import pytest
+
+from .pages import ALL
+
+HEAVIEST_VISIT = 700_000  # compressed
+HEAVIEST_PAGE = 400_000  # the HTML alone, as it is
+_PACKED = ("image/png", "image/webp", "image/jpeg", "font/woff2")
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_first_visit_is_light(open_page, weigh, name):
+    opened = open_page(name)
+    opened.page.wait_for_load_state("networkidle")
+    sizes = {}
+    for response in opened.responses:
+        body = response.body()
+        packed = response.headers.get("content-type", "").startswith(_PACKED)
+        sizes[response.url] = len(body) if packed else len(gzip.compress(body, 6))
+    page = len(opened.responses[0].body())
+    total = sum(sizes.values())
+    weigh(f"{name}: {page / 1000:.0f} kB of HTML; first visit {total / 1000:.0f} kB in {len(sizes)} requests")
+    assert len(sizes) >= 3
+    assert page < HEAVIEST_PAGE
+    assert total < HEAVIEST_VISIT, sizes
