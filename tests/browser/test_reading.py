@@ -1,10 +1,14 @@
 """What a reader does beside reading: search, follow a wrong or an old address, print, do without scripts."""
 
 import re
+import zipfile
 
 import pytest
 from playwright.sync_api import expect
 
+from medallion.site import build
+
+from .looking import visit
 from .pages import CHAPTERS, PHONE, SHEETS, WELCOME, WIDE
 
 
@@ -104,3 +108,21 @@ def test_without_scripts_a_chapter_can_be_read(browser, address, name):
     expect(solution.locator("xpath=following-sibling::*").first).to_be_visible()
     expect(page.locator("button.theme, button.copy").filter(visible=True)).to_have_count(0)
     context.close()
+
+
+def test_the_offline_copy_opens_from_the_disk(browser, site, tmp_path):
+    with zipfile.ZipFile(build.pack(site)) as archive:
+        archive.extractall(tmp_path)
+    disk = f"{(tmp_path / 'medallion').as_uri()}/"
+    chapter = visit(browser, disk, CHAPTERS[-1], WIDE, "light")
+    assert chapter.page.evaluate("getComputedStyle(document.querySelector('.skip')).position") == "absolute"
+    chapter.draw_figures()
+    assert chapter.complaints() == []
+    field = chapter.page.get_by_role("searchbox", name="Search the book")
+    field.fill("quarantine")
+    field.press("Enter")
+    found = chapter.page.locator("#search-results ul.search a", has_text="lossary").first
+    expect(found).to_be_visible(timeout=15_000)
+    found.click()
+    expect(chapter.page.get_by_role("heading", level=1)).to_have_text(re.compile("Glossary"))
+    chapter.page.context.close()
