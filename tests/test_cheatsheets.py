@@ -33,6 +33,15 @@ def run(name, spark):
     return names
 
 
+@pytest.fixture(autouse=True)
+def empty_scratch(request):
+    """A scratch schema without the tables that chapters of the same session have left there."""
+    if "spark" in request.fixturenames:
+        spark = request.getfixturevalue("spark")
+        for table in spark.catalog.listTables("scratch"):
+            spark.sql(f"DROP TABLE scratch.{table.name}")
+
+
 @pytest.mark.parametrize("name", SHEETS)
 def test_a_sheet_fits_on_a_page_and_has_only_code_that_is_known_how_to_run(name):
     text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
