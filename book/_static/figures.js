@@ -39,6 +39,8 @@ function themed(layout) {
   for (const axis of axes) {
     changes[`${axis}.gridcolor`] = colour("--rule");
     changes[`${axis}.linecolor`] = colour("--edge");
+    // Given a distance, the title of an axis keeps one to the frame as well
+    if (axis.startsWith("x")) changes[`${axis}.title.standoff`] = 10;
   }
   return changes;
 }

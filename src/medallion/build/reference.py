@@ -125,7 +125,7 @@ def tables_page(
     made = [(table, chapter) for chapter in found for table in chapter.makes if table in held]
     for table, chapter in made:
         rows = f"{held[table]['rows']:,}"
-        maker = f"[chapter {chapter.number}]({_page(chapter)})"
+        maker = f"[chapter\u00a0{chapter.number}]({_page(chapter)})"
         lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.grain[table]} | {rows} | {maker} |")
     for table, chapter in made:
         lines += _section(table, chapter, found, held[table], meanings)

@@ -46,7 +46,7 @@ def inline(text: str, alt: str, name: str) -> str:
     """Return the drawing `text` as HTML for a page, on which `name` is its own.
 
     `alt` is its name for who cannot see it; without one its own title is. Ids get `name` before them.
-    On a narrow page it scrolls where it would shrink until it cannot be read.
+    On a narrow page it scrolls where it would shrink until it cannot be read; on a wide one it does not grow.
     """
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(text)
@@ -69,7 +69,8 @@ def inline(text: str, alt: str, name: str) -> str:
     root.set("aria-label", label)
     width = float(root.get("viewBox", "0 0 0 0").split()[2])
     smallest = min((float(size) for e in root.iter() if (size := e.get("font-size"))), default=16)
-    root.set("style", f"min-width:{min(1, _SMALLEST_TEXT / smallest) * width:.0f}px")
+    least = min(1, _SMALLEST_TEXT / smallest) * width
+    root.set("style", f"min-width:{least:.0f}px;max-width:{width:.0f}px")
     svg = re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode"))
     number = name.rsplit("-", 1)[-1]
     return f'<div class="drawing" tabindex="0" role="group" aria-label="Drawing {number}">{svg}</div>'
