@@ -46,6 +46,9 @@ _OVERFLOW = """() => {
 }"""
 
 
+_REDRAWN = 2_000  # milliseconds
+
+
 @dataclass
 class Visit:
     """A page in a window of its own, with the addresses it asked for and what the console said."""
@@ -130,6 +133,8 @@ def look(browser: Browser, address: str, name: str, width: int, theme: str) -> S
     overflow = page.evaluate(_OVERFLOW)
     if width == PHONE:
         page.set_viewport_size({"width": NARROWEST, "height": _HEIGHTS[PHONE]})
+        # Plotly draws a figure anew some time after the window has changed
+        page.wait_for_timeout(_REDRAWN)
         overflow += page.evaluate(_OVERFLOW)
         page.set_viewport_size({"width": PHONE, "height": _HEIGHTS[PHONE]})
     page.evaluate(AXE_SCRIPT)
