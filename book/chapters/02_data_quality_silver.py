@@ -1086,7 +1086,8 @@ def merge_history(rows):
     """Add new events to the history, and change those whose neighbours are new."""
     history = spark.table("silver.orders_history")
     same = "old.event_id = new.event_id AND old.valid_to <=> new.valid_to "
-    same += "AND old._disposition = new._disposition"
+    same += "AND old._disposition = new._disposition AND old._kind <=> new._kind "
+    same += "AND old._arrived_at = new._arrived_at"
     news = rows.select(history.columns).alias("new")
     news = news.join(history.alias("old"), F.expr(same), "left_anti")
     merging = merge("orders_history", news, "old.event_id = new.event_id")

@@ -12,7 +12,7 @@ from markdown_it.token import Token
 
 FILE = "datasets/README.md"
 # The section on the columns that the lakehouse itself adds to every source
-ADDED = "What Bronze adds"
+ADDED = "What Bronze and Silver add"
 
 
 def meanings(target: Path) -> dict[str, dict[str, str]]:

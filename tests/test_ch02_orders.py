@@ -1,0 +1,130 @@
+"""The change events of the orders give one answer, however they are cut into batches and ordered."""
+
+import itertools
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, Row, SparkSession, Window
+from pyspark.sql import functions as F
+
+import medallion
+from medallion import chapters
+from medallion.build import parse
+
+EVENTS = """event_id STRING, sequence BIGINT, op STRING, committed_at TIMESTAMP,
+    before STRUCT<order_id: STRING, status: STRING, total_cents: INT>,
+    after STRUCT<order_id: STRING, customer_id: STRING, channel: STRING, status: STRING,
+        total_cents: INT, ordered_at: TIMESTAMP, locker_id: STRING,
+        lines: ARRAY<STRUCT<line_no: INT, product_id: STRING, quantity: INT, unit_price_cents: INT>>,
+        delivery_slot: STRING>,
+    _corrupt_record STRING, _rescued MAP<STRING, STRING>, _source_file STRING, _arrived_at TIMESTAMP"""
+NAMES = (
+    "unmet", "plausible", "unless", "judged", "numbered", "with_known", "TAIL", "write", "flat", "FIELDS",
+    "begin",    "STATUSES", "ORDERS", "judged_events", "laid_out", "with_verdict", "merge", "merge_history",
+    "merge_orders", "append_aside", "EVENT", "apply_orders", "ASIDE",
+)  # fmt: skip
+
+
+# Delta leaves out an append whose batch number it has seen.
+BATCH_NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def silver(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    """The chapter's own functions, over a Bronze table without rows and two customers."""
+    spark.createDataFrame([], EVENTS).write.mode("overwrite").saveAsTable("bronze.orders")
+    known = spark.createDataFrame([("C1",), ("C2",)], "customer_id STRING")
+    known.write.mode("overwrite").saveAsTable("silver.customers")
+    bronze = spark.table("bronze.orders")
+    given = {"medallion": medallion, "spark": spark, "F": F, "Window": Window, "DeltaTable": DeltaTable}
+    names = run_cells("02", defining=NAMES, bronze_orders=bronze, **given)
+    chapter = parse(chapters.find("02"))
+    for cell in chapter.cells:
+        if "CREATE TABLE IF NOT EXISTS silver." in cell.source:
+            exec(compile(cell.source, f"{chapter.where}:{cell.line}", "exec"), names)
+    return names
+
+
+def event(order: int, step: int, op: str, arrived: int, **fields: Any) -> Row:
+    """Return an event of an order: its step-th change, in the file of week `arrived`."""
+    id_, sequence = f"E{order}-{step}", order * 10 + step
+    after = None
+    if op != "d":
+        line = Row(line_no=1, product_id="P1", quantity=2, unit_price_cents=fields.get("price", 100))
+        after = Row(
+            order_id=f"O{order}", customer_id=fields.get("customer", "C1"), channel="web",
+            status=fields.get("status", "placed"), total_cents=200,
+            ordered_at=fields.get("ordered_at", f"2025-07-{order:02} 10:00:00"),
+            locker_id=None, lines=[line], delivery_slot=None,
+        )  # fmt: skip
+    before = None if op == "c" else Row(order_id=f"O{order}", status="placed", total_cents=200)
+    return Row(
+        event_id=id_, sequence=sequence, op=op, committed_at=f"2025-07-{order:02} 1{step}:00:00",
+        before=before, after=after, file=f"orders/W{arrived}", arrived=f"2025-08-{arrived:02} 00:00:00",
+    )  # fmt: skip
+
+
+def events() -> list[Row]:
+    """Return the events of five orders: plain, overtaken, deleted with a late update, repeated, and bad."""
+    return [
+        event(1, 0, "c", 1), event(1, 1, "u", 2, status="delivered"),
+        event(2, 0, "c", 1), event(2, 1, "u", 3, status="packed"), event(2, 2, "u", 2, status="delivered"),
+        event(3, 0, "c", 1), event(3, 1, "u", 3, status="cancelled"), event(3, 2, "d", 2),
+        event(4, 0, "c", 1), event(4, 0, "c", 3), event(4, 1, "u", 2, status=" Packed "),
+        event(5, 0, "c", 1, customer="C9"), event(6, 0, "c", 2, price=-5),
+        event(7, 0, "c", 2, ordered_at="0001-01-01 00:00:00"),
+        event(8, 0, "c", 2, ordered_at="9999-12-31 00:00:00"),
+    ]  # fmt: skip
+
+
+def frame(spark: SparkSession, rows: list[Row]) -> DataFrame:
+    """Return events as Bronze holds them."""
+    plain = [row.asDict(recursive=True) for row in rows]
+    text = spark.createDataFrame([(json.dumps(row),) for row in plain], "value STRING")
+    schema = EVENTS + ", file STRING, arrived TIMESTAMP"
+    parsed = text.select(F.from_json("value", schema).alias("row")).select("row.*")
+    return parsed.withColumns({"_source_file": F.col("file"), "_arrived_at": F.col("arrived")}).drop(
+        "file", "arrived"
+    )
+
+
+def outcome(spark: SparkSession, silver: dict[str, Any], batches: list[list[Row]]) -> list[list[Row]]:
+    """Apply batches to empty tables, and return the rows of the three tables."""
+    for table in ("orders", "orders_history", "orders_quarantine"):
+        spark.sql(f"DELETE FROM silver.{table}")
+    for rows in batches:
+        silver["apply_orders"](frame(spark, rows), next(BATCH_NUMBERS))
+    history = spark.table("silver.orders_history")
+    aside = spark.table("silver.orders_quarantine").select("event_id", "_disposition", "_reasons")
+    orders = spark.table("silver.orders").drop("_source_file", "_arrived_at")
+    return [
+        orders.orderBy("order_id").collect(),
+        history.drop("_source_file").orderBy("event_id").collect(),
+        aside.orderBy("event_id").collect(),
+    ]
+
+
+def test_events_give_one_answer_in_any_order_and_any_batches(
+    spark: SparkSession, silver: dict[str, Any], home: Path
+) -> None:
+    every = events()
+    orders, history, aside = outcome(spark, silver, [every])
+    assert {row.order_id: row.status for row in orders} == {
+        "O1": "delivered", "O2": "delivered", "O4": "packed"
+    }  # fmt: skip
+    superseded = {row.event_id for row in history if row._disposition == "superseded"}
+    assert superseded == {"E2-1", "E3-1"}
+    assert {row.event_id: row._reasons for row in aside} == {
+        "E5-0": ["unknown_customer"], "E6-0": ["negative_price"],
+        "E7-0": ["impossible_date"], "E8-0": ["impossible_date"],
+    }  # fmt: skip
+    for seed in (1, 2):
+        shuffled = random.Random(seed).sample(every, len(every))
+        size = 3 + 2 * seed
+        batches = [shuffled[at : at + size] for at in range(0, len(shuffled), size)]
+        assert outcome(spark, silver, [*batches, batches[0]]) == [orders, history, aside], f"seed {seed}"
