@@ -57,6 +57,7 @@
 # ![Where we are in the flow: from the Silver layer to the Gold layer](../book/figures/flow-03.svg)
 
 # %% tags=["setup"]
+from pyspark.sql import Window
 from pyspark.sql import functions as F
 
 import medallion
@@ -286,21 +287,17 @@ strangers.select(
 # the key and nothing else, and says of itself that it is a guess.
 
 # %%
-inferred = (
-    strangers.select("customer_id")
-    .distinct()
-    .selectExpr(
-        "xxhash64(customer_id, TIMESTAMP'1970-01-01') AS customer_key",
-        "customer_id",
-        "TIMESTAMP'1970-01-01' AS valid_from",
-        "true AS inferred",
-        "true AS is_current",
-    )
-)
+inferred = strangers.select(
+    F.expr("xxhash64(customer_id, TIMESTAMP'1970-01-01')").alias("customer_key"),
+    "customer_id",
+    F.expr("TIMESTAMP'1970-01-01'").alias("valid_from"),
+    F.lit(True).alias("inferred"),
+    F.lit(True).alias("is_current"),
+).distinct()
+newcomer = inferred.agg(F.min("customer_id")).first()[0]
 inferred.write.mode("append").saveAsTable("gold.dim_customer")
 
 # %%
-newcomer = inferred.agg(F.min("customer_id")).first()[0]
 someone = spark.table("gold.dim_customer").where(F.col("customer_id") == newcomer)
 someone.select("customer_key", "customer_id", "city", "known_from", "inferred")
 
@@ -324,7 +321,7 @@ someone.select("customer_key", "customer_id", "city", "known_from", "inferred").
 )
 
 # %% [markdown]
-# The key is the same and the city is there; no fact had to be touched. In all, the dimension now has
+# The key is the same and the city is there; no fact had to be touched. Of all that was inferred nothing is left:
 
 # %%
 spark.table("gold.dim_customer").select(
@@ -351,8 +348,6 @@ spark.table("gold.dim_customer").select(
 def broken(versions):
     """Return the versions whose end is not the beginning of the next one."""
     ### BEGIN SOLUTION
-    from pyspark.sql import Window
-
     history = Window.partitionBy("customer_id").orderBy("valid_from")
     following = F.lead("valid_from").over(history)
     return versions.withColumn("following", following).where(
@@ -538,8 +533,9 @@ distinct = "count(DISTINCT customer_id)"
 customers, {by: added_up(distinct, by) for by in ("channel", "month")}
 
 # %% [markdown]
-# The half-year had 3,9xx customers. Nothing that was counted as *distinct* may be added, and neither may an average, a share or a
-# price: they are **non-additive**, and have to be computed anew at each level from what is additive.
+# The half-year had 3,710 customers. Added up over the months they would be 11,541, and over the channels 7,681. What was
+# counted as *distinct* may not be added, and neither may an average, a share or a price: they are **non-additive**, and are
+# computed anew at each level from what is additive.
 #
 # Between the two are levels, such as a balance or a stock. Ours is the number of orders that are open at the end of a
 # day, from the history of orders.
@@ -558,16 +554,21 @@ week = open_orders.where("date_key BETWEEN 20250901 AND 20250907")
 week.groupBy("date_key").pivot("channel").sum("open_orders").orderBy("date_key")
 
 # %%
-days = week.groupBy("date_key").agg(F.sum("open_orders").alias("open_orders"))
-placed = spark.table("silver.orders").where(
+evenings = week.groupBy("date_key").agg(F.sum("open_orders").alias("open"))
+ordered = spark.table("silver.orders").where(
     "ordered_at >= '2025-09-01' AND ordered_at < '2025-09-08'"
 )
-days.agg(F.sum("open_orders"), F.max("open_orders")).first(), placed.count()
+evenings.select(
+    F.max("open").alias("open on the fullest evening"),
+    F.round(F.avg("open"), 1).alias("on average"),
+    F.sum("open").alias("added up"),
+    F.lit(ordered.count()).alias("ordered in that week"),
+)
 
 # %% [markdown]
-# Across the channels of one evening the sum is right: so many orders are open. Across the days it is nonsense: an order
-# that waits for three evenings counts three times. Such a measure is **semi-additive**: sum it over everything but
-# time; over time take the last value, or the average.
+# Across the channels of one evening the sum is right: on the fullest one 390 orders are open. Across the days it is nonsense,
+# 2,069 open orders in a week in which 1,334 were placed, because an order that waits for three evenings is counted three times. Such a
+# measure is **semi-additive**: add it over everything but time, and over time take the last value or the average.
 
 # %% [markdown]
 # ## Numbers with a definition
@@ -595,7 +596,7 @@ KPIS = {
     ),
     "customers": ("customers with at least one such order", "count_if(nth = 1)"),
     "repeat_rate": (
-        "share of these customers with a second such order in the month",
+        "share of them with a second such order in the month",
         "CAST(count_if(nth = 2) / count_if(nth = 1) AS DECIMAL(5, 4))",
     ),
 }
@@ -611,10 +612,8 @@ placed.groupBy("month").agg(*columns).write.mode("overwrite").saveAsTable(
 spark.table("gold.monthly_kpis").orderBy("month")
 
 # %% [markdown]
-# The sentence went along, as the comment of the column, and whoever finds the table finds the definition in it.
-
-# %%
-spark.sql("DESCRIBE gold.monthly_kpis").select("col_name", "comment")
+# More orders and more customers, and a basket that hardly changes: what grows is the number of people. The sentence of each
+# number went along, as the comment of its column. Further down we read them out of the tables.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 3.4: who comes back
@@ -662,10 +661,14 @@ def retention(purchases, shop):
 # %%
 cdnow = spark.table("silver.cdnow").withColumnRenamed("purchased_on", "day")
 cohorts = retention(placed, "Kestrel Market").union(retention(cdnow, "CDNOW"))
-cohorts.selectExpr(
-    "*",
-    "first_value(customers) OVER (PARTITION BY shop, cohort ORDER BY months_since)"
-    " AS cohort_size",
+first = Window.partitionBy("shop", "cohort").orderBy("months_since")
+sentence = "customers of the cohort who buy in that month"
+cohorts.select(
+    "shop",
+    "cohort",
+    "months_since",
+    F.col("customers").alias("customers", metadata={"comment": sentence}),
+    F.first_value("customers").over(first).alias("cohort_size"),
 ).write.mode("overwrite").saveAsTable("gold.cohort_retention")
 
 # %%
@@ -704,13 +707,16 @@ figure.update_yaxes(autorange="reversed")
 charts.show(
     figure,
     alt="Two heat maps of the share of each cohort that buys again, by months since "
-    "its first purchase. ...",
+    "its first purchase. At Kestrel Market it stays between half and seven tenths. At "
+    "CDNOW it starts near 15 per cent and fades to about 5 over a year and a half.",
 )
 
 # %% [markdown]
-# TODO prose on heat map.
+# Real people who bought a CD are hard to win back: one in seven returns in the next month, and it gets fewer from there. Groceries
+# are bought again, and half of a cohort and more stays. The *shape* is what to look at in one's own data: where the colour stops
+# fading is the share of customers who stay.
 #
-# Beside it, the sales by week of both.
+# Beside it, the sales of both by week.
 
 # %%
 weekly = placed.withColumn("week", F.date_trunc("week", "day").cast("date")).groupBy(
@@ -732,23 +738,20 @@ both.select("shop", "week", "purchases", "revenue_cents").write.mode(
 # %%
 import plotly.express as px
 
-figure = px.line(
-    spark.table("gold.weekly_sales").orderBy("shop", "week").toPandas(),
-    x="week",
-    y="purchases",
-    facet_col="shop",
-    color="shop",
-    title="Purchases a week",
-)
+weeks = spark.table("gold.weekly_sales").orderBy("shop", "week").toPandas()
+axes = {"x": "week", "y": "purchases", "facet_col": "shop", "color": "shop"}
+figure = px.line(weeks, **axes, title="Purchases a week")
 figure.update_xaxes(matches=None)
 figure.update_layout(showlegend=False)
 charts.show(
     figure,
-    alt="Two line charts of purchases by week. ...",
+    alt="Two line charts of purchases by week. CDNOW has a peak in the first quarter of "
+    "1997, then a low line. Kestrel Market grows from July to December.",
 )
 
 # %% [markdown]
-# TODO prose.
+# CDNOW's first quarter is the campaign in which all of these customers were won, and the rest is what they did afterwards.
+# Kestrel Market grows to the end. Its last point is no collapse: it is the single Monday that we met above.
 
 # %% [markdown]
 # ## The way to a purchase: a funnel
@@ -762,7 +765,7 @@ clicks.groupBy("type").agg(
 ).orderBy(F.desc("clicks"))
 
 # %% [markdown]
-# 56,728 views and 10,789 purchases would be a rate of 19 per cent. But somebody who looks at ten things and buys
+# 10,789 purchases of 56,728 views would be one in five. But somebody who looks at ten things and buys
 # once is one success in one. The unit of a funnel is the visit, and a step counts only after the step before it.
 
 # %%
@@ -779,21 +782,52 @@ funnel = spark.sql("""
            AS (position, step, visits)
     FROM visits
 """)
-funnel.write.mode("overwrite").saveAsTable("gold.funnel")
 
 # %%
-steps = spark.table("gold.funnel").orderBy("position").toPandas()
-figure = px.funnel(steps, x="visits", y="step", title="Visits that reach each step")
-charts.show(figure, alt="Funnel of visits. ...")
+sentence = "visits with this step after the steps before it"
+visits = F.col("visits").alias("visits", metadata={"comment": sentence})
+funnel.select("position", "step", visits).write.mode("overwrite").saveAsTable(
+    "gold.funnel"
+)
+
+# %%
+first_step = F.first_value("visits").over(Window.orderBy("position"))
+steps = spark.table("gold.funnel").withColumn(
+    "percent", F.round(100 * F.col("visits") / first_step, 1)
+)
+steps.orderBy("position")
+
+# %%
+figure = px.funnel(
+    steps.orderBy("position").toPandas(), x="visits", y="step", title="Visits by step"
+)
+charts.show(
+    figure,
+    alt="Funnel of visits with four bars: of 24,772 visits that view a product, 11,459 "
+    "put one into the cart, 8,729 go to the checkout, and 8,483 buy.",
+)
 
 # %% [markdown]
-# TODO.
+# Of the visits that look at a product, 34.2 per cent buy. The cart is where they are lost, and hardly anyone who has reached the
+# checkout turns back. The purchases that are missing here belong to visits in which a step is not in Silver: a click that came too late
+# is set aside, and somebody who follows a link from an e-mail straight to the cart has no view.
+#
+# These are our numbers. The tables themselves say what they mean:
+
+# %%
+definitions = [
+    (table, field.name, field.metadata["comment"])
+    for table in ("monthly_kpis", "cohort_retention", "funnel")
+    for field in spark.table(f"gold.{table}").schema
+    if "comment" in field.metadata
+]
+spark.createDataFrame(definitions, "table STRING, number STRING, definition STRING")
 
 # %% [markdown]
 # ## A metric view: the formula with the table
 #
-# Somebody needs the average order value by channel and takes what is there, the six months of our KPIs, or averages by
-# channel that were made last week, and averages them.
+# A sentence in a comment does not keep anybody from computing something else. Somebody needs the average order value, finds
+# it by channel in a report, and takes the mean of the three.
 
 # %%
 by_channel = sales.groupBy("channel").agg(
@@ -996,6 +1030,8 @@ def numbered(session, application, number):
 # %%
 def add_to_daily(batch, number):
     """Add a batch of changes to gold.daily_sales, once."""
+    if batch.isEmpty():
+        return
     deltas(batch).createOrReplaceTempView("deltas")
     with numbered(batch.sparkSession, "daily_sales", number) as session:
         session.sql("""
@@ -1096,9 +1132,9 @@ duckdb.sql("""
 # %% [markdown]
 # ## As reported on
 #
-# In September somebody reported the revenue of the first week of September. If we compute it today, the number is another, because
-# orders were cancelled, returned and deleted since. Both numbers are right. To explain the first, we need the table as
-# it was then, and Delta has it: each batch of the stream made a version.
+# At the beginning of September somebody reported the revenue of the last weeks. If we compute it today, it is another number,
+# because orders were cancelled, returned and deleted since. Both are right. To explain the first we need the table as it was
+# then, and Delta has it: each batch of the stream made a version.
 
 # %%
 history = spark.sql("DESCRIBE HISTORY gold.daily_sales").where("operation = 'MERGE'")
@@ -1106,26 +1142,35 @@ history.select("version", "operation").orderBy("version")
 
 
 # %%
-def as_of(version):
-    """Return gold.daily_sales, summed by week, as a version of it had it."""
-    table = spark.read.option("versionAsOf", version).table("gold.daily_sales")
-    weeks = table.join(spark.table("gold.dim_date"), "day").groupBy("iso_week")
-    return weeks.agg(F.sum("revenue_cents").alias(f"v{version}"))
+reported = spark.read.option("versionAsOf", 1).table("gold.daily_sales")
 
 
-# %%
-as_of(1).join(as_of(3), "iso_week").withColumn(
-    "since", F.col("v3") - F.col("v1")
-).where("iso_week BETWEEN '2025-W32' AND '2025-W36'").orderBy("iso_week")
+def by_week(daily, name):
+    """Return the revenue by week of some daily sales, in a column `name`."""
+    weeks = daily.join(spark.table("gold.dim_date"), "day").groupBy("iso_week")
+    return weeks.agg(F.sum("revenue_cents").alias(name))
+
+
+both = by_week(reported, "reported").join(by_week(daily, "today"), "iso_week")
+both.withColumn("since", F.col("today") - F.col("reported")).where(
+    "iso_week BETWEEN '2025-W32' AND '2025-W36'"
+).orderBy("iso_week")
 
 # %% [markdown]
-# TODO.
+# Version 1 knew the files up to week 36. Of that week 4,233,270 cents were reported, and 299,434 of them have gone since; the week before
+# lost less, and what is a month old did not move. That is worth knowing about every number that is reported early: it goes
+# on sinking for weeks.
+#
+# A report can also be asked for by the clock, with `TIMESTAMP AS OF`. Versions are the safer way, since a table that was rebuilt has
+# only today's times.
 
 # %% [markdown]
 # ## A page that moves
 #
-# Last, a number that is looked at while it changes. Orders arrive, a stream keeps `gold.live_sales`, and a page redraws.
-# We let the last day arrive again: its orders until 16:00 first, and then hour by hour. Each arrival is a file.
+# Last, a number that is looked at while it changes. Orders arrive, a stream keeps `gold.live_sales`, and a page redraws. Here
+# an order counts as it comes; whether it will be cancelled, nobody knows yet.
+#
+# We let the last day arrive once more: its orders until 16:00 first, and then hour by hour. Each arrival is a file.
 
 # %%
 arrivals = medallion.scratch() / "arrivals"
@@ -1182,11 +1227,24 @@ with live_sales() as query, dashboard.start() as page:
 seen
 
 # %% [markdown]
-# The three pairs came over HTTP, from the page, while the stream was running.
+# The three pairs came over HTTP, from the page, while the stream was running, and they moved. In a notebook of your own, show `page.url`
+# and open it: the page redraws by itself. What came in by 18:00, counted in Silver, is what the page showed last, and
+# stream and page are gone:
 
 # %%
 came = last_day[last_day["ordered_at"].dt.hour < 18]
 (len(came), came["total_cents"].sum().item()), spark.streams.active
+
+# %% [markdown]
+# They would be gone also if something had failed in between. That is what `with` is for.
+
+# %%
+try:
+    with live_sales() as query:
+        raise RuntimeError("something fails between two arrivals")
+except RuntimeError:
+    still_running = [query for query in spark.streams.active if query.isActive]
+still_running
 
 # %% [markdown]
 # ## Failure lab: the join that multiplies
@@ -1199,10 +1257,15 @@ fanned = spark.table("gold.fact_sales").where("sold").join(paid, "order_id")
 fanned.groupBy("method").agg(F.sum("line_cents").alias("cents")).orderBy("method")
 
 # %%
-fanned.agg(F.sum("line_cents")).first()[0], truth.agg(total).first()[0]
+too_much, right = (
+    fanned.agg(F.sum("line_cents")).first()[0],
+    truth.agg(total).first()[0],
+)
+too_much, right, too_much - right
 
 # %% [markdown]
-# TODO
+# The table looks reasonable, and 18,529,391 cents in it were never sold. No query fails on such a join. What fails, if somebody
+# asks, is the grain: one row should still be one line of an order.
 
 # %%
 try:
@@ -1211,21 +1274,32 @@ except ValueError as error:
     fan_out = str(error)
 fan_out
 
+# %%
+spark.table("silver.payments").where("order_id = 'O0000004'").select(
+    "payment_id", "order_id", "method", "amount_cents", "status"
+).orderBy("payment_id")
+
 # %% [markdown]
-# TODO aggregated first.
+# The grain of the payments is an *attempt* to pay. The first was declined, the second went through, and the join put each line of the
+# order beside both: the revenue of this order has doubled. That is a **fan-out**. The mend is to bring the finer side to the grain of the
+# join before it is joined: one row for each order, with the method that worked.
 
 # %%
 paid_by = F.expr("max_by(method, paid_at) FILTER (WHERE status = 'authorised')")
 attempts = spark.table("silver.payments").groupBy("order_id")
 per_order = attempts.agg(paid_by.alias("method"))
-one_each = truth.join(per_order, "order_id", "left")
+one_each = truth.join(per_order, "order_id", "left").fillna("unknown", "method")
 require_grain(one_each, "order_id").groupBy("method").agg(
-    F.count("*").alias("orders"), total.alias("revenue_cents")
+    count.alias("orders"), total.alias("revenue_cents")
 ).write.mode("overwrite").saveAsTable("gold.method_sales")
 spark.table("gold.method_sales").orderBy("method")
 
 # %%
 spark.table("gold.method_sales").agg(F.sum("revenue_cents")).first()[0]
+
+# %% [markdown]
+# 115,742,086 cents, as in Silver. The join is a left one, so the orders whose payment Silver had set aside are in it too, under a name
+# that says so.
 
 # %% [markdown]
 # ## Check yourself
@@ -1238,6 +1312,14 @@ quiz.show("03")
 # %% [markdown]
 # ## What we know now
 #
-# - TODO
+# - The grain is a sentence and a key. We test it before we write, and after each join.
+# - A surrogate key that is a hash stays the same, whatever is loaded when.
+# - Each moment of a customer belongs to one version; a fact that comes before its dimension gets an inferred member.
+# - Amounts add up. Levels do not add up over time. Averages, shares and distinct counts do not add up at all.
+# - A number has one definition: in the comment of its column, and in a metric view that applies it at any level.
+# - A change feed is bookkeeping: add what is, take away what was, and say which batch it is.
+# - A Gold table is right when it reconciles with Silver by day, and a report can be repeated from the version it was made of.
 #
-# **On Databricks** TODO
+# **On Databricks** a metric view has version 1.1, which can also join its tables, and dashboards and Genie ask it by name. Unity Catalog keeps
+# views, so `keep_view` does nothing there, and it knows `PRIMARY KEY` and identity columns for surrogate keys, which it does not
+# enforce: the tests of the grain stay. What our stream does by hand, a materialized view or `AUTO CDC` in a declarative pipeline does for you.
