@@ -12,7 +12,7 @@ from medallion import checks, tables
 from medallion.errors import MedallionError
 
 NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
-NO_RETURN = "Your function returned None; did you forget the return?; return a DataFrame."
+NO_RETURN = "Your function returned nothing. Does it end with return? It should return a DataFrame."
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +233,8 @@ def test_as_it_was_right(chapter: SimpleNamespace) -> None:
         ),
         (
             inner,
-            "Sale 5 (customer C2, 1 July, 08:00) went in and did not come out. Keep it, with NULL for the city.",
+            "Sale 5 (customer C2, 1 July, 08:00) went in and did not come out. "
+            "Keep it, with NULL for the city.",
         ),
         (nothing_returned, NO_RETURN),
     ],
@@ -301,8 +302,8 @@ def test_repeat_rate_right(chapter: SimpleNamespace) -> None:
             exactly_two,
             "For four customers, one of whom bought three times the rate is 0.25; yours is 0.",
         ),
-        (a_frame, "Your function returned DataFrame[rate: double]; return a number."),
-        (no_number, "Your function returned None; did you forget the return?; return a number."),
+        (a_frame, "Your function returned a DataFrame. It should return a number."),
+        (no_number, "Your function returned nothing. Does it end with return? It should return a number."),
     ],
 )
 def test_repeat_rate_wrong(chapter: SimpleNamespace, answer: Callable[..., Any], told: str) -> None:

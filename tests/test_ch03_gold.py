@@ -2,14 +2,14 @@
 
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from medallion import chapters, tables, tracebacks
 from medallion.build.chapter import Cell, parse
@@ -198,13 +198,7 @@ def test_intervals_neither_overlap_nor_leave_gaps(spark: SparkSession, gold: dic
 @pytest.mark.parametrize("days", [1, -1])
 def test_an_overlap_and_a_gap_are_found(spark: SparkSession, gold: dict[str, Any], days: int) -> None:
     moved = f"valid_to + make_dt_interval({days})"
-    assert seams(spark, gold, spark.table("gold.dim_customer").withColumn("valid_to", _expr(moved))) > 0
-
-
-def _expr(text: str) -> Any:
-    from pyspark.sql import functions as F
-
-    return F.expr(text)
+    assert seams(spark, gold, spark.table("gold.dim_customer").withColumn("valid_to", F.expr(moved))) > 0
 
 
 def test_a_late_customer_is_completed_under_the_same_key(spark: SparkSession, gold: dict[str, Any]) -> None:
@@ -230,7 +224,7 @@ def test_a_key_twice_in_the_source_of_the_merge_changes_nothing(
     known.unionByName(known.limit(1)).createOrReplaceTempView("known")
     merge = next(cell.source for cell in cells() if "MERGE INTO gold.dim_customer" in cell.source)
     statement = merge.split('"""')[1]
-    with pytest.raises(Exception) as refused:  # noqa: PT011  # Delta's error has no Python class of its own
+    with pytest.raises(Exception) as refused:  # Delta's error has no Python class of its own
         spark.sql(statement).collect()
     assert tracebacks.reason(refused.value) == "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE"
     assert before == (
@@ -276,7 +270,7 @@ def test_a_line_that_comes_twice_is_refused(spark: SparkSession, gold: dict[str,
     facts = spark.table("gold.fact_sales")
     first = facts.orderBy("order_id", "line_no").limit(1)
     row = first.collect()[0]
-    with pytest.raises(ValueError) as refused:  # noqa: PT011  # the message is compared below
+    with pytest.raises(ValueError) as refused:  # the message is compared below
         gold["require_star"](facts.unionByName(first))
     assert str(refused.value) == f"2 rows have order_id = {row.order_id}, line_no = {row.line_no}"
 
@@ -291,7 +285,7 @@ def test_an_order_of_nobody_leaves_the_fact_table_as_it_was(
         names = dict(gold)
         exec(source["facts = spark.sql"], names)
         write = next(cell.source for cell in cells() if cell.source.startswith("require_star(facts)"))
-        with pytest.raises(ValueError, match="customer_key None is not in gold.dim_customer"):
+        with pytest.raises(ValueError, match=r"customer_key None is not in gold\.dim_customer"):
             exec(write, names)
     finally:
         names["facts"].unpersist()
@@ -342,7 +336,7 @@ def recomputed(spark: SparkSession) -> list[tuple[Any, ...]]:
     )
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_incremental_equals_recompute(spark: SparkSession, gold: dict[str, Any], seed: int) -> None:
     """Random commits of random size, taken up at random times, some of them twice."""
     draw = random.Random(seed)

@@ -511,7 +511,8 @@ refused
 
 # %%
 sales = spark.sql("""
-    SELECT * FROM gold.fact_sales JOIN gold.dim_date USING (date_key)
+    SELECT order_id, customer_id, channel, category, month, line_cents
+    FROM gold.fact_sales JOIN gold.dim_date USING (date_key)
     JOIN gold.dim_product USING (product_key) WHERE sold
 """).cache()
 

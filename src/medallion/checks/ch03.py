@@ -22,15 +22,18 @@ def _frame(rows: Iterable[Sequence[Any]], schema: str) -> DataFrame:
 def _missing(frame: Any, columns: Iterable[str]) -> str | None:
     """Say that an answer is no DataFrame, or which of the columns it lacks; None when all is there."""
     if not isinstance(frame, DataFrame):
-        return f"Your function returned {_shown(frame)}; return a DataFrame."
+        return _other_kind(frame, "a DataFrame")
     for column in columns:
         if column not in frame.columns:
             return f"The column {column} is missing; yours are {', '.join(frame.columns)}."
     return None
 
 
-def _shown(value: Any) -> str:
-    return "None; did you forget the return?" if value is None else repr(value)
+def _other_kind(answer: Any, expected: str) -> str:
+    if answer is None:
+        return f"Your function returned nothing. Does it end with return? It should return {expected}."
+    shown = "a DataFrame" if isinstance(answer, DataFrame) else repr(answer)
+    return f"Your function returned {shown}. It should return {expected}."
 
 
 def _day(moment: datetime | None) -> str:
@@ -235,7 +238,7 @@ class RepeatRate(Exercise):
             try:
                 number = float(answer)
             except (TypeError, ValueError):
-                return self.wrong(f"Your function returned {_shown(answer)}; return a number.")
+                return self.wrong(_other_kind(answer, "a number"))
             if abs(number - expected) > 1e-6:
                 return self.wrong(f"For {about} the rate is {expected:g}; yours is {number:g}.")
         return self.right("Customers are counted, and orders, and only what was sold.")
