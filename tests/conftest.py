@@ -97,11 +97,12 @@ def run_cells() -> Callable[..., dict[str, Any]]:
     """A function that runs cells of a chapter, and returns their names.
 
     It runs those that have one of the roles, and those that bind one of the names in `defining`.
+    They find the names that are `given`, in the place of a cell that is not run.
     """
 
-    def run(number: str, *roles: str, defining: Collection[str] = ()) -> dict[str, Any]:
+    def run(number: str, *roles: str, defining: Collection[str] = (), **given: Any) -> dict[str, Any]:
         chapter = parse(chapters.find(number))
-        names: dict[str, Any] = {"__name__": "chapter"}
+        names: dict[str, Any] = {"__name__": "chapter", **given}
         for cell in chapter.cells:
             if cell.kind == "code" and (cell.role in roles or _bound(cell.source) & set(defining)):
                 exec(compile(cell.source, f"{chapter.where}:{cell.line}", "exec"), names)

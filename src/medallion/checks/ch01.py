@@ -5,26 +5,22 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any, ClassVar
 
 from py4j.protocol import Py4JError, Py4JJavaError
 from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import StreamingQuery
 from pyspark.sql.types import StructType
 
 from medallion import paths
 from medallion.checks._exercise import Exercise, Verdict
+from medallion.checks._spark import scratch_table, session
 from medallion.session import scratch
 from medallion.tracebacks import reason
-
-
-def _spark() -> SparkSession:
-    return SparkSession.active()
 
 
 class SchemaHints(Exercise):
@@ -55,8 +51,8 @@ class SchemaHints(Exercise):
             if field.name != "postcode" and field.dataType != inferred[field.name].dataType:
                 return self.wrong(f"The hint changes {field.name}, which was inferred right.")
         schema = StructType([hinted[f.name] if f.name in hinted.names else f for f in inferred])
-        rows = _spark().read.csv(path, header=True, schema=schema).select("customer_id", "postcode")
-        raw = _spark().read.csv(path, header=True).select("customer_id", F.col("postcode").alias("sent"))
+        rows = session().read.csv(path, header=True, schema=schema).select("customer_id", "postcode")
+        raw = session().read.csv(path, header=True).select("customer_id", F.col("postcode").alias("sent"))
         lost = (
             rows.join(raw, "customer_id")
             .where("NOT CAST(postcode AS STRING) <=> sent")
@@ -98,7 +94,7 @@ class Rescue(Exercise):
 
     def check(self, rescued: Callable[[Column, list[str]], Column]) -> Verdict:
         lines = [(place, line) for place, (line, _, _) in enumerate(self.cases)]
-        frame = _spark().createDataFrame(lines, "place INT, line STRING")
+        frame = session().createDataFrame(lines, "place INT, line STRING")
         answered = frame.select("place", rescued(F.col("line"), ["a", "b"]).alias("rescued"))
         kind = answered.schema["rescued"].dataType.simpleString()
         if kind != "map<string,string>":
@@ -132,8 +128,8 @@ class AppendEvolving(Exercise):
     )
 
     def check(self, append_evolving: Callable[[DataFrame, str], Any]) -> Verdict:
-        spark = _spark()
-        with _table("id INT, stock INT", [(1, 10), (2, 20)]) as table:
+        spark = session()
+        with scratch_table("id INT, stock INT", [(1, 10), (2, 20)]) as table:
             grown = spark.createDataFrame([(3, 3_000_000_000, "new")], "id INT, stock BIGINT, note STRING")
             try:
                 append_evolving(grown, table)
@@ -175,17 +171,6 @@ class AppendEvolving(Exercise):
             return self.wrong(
                 f"The stock 'plenty' was let in; the column stock is of the type {kind.upper()} now."
             )
-
-
-@contextmanager
-def _table(schema: str, rows: list[tuple[Any, ...]]) -> Iterator[str]:
-    """Make a scratch table for the length of the block, and yield its name."""
-    name = f"scratch.check_{uuid.uuid4().hex[:8]}"
-    _spark().createDataFrame(rows, schema).write.saveAsTable(name)
-    try:
-        yield name
-    finally:
-        _spark().sql(f"DROP TABLE IF EXISTS {name}")
 
 
 class FixedWidth(Exercise):
@@ -311,7 +296,7 @@ class LandFiles(Exercise):
                 return self.wrong(
                     "There is no Delta log in the folder of the table. Which format did you write?"
                 )
-            rows = _spark().read.format("delta").load(str(table)).count()
+            rows = session().read.format("delta").load(str(table)).count()
             if rows != expected:
                 return self.wrong(
                     f"There are {rows} rows {when}, and {expected} were sent. "
