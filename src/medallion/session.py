@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 PROFILES = ("learn", "scale")
-_LOGS_KEPT = 20
 
 
 def start(chapter: str | None = None, *, profile: str = "learn") -> "SparkSession":
@@ -201,7 +200,7 @@ def _surroundings() -> Iterator[None]:
         "SPARK_CONF_DIR": str(Path(java_and_spark["SPARK_HOME"]) / "conf"),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
-    with _environment(java_and_spark | local), _output_to(_log()):
+    with _environment(java_and_spark | local), _output_to(paths.log("spark")):
         yield
 
 
@@ -221,16 +220,6 @@ def _output_to(log: Path) -> Iterator[None]:
         os.dup2(kept[1], 2)
         for descriptor in (*kept, target):
             os.close(descriptor)
-
-
-def _log() -> Path:
-    """Return the log of this session's JVM, after removing all but the last logs of earlier ones."""
-    folder = paths.writable(paths.home(), "MEDALLION_HOME") / "logs"
-    folder.mkdir(exist_ok=True)
-    logs = sorted(folder.glob("spark-*.log"), key=lambda log: log.stat().st_mtime)
-    for old in logs[:-_LOGS_KEPT]:
-        old.unlink(missing_ok=True)
-    return folder / f"spark-{os.getpid()}.log"
 
 
 def _prepare_scratch() -> None:

@@ -46,6 +46,7 @@ ENTRIES = (
     Entry("medallion.charts.show", "charts", "show"),
     Entry("medallion.quiz.show", "quiz", "show"),
     Entry("medallion.api.serve", "api", "serve"),
+    Entry("medallion.dashboard.start", "dashboard/__init__", "start"),
 )
 
 
