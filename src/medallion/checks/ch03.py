@@ -6,17 +6,14 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
 from medallion.checks._exercise import Exercise, Verdict
-
-
-def _spark() -> SparkSession:
-    return SparkSession.active()
+from medallion.checks._spark import session
 
 
 def _frame(rows: Iterable[Sequence[Any]], schema: str) -> DataFrame:
-    return _spark().createDataFrame([tuple(row) for row in rows], schema)
+    return session().createDataFrame([tuple(row) for row in rows], schema)
 
 
 def _missing(frame: Any, columns: Iterable[str]) -> str | None:
