@@ -19,7 +19,7 @@ NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell
 @pytest.fixture(scope="module")
 def chapter(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> SimpleNamespace:
     # Not the setup cells: they ask for the Bronze tables, and no exercise reads one.
-    return SimpleNamespace(**run_cells("02", "solution", F=F))
+    return SimpleNamespace(**run_cells("02", "solution", F=F, Window=Window, DeltaTable=DeltaTable))
 
 
 def wrong(verdict: checks.Verdict) -> str:

@@ -3,7 +3,7 @@
 import itertools
 import json
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 import medallion
-from medallion import chapters
+from medallion import chapters, tables
 from medallion.build import parse
 
 EVENTS = """event_id STRING, sequence BIGINT, op STRING, committed_at TIMESTAMP,
@@ -35,7 +35,7 @@ BATCH_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def silver(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+def silver(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """The chapter's own functions, over a Bronze table without rows and two customers."""
     spark.createDataFrame([], EVENTS).write.mode("overwrite").saveAsTable("bronze.orders")
     known = spark.createDataFrame([("C1",), ("C2",)], "customer_id STRING")
@@ -47,7 +47,10 @@ def silver(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> dic
     for cell in chapter.cells:
         if "CREATE TABLE IF NOT EXISTS silver." in cell.source:
             exec(compile(cell.source, f"{chapter.where}:{cell.line}", "exec"), names)
-    return names
+    yield names
+    # The lakehouse is shared, and other tests rely on tables that are not there.
+    for table in tables.present():
+        spark.sql(f"DROP TABLE {table}")
 
 
 def event(order: int, step: int, op: str, arrived: int, **fields: Any) -> Row:

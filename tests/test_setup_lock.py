@@ -53,8 +53,8 @@ def test_everything_agrees():
         (
             "pyproject.toml",
             '"rich",',
-            '"rich",\n  "duckdb",',
-            "duckdb is in pyproject.toml, but not in the lock",
+            '"rich",\n  "polars",',
+            "polars is in pyproject.toml, but not in the lock",
         ),
         (
             "requirements.lock",
