@@ -100,15 +100,17 @@ def run_cells() -> Callable[..., dict[str, Any]]:
     They find the names that are `given`, in the place of a cell that is not run.
     """
 
-    def run(number: str, *roles: str, defining: Collection[str] = (), **given: Any) -> dict[str, Any]:
-        chapter = parse(chapters.find(number))
-        names: dict[str, Any] = {"__name__": "chapter", **given}
-        for cell in chapter.cells:
-            if cell.kind == "code" and (cell.role in roles or _bound(cell.source) & set(defining)):
-                exec(compile(cell.source, f"{chapter.where}:{cell.line}", "exec"), names)
-        return names
+    return run_chapter
 
-    return run
+
+def run_chapter(number: str, *roles: str, defining: Collection[str] = (), **given: Any) -> dict[str, Any]:
+    """See `run_cells`. A process that a test starts has no fixtures, and calls this."""
+    chapter = parse(chapters.find(number))
+    names: dict[str, Any] = {"__name__": "chapter", **given}
+    for cell in chapter.cells:
+        if cell.kind == "code" and (cell.role in roles or _bound(cell.source) & set(defining)):
+            exec(compile(cell.source, f"{chapter.where}:{cell.line}", "exec"), names)
+    return names
 
 
 @pytest.fixture

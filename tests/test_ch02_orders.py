@@ -1,13 +1,19 @@
-"""The change events of the orders give one answer, however they are cut into batches and ordered."""
+"""The change events of the orders give one answer: in any order, any batches, and after any kill."""
 
 import itertools
 import json
+import os
 import random
+import shutil
+import signal
+import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import run_chapter
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
@@ -26,31 +32,44 @@ EVENTS = """event_id STRING, sequence BIGINT, op STRING, committed_at TIMESTAMP,
 NAMES = (
     "unmet", "plausible", "unless", "judged", "numbered", "with_known", "TAIL", "write", "flat", "FIELDS",
     "begin",    "STATUSES", "ORDERS", "judged_events", "laid_out", "with_verdict", "merge", "merge_history",
-    "merge_orders", "append_aside", "EVENT", "apply_orders", "ASIDE",
+    "merge_orders", "append_aside", "EVENT", "apply_orders", "ASIDE", "checkpoints", "follow",
 )  # fmt: skip
-
+MADE = ("silver.orders", "silver.orders_history", "silver.orders_quarantine")
+# Runs in a process that will be killed and, as it is, in this one.
+FOLLOW = 'silver["follow"]("orders", silver["apply_orders"], files=1)'
+SECONDS = 120
 
 # Delta leaves out an append whose batch number it has seen.
 BATCH_NUMBERS = itertools.count()
 
 
 @pytest.fixture(scope="module")
-def silver(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def silver(spark: SparkSession) -> Iterator[dict[str, Any]]:
     """The chapter's own functions, over a Bronze table without rows and two customers."""
-    spark.createDataFrame([], EVENTS).write.mode("overwrite").saveAsTable("bronze.orders")
+    new_bronze(spark)
     known = spark.createDataFrame([("C1",), ("C2",)], "customer_id STRING")
     known.write.mode("overwrite").saveAsTable("silver.customers")
+    yield functions(spark)
+    # The lakehouse is shared, and other tests rely on tables that are not there.
+    shutil.rmtree(tables.checkpoints("02"), ignore_errors=True)
+    for table in tables.present():
+        spark.sql(f"DROP TABLE {table}")
+
+
+def new_bronze(spark: SparkSession) -> None:
+    spark.createDataFrame([], EVENTS).write.mode("overwrite").saveAsTable("bronze.orders")
+
+
+def functions(spark: SparkSession) -> dict[str, Any]:
+    """Run the chapter's cells about the orders, which also make the tables that are not there."""
     bronze = spark.table("bronze.orders")
     given = {"medallion": medallion, "spark": spark, "F": F, "Window": Window, "DeltaTable": DeltaTable}
-    names = run_cells("02", defining=NAMES, bronze_orders=bronze, **given)
+    names = run_chapter("02", defining=NAMES, bronze_orders=bronze, **given)
     chapter = parse(chapters.find("02"))
     for cell in chapter.cells:
         if "CREATE TABLE IF NOT EXISTS silver." in cell.source:
             exec(compile(cell.source, f"{chapter.where}:{cell.line}", "exec"), names)
-    yield names
-    # The lakehouse is shared, and other tests rely on tables that are not there.
-    for table in tables.present():
-        spark.sql(f"DROP TABLE {table}")
+    return names
 
 
 def event(order: int, step: int, op: str, arrived: int, **fields: Any) -> Row:
@@ -98,17 +117,20 @@ def frame(spark: SparkSession, rows: list[Row]) -> DataFrame:
 
 def outcome(spark: SparkSession, silver: dict[str, Any], batches: list[list[Row]]) -> list[list[Row]]:
     """Apply batches to empty tables, and return the rows of the three tables."""
-    for table in ("orders", "orders_history", "orders_quarantine"):
-        spark.sql(f"DELETE FROM silver.{table}")
+    for table in MADE:
+        spark.sql(f"DELETE FROM {table}")
     for rows in batches:
         silver["apply_orders"](frame(spark, rows), next(BATCH_NUMBERS))
-    history = spark.table("silver.orders_history")
-    aside = spark.table("silver.orders_quarantine").select("event_id", "_disposition", "_reasons")
-    orders = spark.table("silver.orders").drop("_source_file", "_arrived_at")
+    return contents(spark)
+
+
+def contents(spark: SparkSession) -> list[list[Row]]:
+    """Return the rows of the three tables."""
+    orders, history, aside = map(spark.table, MADE)
     return [
-        orders.orderBy("order_id").collect(),
+        orders.drop("_source_file", "_arrived_at").orderBy("order_id").collect(),
         history.drop("_source_file").orderBy("event_id").collect(),
-        aside.orderBy("event_id").collect(),
+        aside.select("event_id", "_disposition", "_reasons").orderBy("event_id").collect(),
     ]
 
 
@@ -131,3 +153,58 @@ def test_events_give_one_answer_in_any_order_and_any_batches(
         size = 3 + 2 * seed
         batches = [shuffled[at : at + size] for at in range(0, len(shuffled), size)]
         assert outcome(spark, silver, [*batches, batches[0]]) == [orders, history, aside], f"seed {seed}"
+
+
+def commits(table: str) -> int:
+    """Return how many commits a Delta table has, asked of its log from outside."""
+    return len(list((tables.folder(table) / "_delta_log").glob("*.json")))
+
+
+def batches_done() -> int:
+    return len(list((tables.checkpoints("02") / "orders" / "commits").glob("[0-9]*")))
+
+
+def kill_when(launch: Callable[..., "subprocess.Popen[str]"], moment: Callable[[], bool]) -> None:
+    """Follow Bronze in a process of its own, and kill it, with its Java, at a moment."""
+    child = launch(
+        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "import medallion\nimport test_ch02_orders\n"
+        f"silver = test_ch02_orders.functions(medallion.start())\n{FOLLOW}"
+    )
+    give_up = time.monotonic() + SECONDS
+    while not moment():
+        assert child.poll() is None, f"ended too early: {child.communicate()[1][-2000:]}"
+        assert time.monotonic() < give_up, "the moment did not come"
+        time.sleep(0.001)
+    os.killpg(child.pid, signal.SIGKILL)
+    assert child.wait(30) == -signal.SIGKILL
+
+
+def test_killed_within_a_batch_and_resumed(
+    spark: SparkSession, silver: dict[str, Any], launch: Callable[..., "subprocess.Popen[str]"], home: Path
+) -> None:
+    """Killed as one table has a batch and the next one does not, the stream ends with the same tables."""
+    every = events()
+    expected = outcome(spark, silver, [every])
+    for table in (*MADE, "bronze.orders"):
+        spark.sql(f"DROP TABLE {table}")
+    new_bronze(spark)
+    for week in (1, 2, 3):
+        arrived = frame(spark, [row for row in every if row.file == f"orders/W{week}"])
+        arrived.coalesce(1).write.mode("append").saveAsTable("bronze.orders")
+    functions(spark)  # makes the three tables anew, without a row
+
+    empty = {table: commits(table) for table in MADE}
+    orders, history, aside = MADE
+    kill_when(launch, lambda: commits(orders) > empty[orders])
+    assert (commits(history), batches_done()) == (empty[history], 0), "the history has nothing of the batch"
+
+    kill_when(launch, lambda: batches_done() >= 1 and commits(aside) > empty[aside] + 1)
+    assert batches_done() == 1, "set aside, and the batch is not done"
+
+    exec(FOLLOW, {"silver": silver})
+    assert contents(spark) == expected
+    assert batches_done() == 3
+    done = {table: commits(table) for table in MADE}
+    exec(FOLLOW, {"silver": silver})
+    assert done == {table: commits(table) for table in MADE}, "a run without a new event makes no commit"

@@ -1,12 +1,13 @@
 """The support package of the course: what would distract from the lesson.
 
-A notebook needs five names of it:
+A notebook needs six names of it:
 
 | name | what it is |
 |---|---|
 | `start("01")` | the Spark session of a chapter |
 | `landing()` | the folder that the source files arrive in |
 | `scratch()` | an empty folder of this session, gone when the session ends |
+| `keep_view(name)` | keeps a view's definition, so that later sessions have the view too |
 | `reason(error)` | why Spark refused something, in one line |
 | `last_error()` | the full text of the last Spark error |
 
@@ -19,6 +20,7 @@ from typing import Any
 _WHERE = {
     "start": "medallion.session",
     "scratch": "medallion.session",
+    "keep_view": "medallion.views",
     "last_error": "medallion.tracebacks",
     "reason": "medallion.tracebacks",
     "landing": "medallion.paths",

@@ -45,6 +45,10 @@ def make_parser() -> argparse.ArgumentParser:
         "numbers", **several
     )
     add("lab", _lab, "open the exercises in JupyterLab")
+    dashboard = add("dashboard", _dashboard, "show gold.live_sales on a page of this machine as it moves")
+    dashboard.add_argument(
+        "--port", type=int, metavar="N", default=8050, help="where the page is; 0 takes any that is free"
+    )
     add("progress", _progress, "show which exercises are done")
     data = add("data", _data, "make the source files")
     data.add_argument("--scale", type=float, default=None, help="1 is 40,000 orders; 0.02 to 100")
@@ -117,6 +121,12 @@ def copy_exercises() -> Path:
         if not (work / exercise.name).exists():
             shutil.copyfile(exercise, work / exercise.name)
     return work
+
+
+def _dashboard(arguments: argparse.Namespace) -> None:
+    from medallion import dashboard
+
+    dashboard.serve(arguments.port)
 
 
 def _progress(_: argparse.Namespace) -> None:

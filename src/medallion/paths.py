@@ -15,6 +15,8 @@ from platformdirs import user_cache_path
 
 from medallion.errors import MedallionError
 
+_LOGS_KEPT = 20
+
 
 def root() -> Path:
     """Return the clone's folder, the one that holds `pyproject.toml` and `book/`."""
@@ -35,6 +37,19 @@ def cache() -> Path:
     """Return the folder for jars and the class archive, shared by all clones of this user."""
     moved = os.environ.get("MEDALLION_CACHE")
     return Path(moved).expanduser().absolute() if moved else user_cache_path("medallion")
+
+
+def log(program: str) -> Path:
+    """Return the file for what `program` says to this process, after removing its oldest logs.
+
+    Raises MedallionError when the lakehouse cannot be written.
+    """
+    folder = writable(home(), "MEDALLION_HOME") / "logs"
+    folder.mkdir(exist_ok=True)
+    logs = sorted(folder.glob(f"{program}-*.log"), key=lambda file: file.stat().st_mtime)
+    for old in logs[:-_LOGS_KEPT]:
+        old.unlink(missing_ok=True)
+    return folder / f"{program}-{os.getpid()}.log"
 
 
 def writable(folder: Path, moved_by: str) -> Path:

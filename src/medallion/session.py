@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 PROFILES = ("learn", "scale")
-_LOGS_KEPT = 20
 
 
 def start(chapter: str | None = None, *, profile: str = "learn") -> "SparkSession":
-    """Return a Spark session with Delta, its tables registered, ready for `chapter`.
+    """Return a Spark session with Delta, its tables and views registered, ready for `chapter`.
 
     `chapter` is the number of a chapter ("01"): what that chapter reads must be there, or a
     MedallionError says which chapter makes it and how to catch up. Without it nothing is checked.
@@ -56,18 +55,21 @@ def scratch() -> Path:
     return paths.home() / "scratch" / str(os.getpid())
 
 
+def is_elsewhere() -> bool:
+    """Return whether the surroundings ask for a session that is not ours, with a catalog of its own."""
+    return any(map(os.environ.get, ("DATABRICKS_RUNTIME_VERSION", "SPARK_REMOTE", "MEDALLION_MASTER")))
+
+
 def _elsewhere() -> "SparkSession | None":
     """Return the session that the surroundings ask for, or None when Spark is to run here."""
+    if not is_elsewhere():
+        return None
+    from pyspark.sql import SparkSession
+
     if os.environ.get("DATABRICKS_RUNTIME_VERSION") or os.environ.get("SPARK_REMOTE"):
-        from pyspark.sql import SparkSession
-
         return SparkSession.builder.getOrCreate()
-    if master := os.environ.get("MEDALLION_MASTER"):
-        from pyspark.sql import SparkSession
-
-        with _environment(_for_any_jvm()):
-            return SparkSession.builder.master(master).getOrCreate()
-    return None
+    with _environment(_for_any_jvm()):
+        return SparkSession.builder.master(os.environ["MEDALLION_MASTER"]).getOrCreate()
 
 
 def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
@@ -198,7 +200,7 @@ def _surroundings() -> Iterator[None]:
         "SPARK_CONF_DIR": str(Path(java_and_spark["SPARK_HOME"]) / "conf"),
         "SPARK_LOCAL_IP": "127.0.0.1",
     }
-    with _environment(java_and_spark | local), _output_to(_log()):
+    with _environment(java_and_spark | local), _output_to(paths.log("spark")):
         yield
 
 
@@ -218,16 +220,6 @@ def _output_to(log: Path) -> Iterator[None]:
         os.dup2(kept[1], 2)
         for descriptor in (*kept, target):
             os.close(descriptor)
-
-
-def _log() -> Path:
-    """Return the log of this session's JVM, after removing all but the last logs of earlier ones."""
-    folder = paths.writable(paths.home(), "MEDALLION_HOME") / "logs"
-    folder.mkdir(exist_ok=True)
-    logs = sorted(folder.glob("spark-*.log"), key=lambda log: log.stat().st_mtime)
-    for old in logs[:-_LOGS_KEPT]:
-        old.unlink(missing_ok=True)
-    return folder / f"spark-{os.getpid()}.log"
 
 
 def _prepare_scratch() -> None:

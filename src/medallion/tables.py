@@ -1,5 +1,7 @@
 """The tables of the lakehouse: folders `<home>/<schema>/<table>`, and what each chapter needs of them.
 
+A view has a file there instead, which keeps its definition: see `views`.
+
 A session registers them in its in-memory catalog as it starts, so two notebooks never wait for each
 other's metastore. The contracts come from the chapters' headers.
 """
@@ -11,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medallion import chapters, paths
+from medallion import chapters, paths, views
 from medallion.errors import MedallionError
 
 if TYPE_CHECKING:
@@ -27,11 +29,24 @@ def folder(table: str) -> Path:
 
 
 def exists(table: str) -> bool:
-    """Return whether a Delta table has its first commit, or a source has arrived at all."""
+    """Return whether a Delta table has its first commit, or a source has arrived at all.
+
+    A view is there when its definition is kept, and what its chapter says it is made from is there too.
+    """
     place = folder(table)
     if table.startswith(f"{chapters.LANDING}."):
         return place.is_dir() and any(place.iterdir())
-    return _is_delta(place)
+    return _is_delta(place) or (is_view(table) and all(exists(source) for source in _made_from(table)))
+
+
+def is_view(table: str) -> bool:
+    """Return whether `table` is no Delta table, but a view whose definition is kept."""
+    return views.path(table).exists() and not _is_delta(folder(table))
+
+
+def _made_from(table: str) -> list[str]:
+    maker = chapters.maker(table)
+    return chapters.makes(maker)[table] if maker else []
 
 
 def _is_delta(place: Path) -> bool:
@@ -40,7 +55,7 @@ def _is_delta(place: Path) -> bool:
 
 
 def present() -> list[str]:
-    """Return the Delta tables that are there, sorted, as `schema.table`."""
+    """Return the Delta tables that are there, sorted, as `schema.table`. Views are not among them."""
     return sorted(
         f"{schema}.{place.name}"
         for schema in SCHEMAS
@@ -82,9 +97,9 @@ def sql_text(path: Path) -> str:
 
 
 def register(spark: "SparkSession") -> None:
-    """Make every table that is there known to `spark`, as a managed table of its schema.
+    """Make every table that is there known to `spark`, as a managed table of its schema, and every view.
 
-    Tables that this session knows already are left as they are.
+    Tables and views that this session knows already are left as they are.
     """
     for schema in SCHEMAS:
         place = sql_text(paths.home() / schema)
@@ -92,6 +107,7 @@ def register(spark: "SparkSession") -> None:
     for table in present():
         if not spark.catalog.tableExists(table):
             _register(spark, table)
+    views.recreate(spark, [view for schema in SCHEMAS for view in views.kept(schema)])
 
 
 def _register(spark: "SparkSession", table: str) -> None:
@@ -116,23 +132,30 @@ def _make_managed(spark: "SparkSession", table: str) -> None:
 
 
 def rows(table: str) -> int:
-    """Return the number of rows of a Delta table, read from its log without Spark."""
+    """Return the number of rows of a Delta table, read from its log without Spark.
+
+    Raises MedallionError for a view, which holds none.
+    """
     from deltalake import DeltaTable
 
+    if is_view(table):
+        raise MedallionError(f"{table} is a view: it holds no rows. Count those of a query on it.")
     return DeltaTable(str(folder(table))).count()
 
 
 def reset(number: str) -> list[str]:
     """Return the lakehouse to the state before chapter `number`, and return the tables that went.
 
-    What that chapter and all later ones make is removed, tables and checkpoints. Source files stay.
+    What that chapter and all later ones make is removed: tables, kept views, checkpoints. Source files stay.
     """
     first = chapters.find(number).name[:2]
     gone = []
     for later in (other for other in chapters.all_chapters() if other >= first):
         for table in chapters.makes(later):
-            if folder(table).exists():
-                _remove(folder(table))
+            held = [place for place in (folder(table), views.path(table)) if place.exists()]
+            for place in held:
+                _remove(place)
+            if held:
                 gone.append(table)
         if checkpoints(later).exists():
             _remove(checkpoints(later))
@@ -140,7 +163,7 @@ def reset(number: str) -> list[str]:
 
 
 def _remove(place: Path) -> None:
-    """Remove a folder so that a kill half-way leaves no half of it where it was."""
+    """Remove a folder or a file so that a kill half-way leaves no half of it where it was."""
     bin_ = paths.home() / "cache" / "removed"
     bin_.mkdir(parents=True, exist_ok=True)
     shutil.move(place, bin_ / f"{place.parent.name}-{place.name}-{os.getpid()}-{time.time_ns()}")

@@ -130,12 +130,12 @@ def look(browser: Browser, address: str, name: str, width: int, theme: str) -> S
     page = opened.page
     opened.draw_figures()
     opened.open_folds()
-    overflow = page.evaluate(_OVERFLOW)
+    overflow = overflowing(page)
     if width == PHONE:
         page.set_viewport_size({"width": NARROWEST, "height": _HEIGHTS[PHONE]})
         # Plotly draws a figure anew some time after the window has changed
         page.wait_for_timeout(_REDRAWN)
-        overflow += page.evaluate(_OVERFLOW)
+        overflow += overflowing(page)
         page.set_viewport_size({"width": PHONE, "height": _HEIGHTS[PHONE]})
     page.evaluate(AXE_SCRIPT)
     found = judge(page)
@@ -144,11 +144,16 @@ def look(browser: Browser, address: str, name: str, width: int, theme: str) -> S
         drawer = f"#{buttons.nth(number).get_attribute('popovertarget')}"
         page.evaluate("(drawer) => document.querySelector(drawer).showPopover()", drawer)
         found += judge(page, drawer)
-        overflow += page.evaluate(_OVERFLOW)
+        overflow += overflowing(page)
         page.evaluate("(drawer) => document.querySelector(drawer).hidePopover()", drawer)
     result = Seen(found, overflow, opened.complaints(), opened.foreign())
     page.context.close()
     return result
+
+
+def overflowing(page: Page) -> list[str]:
+    """Return what sticks out of a page to the right."""
+    return page.evaluate(_OVERFLOW)
 
 
 def judge(page: Page, part: str = "html") -> list[str]:

@@ -38,6 +38,7 @@ ENTRIES = (
     Entry("medallion.start", "session", "start"),
     Entry("medallion.landing", "paths", "landing"),
     Entry("medallion.scratch", "session", "scratch"),
+    Entry("medallion.keep_view", "views", "keep_view"),
     Entry("medallion.reason", "tracebacks", "reason"),
     Entry("medallion.last_error", "tracebacks", "last_error"),
     Entry("check.NAME", "checks/_exercise", "Exercise.__call__"),
@@ -45,6 +46,7 @@ ENTRIES = (
     Entry("medallion.charts.show", "charts", "show"),
     Entry("medallion.quiz.show", "quiz", "show"),
     Entry("medallion.api.serve", "api", "serve"),
+    Entry("medallion.dashboard.start", "dashboard/__init__", "start"),
 )
 
 
@@ -124,7 +126,7 @@ def tables_page(
     ]
     made = [(table, chapter) for chapter in found for table in chapter.makes if table in held]
     for table, chapter in made:
-        rows = f"{held[table]['rows']:,}"
+        rows = f"{held[table]['rows']:,}" if "rows" in held[table] else "a view"
         maker = f"[chapter\u00a0{chapter.number}]({_page(chapter)})"
         lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.grain[table]} | {rows} | {maker} |")
     for table, chapter in made:
@@ -143,7 +145,7 @@ def _section(
     own = {**meanings.get(dictionary.ADDED, {}), **meanings.get(name, {})}
     lines = [
         f"\n## {table}\n",
-        f"One row is {chapter.grain[table]}. {schema['rows']:,} rows.\n",
+        f"One row is {chapter.grain[table]}. {_amount(schema)}\n",
         f"- **Made in** {_link(chapter)}, from {_sources(chapter.makes[table])}.",
         f"- **Read by** {_readers(table, chapter, found)}.",
     ]
@@ -152,8 +154,15 @@ def _section(
     lines += ["\n| Column | Type | Meaning |", "|---|---|---|"]
     for path, described in schema["columns"].items():
         meaning = described.get("comment") or own.get(path, "")
-        lines.append(f"| `{path}` | `{described['type']}` | {meaning} |".replace("|  |", "| |"))
+        cells = (f"`{path}`", f"`{described['type']}`", meaning.replace("|", "\\|"))
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
     return lines
+
+
+def _amount(schema: dict[str, Any]) -> str:
+    if "rows" in schema:
+        return f"{schema['rows']:,} rows."
+    return "A view: it holds no rows, and each query on it reads the tables that it is made from."
 
 
 def _sources(names: Sequence[str]) -> str:

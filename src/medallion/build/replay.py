@@ -65,6 +65,7 @@ def compare(path: Path, home: Path, *, lax: bool = False) -> list[Problem]:
         "--no-header",
     ]
     command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider"]
+    command += ["-p", "no:dash"]  # Dash's plugin for pytest, which would load Dash
     # Not the project's configuration, which is about its unit tests.
     command += ["-c", os.devnull, "--rootdir", str(path.parent), str(path)]
     with tempfile.TemporaryDirectory(prefix="medallion-") as ipython:

@@ -8,7 +8,8 @@
         after.lines[].quantity: {type: INT}
 
 Columns are flat: `a.b` is the field `b` of the struct `a`, `a[]` an element of the array `a`. A column
-with a comment in its table has it here too. Read from the Delta logs, so that no session is needed.
+with a comment in its table has it here too. A view has no rows, and is told by that. Read from the Delta
+logs and from what is kept of a view, so that no session is needed.
 """
 
 import json
@@ -19,7 +20,7 @@ from typing import Any
 import yaml
 from deltalake import DeltaTable
 
-from medallion import tables
+from medallion import tables, views
 from medallion.errors import MedallionError
 
 FILE = "book/reference/schemas.yml"
@@ -31,10 +32,12 @@ _SQL = {"integer": "INT", "long": "BIGINT", "short": "SMALLINT", "byte": "TINYIN
 def of(table: str) -> dict[str, Any]:
     """Return rows and columns of a Delta table ("bronze.orders") of the lakehouse, as the file holds them.
 
-    Raises MedallionError when there is no such table.
+    Of a view: its columns. Raises MedallionError when there is no such table or view.
     """
     if not tables.exists(table):
         raise MedallionError(f"{table} is not in the lakehouse. Run the chapter that makes it.")
+    if tables.is_view(table):
+        return {"columns": dict(flat(views.columns(table)))}
     schema = json.loads(DeltaTable(str(tables.folder(table))).schema().to_json())
     return {"rows": tables.rows(table), "columns": dict(flat(schema))}
 
@@ -83,7 +86,8 @@ def text(held: dict[str, dict[str, Any]]) -> str:
     """Return the text of the file for what it is to hold, the same for the same content."""
     lines = [HEADER.rstrip()]
     for table in sorted(held):
-        lines += [f"{table}:", f"  rows: {held[table]['rows']}", "  columns:"]
+        rows = [f"  rows: {held[table]['rows']}"] if "rows" in held[table] else []
+        lines += [f"{table}:", *rows, "  columns:"]
         for path, described in held[table]["columns"].items():
             flow = yaml.safe_dump(described, default_flow_style=True, width=10_000, allow_unicode=True)
             lines.append(f"    {json.dumps(path)}: {flow.strip()}")

@@ -1,0 +1,440 @@
+"""The dashboard: what it reads, what it answers over real HTTP, and how its process begins and ends."""
+
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from medallion import cli, dashboard, tables
+from medallion.dashboard import feed, page
+from medallion.errors import MedallionError
+
+Launch = Callable[..., "subprocess.Popen[str]"]
+TABLE = dashboard.TABLE
+NOTHING = {"version": None, "rows": None, "orders": None, "revenue_cents": None}
+BROKEN = (
+    "gold.live_sales cannot be read just now. The numbers are those of version 0. The next try is under way."
+)
+MEGABYTES = 260
+SCHEMA = pa.schema(
+    [
+        ("hour", pa.timestamp("us", "UTC")),
+        ("channel", pa.string()),
+        ("orders", pa.int64()),
+        ("revenue_cents", pa.int64()),
+    ]
+)
+
+
+def sales(hours: int, cents: int = 1_050, first: datetime = datetime(2025, 7, 1, tzinfo=UTC)) -> pa.Table:
+    """Two channels and some hours: in each, one order of `cents` in the web and two of them in the app."""
+    at = [first + timedelta(hours=hour) for hour in range(hours) for _ in range(2)]
+    columns = [at, ["web", "app"] * hours, [1, 2] * hours, [cents, 2 * cents] * hours]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def write(rows: pa.Table, mode: str = "overwrite") -> None:
+    place = tables.folder(TABLE)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    write_deltalake(str(place), rows, mode=mode, schema_mode="overwrite" if mode == "overwrite" else None)
+
+
+def state(version: int, rows: int, orders: int, cents: int) -> dict[str, object]:
+    return {"note": "", "version": version, "rows": rows, "orders": orders, "revenue_cents": cents}
+
+
+def get(port: int, path: str = "/", host: str | None = None) -> tuple[int, http.client.HTTPMessage, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.putrequest("GET", path, skip_host=host is not None)
+    if host:
+        connection.putheader("Host", host)
+    connection.endheaders()
+    answer = connection.getresponse()
+    body = answer.read().decode(errors="replace")
+    connection.close()
+    return answer.status, answer.headers, body
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty lakehouse in a folder with a space and an accent."""
+    folder = tmp_path / "Kurs für Anfänger"
+    monkeypatch.setenv("MEDALLION_HOME", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dashboard.Dashboard]:
+    """A page that runs, on a lakehouse that several tests write to."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDALLION_HOME", str(tmp_path_factory.mktemp("läke house")))
+        patch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # a page of this machine is asked directly
+        with dashboard.start() as started:
+            yield started
+
+
+# What the table says ------------------------------------------------------------------------------
+
+
+def test_hours_and_then_days(house: Path) -> None:
+    write(sales(96))
+    read = feed.read(TABLE)
+    assert (read.version, read.rows, read.orders, read.revenue_cents) == (0, 192, 288, 302_400)
+    assert read.unit == "hour" and len(read.parts) == 192
+    assert read.parts[0] == feed.Part(datetime(2025, 7, 1, tzinfo=UTC), "app", 2, 2_100)
+    write(sales(97))
+    read = feed.read(TABLE)
+    assert read.unit == "day" and len(read.parts) == 10
+    assert read.parts[1] == feed.Part(datetime(2025, 7, 1, tzinfo=UTC), "web", 24, 25_200)
+    assert sum(part.revenue_cents for part in read.parts) == read.revenue_cents == 305_550
+
+
+def test_an_empty_table_and_one_with_gaps(house: Path) -> None:
+    write(sales(0))
+    assert feed.read(TABLE) == feed.Sales(0, 0, 0, 0, "hour", ())
+    rows = sales(2).to_pydict()
+    rows["channel"][0] = rows["hour"][1] = rows["orders"][2] = None
+    write(pa.table(rows, schema=SCHEMA))
+    read = feed.read(TABLE)
+    assert (read.rows, read.orders, read.revenue_cents) == (4, 5, 6_300)
+    assert [(part.channel, part.orders) for part in read.parts] == [("unknown", 1), ("app", 2), ("web", 0)]
+
+
+def test_narrower_numbers_and_a_time_without_zone_do(house: Path) -> None:
+    schema = pa.schema(
+        [("hour", pa.timestamp("us")), ("channel", "string"), ("orders", "int32"), ("revenue_cents", "int32")]
+    )
+    naive = [at.replace(tzinfo=None) for at in sales(2)["hour"].to_pylist()]
+    write(pa.table(sales(2).to_pydict() | {"hour": naive}, schema=schema))
+    assert feed.read(TABLE).revenue_cents == 6_300
+
+
+@pytest.mark.parametrize(
+    ("rows", "missing"),
+    [
+        (sales(1).drop_columns(["channel", "orders"]), "channel and no orders"),
+        (sales(1).set_column(3, "revenue_cents", pa.array([1.5, 2.5])), "revenue_cents"),
+        (sales(1).set_column(0, "hour", pa.array(["2025-07-01", ""])), "hour"),
+        (sales(1).set_column(2, "orders", pa.array([[1], [2]])), "orders"),
+    ],
+)
+def test_wrong_columns_are_named(house: Path, rows: pa.Table, missing: str) -> None:
+    write(rows)
+    seen = feed.Feed(TABLE).look()
+    assert seen.sales is None
+    assert seen.note == (
+        f"gold.live_sales has no {missing} of the right type. The page shows a table of hour TIMESTAMP, "
+        "channel STRING, orders BIGINT, revenue_cents BIGINT: write it so."
+    )
+
+
+def test_a_read_that_fails_keeps_the_last_numbers_and_is_tried_again(
+    house: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(sales(1))
+    fed = feed.Feed(TABLE)
+    assert fed.look().sales == feed.read(TABLE)
+    write(sales(2))
+    newest = max(tables.folder(TABLE).glob("*.parquet"), key=lambda file: file.stat().st_mtime_ns)
+    away = newest.rename(house / "away")
+    first, again = fed.look(), fed.look()
+    assert first.sales and first.sales.version == 0
+    assert first.note == again.note == BROKEN
+    assert capsys.readouterr().err.count("Traceback") == 1, "told once, not once a second"
+    away.rename(newest)
+    mended = fed.look()
+    assert mended.sales and (mended.sales.version, mended.note) == (1, "")
+    assert len({first.stamp, mended.stamp}) == 2
+
+
+def test_half_a_commit_is_no_table_to_fall_over(house: Path) -> None:
+    log = tables.folder(TABLE) / "_delta_log"
+    log.mkdir(parents=True)
+    fed = feed.Feed(TABLE)
+    assert fed.look().note.startswith("Waiting for gold.live_sales.")
+    (log / f"{0:020}.json").write_text('{"commitInfo"', encoding="utf-8")
+    seen = fed.look()
+    assert seen.sales is None
+    assert seen.note == "gold.live_sales cannot be read just now. The next try is under way."
+
+
+def test_an_unchanged_table_is_read_once(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(sales(1))
+    fed = feed.Feed(TABLE)
+    first = fed.look()
+    shutil.rmtree(house / "gold" / "live_sales" / "_delta_log" / "_last_checkpoint", ignore_errors=True)
+    for file in tables.folder(TABLE).glob("*.parquet"):
+        file.unlink()  # whoever reads now fails
+    assert fed.look() is first
+
+
+# What the page shows ------------------------------------------------------------------------------
+
+
+def test_amounts_are_exact() -> None:
+    amounts = {0: "€0.00", 7: "€0.07", 110_249_503: "€1,102,495.03", -105: "-€1.05"}
+    assert {cents: page.euros(cents) for cents in amounts} == amounts
+
+
+def test_the_chart_and_its_words(house: Path) -> None:
+    write(pa.concat_tables([sales(2), sales(1, cents=9_000, first=datetime(2025, 7, 1, 5, tzinfo=UTC))]))
+    read = feed.read(TABLE)
+    drawn = page.figure(read)
+    assert [bar.name for bar in drawn.data] == ["app", "web"]
+    assert [float(value) for value in drawn.data[1].y] == [10.5, 10.5, 90]
+    assert page.alt(read) == (
+        "Stacked bars of the revenue by hour and channel, from 2025-07-01 00:00 to 2025-07-01 05:00. "
+        "The highest is €270.00, 2025-07-01 05:00. The table below has the sums of the channels."
+    )
+
+
+# Over HTTP ----------------------------------------------------------------------------------------
+
+
+def test_it_follows_the_table_through_commits_and_a_reset(live: dashboard.Dashboard) -> None:
+    shutil.rmtree(tables.folder(TABLE), ignore_errors=True)
+    made_by = dashboard.how_to_make(TABLE)
+    assert live.state() == NOTHING | {"note": f"Waiting for gold.live_sales. {made_by}"}
+    write(sales(1))
+    assert live.state() == state(0, 2, 3, 3_150)
+    write(sales(1, first=datetime(2025, 7, 2, tzinfo=UTC)), "append")
+    assert live.state() == state(1, 4, 6, 6_300)
+    shutil.rmtree(tables.folder(TABLE))
+    assert live.state()["version"] is None
+    for cents in (10, 20):
+        write(sales(1, cents))
+    assert live.state() == state(1, 2, 3, 60), "the same version of another table"
+    shutil.rmtree(tables.folder(TABLE))
+    for cents in (10, 30):
+        write(sales(1, cents))
+    assert live.state() == state(1, 2, 3, 90), "made anew between two looks"
+    write(sales(1).drop_columns("hour"))
+    assert "no hour of the right type" in live.state()["note"]
+
+
+def test_it_listens_on_loopback_under_the_names_of_this_machine(live: dashboard.Dashboard) -> None:
+    served = psutil.Process(live._process.pid).net_connections("inet")
+    assert {one.laddr.ip for one in served if one.status == psutil.CONN_LISTEN} == {"127.0.0.1"}
+    for host in ("127.0.0.1", f"localhost:{live.port}", "LOCALHOST", "127.0.0.1:9000"):
+        assert get(live.port, "/state", host)[0] == 200
+    for host in ("evil.example", f"127.0.0.1.evil.example:{live.port}", "[::", "127.0.0.1@evil.example", " "):
+        for path in ("/", "/state", "/_dash-layout"):
+            status, headers, body = get(live.port, path, host)
+            assert (status, body) == (421, "This page is there for 127.0.0.1 and localhost only.\n")
+            assert "Content-Security-Policy" in headers
+
+
+def test_the_page_has_a_policy_and_names_no_other_host(live: dashboard.Dashboard) -> None:
+    status, headers, body = get(live.port)
+    assert status == 200
+    policy = headers["Content-Security-Policy"]
+    assert "default-src 'self'; script-src 'self' 'sha256-" in policy and "frame-ancestors 'none'" in policy
+    assert headers["X-Content-Type-Options"] == "nosniff" and headers["Server"] == "medallion"
+    sources = re.findall(r'(?:src|href)="([^"]*)"', body)
+    assert len(sources) > 8 and all(re.match(r"/(?!/)", source) for source in sources)
+    assert '<html lang="en">' in body
+    for source in sources:
+        assert get(live.port, source)[0] == 200, source
+
+
+def test_it_costs_little_memory(live: dashboard.Dashboard) -> None:
+    for hours in range(1, 6):
+        write(sales(hours * 100))
+        live.state()
+    assert psutil.Process(live._process.pid).memory_info().rss < MEGABYTES * 1_000_000
+
+
+# Its process --------------------------------------------------------------------------------------
+
+
+def test_a_second_start_is_the_same_page_and_a_stop_ends_it(house: Path) -> None:
+    with dashboard.start() as one:
+        assert dashboard.start() is one
+        assert repr(one) == "Dashboard('gold.live_sales')", "no port in an output"
+        assert one.running
+    assert not one.running
+    one.stop()
+    with pytest.raises(MedallionError) as refused:
+        one.state()
+    assert str(refused.value) == "The page is not served any more. Start it with `dashboard.start()`."
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", one.port)) != 0
+
+
+def test_a_page_that_was_killed_is_started_anew(house: Path) -> None:
+    with dashboard.start() as one:
+        os.kill(one._process.pid, signal.SIGKILL)
+        one._process.wait()
+        with dashboard.start() as other:
+            assert other is not one and other.running
+
+
+@pytest.mark.parametrize(
+    ("table", "port", "message"),
+    [
+        (TABLE, 70_000, "70000 is no port. Choose one from 1024 to 65535, or 0 for any that is free."),
+        (TABLE, -1, "-1 is no port. Choose one from 1024 to 65535, or 0 for any that is free."),
+        ("live_sales", 0, "'live_sales' is no table. Give schema and table, as in gold.live_sales."),
+        ("../gold.x", 0, "'../gold.x' is no table. Give schema and table, as in gold.live_sales."),
+    ],
+)
+def test_what_is_no_table_or_port_is_refused(house: Path, table: str, port: int, message: str) -> None:
+    with pytest.raises(MedallionError) as refused:
+        dashboard.start(table, port)
+    assert str(refused.value) == message
+
+
+def test_a_port_that_is_taken(house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        message = (
+            f"Port {port} cannot be had (Address already in use). Choose another, or 0 for any that is free."
+        )
+        with pytest.raises(MedallionError) as refused:
+            dashboard.start(port=port)
+        assert str(refused.value) == message
+        assert cli.main(["dashboard", "--port", str(port)]) == 1
+        assert capsys.readouterr().err == f"medallion: {message}\n"
+
+
+def test_a_page_that_cannot_begin_says_where_to_look(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(house), prepend=os.pathsep)
+    (house / "dash").mkdir(parents=True)
+    (house / "dash" / "__init__.py").write_text(
+        "raise ImportError('a broken installation')", encoding="utf-8"
+    )
+    with pytest.raises(MedallionError) as refused:
+        dashboard.start()
+    log = house / "logs" / f"dashboard-{os.getpid()}.log"
+    assert str(refused.value) == (
+        f"The dashboard of gold.live_sales does not answer. What it said is in {log}; "
+        "mend that and start it again."
+    )
+    assert "ImportError: a broken installation" in log.read_text(encoding="utf-8")
+
+
+NOTEBOOK = """
+import os, signal, time
+from medallion import dashboard
+
+def interrupted(number, frame):
+    print("interrupted", flush=True)
+
+live = dashboard.start()
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+if os.fork() == 0:  # holds the pipe to the page open
+    os.close(1), os.close(2)
+    time.sleep(30)
+    os._exit(0)
+signal.signal(signal.SIGINT, interrupted)
+print(live._process.pid, live.port, flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+def test_it_outlives_an_interrupt_and_ends_with_a_killed_notebook(launch: Launch, house: Path) -> None:
+    child = launch(NOTEBOOK, MEDALLION_HOME=str(house))
+    assert child.stdout and child.stderr
+    pid, port = map(int, child.stdout.readline().split())
+    served = psutil.Process(pid)
+    os.killpg(child.pid, signal.SIGINT)
+    assert child.stdout.readline() == "interrupted\n"
+    assert get(port, "/state")[0] == 200
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    psutil.wait_procs([served], timeout=10)
+    assert not served.is_running()
+
+
+# The command --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_the_command_serves_until_ctrl_c(house: Path, there: bool) -> None:
+    if there:
+        write(sales(1))
+    child = subprocess.Popen(
+        [sys.executable, "-m", "medallion.cli", "dashboard", "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert child.stdout
+        said = [child.stdout.readline() for _ in range(1 if there else 2)]
+        found = re.fullmatch(
+            r"gold\.live_sales is shown at http://127\.0\.0\.1:(\d+)/ until Ctrl-C\.\n", said[-1]
+        )
+        assert found, said
+        if not there:
+            made_by = dashboard.how_to_make(TABLE)
+            assert said[0] == f"gold.live_sales is not there yet. {made_by} The page waits for it.\n"
+        assert get(int(found[1]))[0] == 200
+        assert ('"version":0' in get(int(found[1]), "/state")[2]) == there
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=20)
+        assert (child.returncode, out, err) == (0, "\nThe page has ended.\n", "")
+    finally:
+        child.kill()
+        child.communicate()
+
+
+def test_who_makes_the_table_is_told(chapter_02: None) -> None:
+    assert dashboard.how_to_make("silver.orders") == (
+        "Chapter 02 makes it: `medallion catch-up 02`, then `medallion run 02`."
+    )
+    assert dashboard.how_to_make("gold.nobodys") == "No chapter makes it: write it yourself."
+
+
+# With Spark ---------------------------------------------------------------------------------------
+
+
+def test_it_reads_what_a_stream_of_spark_merges(spark: SparkSession, tmp_path: Path) -> None:
+    """Deletion vectors too: the page's reader has to know what Spark and Delta write."""
+    spark.sql(
+        f"CREATE TABLE {TABLE} (hour TIMESTAMP, channel STRING, orders BIGINT, revenue_cents BIGINT) "
+        "TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"
+    )
+
+    def merge(batch: DataFrame, number: int) -> None:
+        sums = batch.groupBy(F.date_trunc("HOUR", "at").alias("hour"), "channel").agg(
+            F.count("*").alias("orders"), F.sum("cents").alias("revenue_cents")
+        )
+        sums.createOrReplaceGlobalTempView("sums")
+        batch.sparkSession.sql(
+            f"MERGE INTO {TABLE} t USING global_temp.sums s ON t.hour = s.hour AND t.channel = s.channel "
+            "WHEN MATCHED THEN UPDATE SET orders = t.orders + s.orders, "
+            "revenue_cents = t.revenue_cents + s.revenue_cents WHEN NOT MATCHED THEN INSERT *"
+        )
+
+    (tmp_path / "in").mkdir()
+    stream = spark.readStream.schema("at TIMESTAMP, channel STRING, cents BIGINT").json(str(tmp_path / "in"))
+    with dashboard.start() as live:
+        for number, cents in enumerate((100, 250)):
+            line = f'{{"at": "2025-07-01T10:3{number}:00Z", "channel": "web", "cents": {cents}}}\n'
+            (tmp_path / "in" / f"{number}.json").write_text(line, encoding="utf-8")
+            writer = stream.writeStream.foreachBatch(merge).trigger(availableNow=True)
+            writer.option("checkpointLocation", str(tmp_path / "checkpoint")).start().awaitTermination()
+            found = live.state()
+            assert (found["orders"], found["revenue_cents"], found["note"]) == ((1, 100, ""), (2, 350, ""))[
+                number
+            ]
+            assert found["rows"] == 1
+    row = spark.sql(f"SELECT hour, orders, revenue_cents FROM {TABLE}").collect()
+    assert [tuple(one) for one in row] == [(datetime(2025, 7, 1, 10), 2, 350)]
+    spark.sql(f"DROP TABLE {TABLE}")
