@@ -1173,6 +1173,7 @@ def follow(table, function, files):
     return [batch["numInputRows"] for batch in query.recentProgress]
 
 
+# %%
 follow("orders", apply_orders, files=2)
 
 # %% [markdown]
@@ -1479,8 +1480,6 @@ begin("web_events_quarantine", empty.select(*sent_columns, "_disposition", "_rea
 
 
 # %%
-
-
 def apply_clicks(batch, number):
     """Insert the clicks of a batch that are new, and set aside what has to be."""
     rows = judged_clicks(batch).persist()
