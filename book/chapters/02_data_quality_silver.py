@@ -76,8 +76,8 @@
 # %% [markdown]
 # # Data quality and the Silver layer
 #
-# Bronze holds what was sent. Silver holds what can be trusted. Between the two every row is judged, and it gets
-# **one of six dispositions**: *clean*, *repaired*, *duplicate*, *superseded*, *late* or *quarantined*. In this chapter we
+# Bronze holds what was sent. Silver holds what can be trusted. Between the two every row is judged, and it gets **one
+# of six dispositions**: *clean*, *repaired*, *duplicate*, *superseded*, *late* or *quarantined*. In this chapter we
 # make a Silver table of each of the eleven Bronze tables, and at the end the six add up to what came in, row for row.
 #
 # ![Where we are in the flow: from the Bronze to the Silver layer](../book/figures/flow-02.svg)
@@ -223,8 +223,8 @@ reasons = payments.select(F.explode(unmet(EXPECTED)).alias("not met"))
 reasons.groupBy("not met").count().orderBy("not met")
 
 # %% [markdown]
-# The last one is no mistake: a payment that was declined is a fact, but not one for a table of revenue. What is done about
-# a row is a decision of its own, and there are four:
+# The last one is no mistake: a payment that was declined is a fact, but not one for a table of revenue. What is done
+# about a row is a decision of its own, and there are four:
 #
 # - **warn**: keep the row, and count it;
 # - **drop**: leave it out, and count it;
@@ -310,16 +310,17 @@ found = Payments.validate(payments).pandera.errors
 ]
 
 # %% [markdown]
-# It finds the same two. Its declarations are shorter to read than ours, it checks names and types of columns in the same
-# step, and it has many checks ready. But it answers for the *table*: it does not say which rows, so it can warn and fail,
-# and it can neither drop nor quarantine. It also runs a query for each check, where ours reads the table once. We keep our
-# own, and would take the library at the border of a pipeline, where a whole delivery is accepted or refused.
+# It finds the same two. Its declarations are shorter to read than ours, it checks names and types of columns in the
+# same step, and it has many checks ready. But it answers for the *table*: it does not say which rows, so it can warn
+# and fail, and it can neither drop nor quarantine. It also runs a query for each check, where ours reads the table
+# once. We keep our own, and would take the library at the border of a pipeline, where a whole delivery is accepted or
+# refused.
 
 # %% [markdown]
 # ## A contract for columns
 #
-# Expectations look at rows. A delivery can also be wrong as a whole: a column is missing, or a type has become narrower.
-# So a source gets a **schema contract**, and what breaks it is refused before a row is looked at.
+# Expectations look at rows. A delivery can also be wrong as a whole: a column is missing, or a type has become
+# narrower. So a source gets a **schema contract**, and what breaks it is refused before a row is looked at.
 
 # %%
 CUSTOMERS = """
@@ -407,8 +408,9 @@ slashes.select(
 )
 
 # %% [markdown]
-# Read with the month first, 619 of 1,333 rows give a date, and it is a wrong one without any error. Only the others tell: there is
-# no month 25. Read with the day first, all are dates. That is a repair that needs no guess: one reading fits all rows.
+# Read with the month first, 619 of 1,333 rows give a date, and it is a wrong one without any error. Only the others
+# tell: there is no month 25. Read with the day first, all are dates. That is a repair that needs no guess: one reading
+# fits all rows.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.3: three forms of a date
@@ -614,8 +616,8 @@ spark.sql("""
 #
 # ## Ranges, and a sensor that is stuck
 #
-# Some lockers report degrees Fahrenheit. A refrigerated locker never gets above 30 °C, so what is above 30 is not in °C.
-# A sensor that is stuck is harder: each value is plausible by itself. What is not plausible is that temperature
+# Some lockers report degrees Fahrenheit. A refrigerated locker never gets above 30 °C, so what is above 30 is not in
+# °C. A sensor that is stuck is harder: each value is plausible by itself. What is not plausible is that temperature
 # **and** humidity stay the same six times in a row.
 
 # %%
@@ -648,8 +650,8 @@ spark.table("silver.telemetry").groupBy("_disposition").agg(
 ).orderBy("_disposition")
 
 # %% [markdown]
-# The repaired readings lie between 3.2 and 6.9 °C, within the range of the clean ones. That is what tells that the repair
-# was right.
+# The repaired readings lie between 3.2 and 6.9 °C, within the range of the clean ones. That is what tells that the
+# repair was right.
 #
 # The other sources follow the same pattern. Touchpoints of bots are set aside, and a missing `utm_source` is told by
 # the channel, since each channel has one.
@@ -676,8 +678,8 @@ settle(
 )  # fmt: skip
 
 # %% [markdown]
-# The spend came from an API, page by page, so it has no file and no time of arrival. We take the day that a row is about.
-# Its columns are text, and `try_cast` gives NULL where a text is no number, instead of stopping the query.
+# The spend came from an API, page by page, so it has no file and no time of arrival. We take the day that a row is
+# about. Its columns are text, and `try_cast` gives NULL where a text is no number, instead of stopping the query.
 
 # %%
 CAMPAIGN_SPEND = [
@@ -733,8 +735,8 @@ settle(
 [spark.table(f"silver.cdnow{part}").count() for part in ("", "_quarantine")]
 
 # %% [markdown]
-# The real data breaks no rule: 69,659 purchases are clean. We did not look for what is odd in them, such as purchases of
-# 0 dollars; an expectation finds only what somebody thought of.
+# The real data breaks no rule: 69,659 purchases are clean. We did not look for what is odd in them, such as purchases
+# of 0 dollars; an expectation finds only what somebody thought of.
 
 # %% [markdown]
 # ## Customers: the state and the history
@@ -765,8 +767,8 @@ note("customers", people)
 people.groupBy("_disposition", "_kind").count().orderBy("_disposition", "_kind")
 
 # %% [markdown]
-# 18,552 of 24,230 rows say nothing new. What is left, the clean and the repaired rows, are the **versions** of the customers: one for the first
-# time we saw them, and one for each change.
+# 18,552 of 24,230 rows say nothing new. What is left, the clean and the repaired rows, are the **versions** of the
+# customers: one for the first time we saw them, and one for each change.
 #
 # There are two ways to keep them. A **slowly changing dimension of type 1** holds the last version only: where does
 # she live? One of **type 2** holds all, each with the time for which it was true: where did she live when she
@@ -802,8 +804,8 @@ spark.sql("""
 """)
 
 # %% [markdown]
-# One customer, three versions. The interval is half open: it includes `valid_from` and ends just before `valid_to`, so at
-# every moment exactly one version holds.
+# One customer, three versions. The interval is half open: it includes `valid_from` and ends just before `valid_to`, so
+# at every moment exactly one version holds.
 
 # %% [markdown]
 # ## Change events: what happened to an order
@@ -871,8 +873,8 @@ except Exception as error:
 doubled
 
 # %% [markdown]
-# An order with three events matches three rows of the source, and Delta cannot know which of them should win. It refuses, and
-# the table is as it was. The mend is to leave one row for each key, and we choose the highest sequence.
+# An order with three events matches three rows of the source, and Delta cannot know which of them should win. It
+# refuses, and the table is as it was. The mend is to leave one row for each key, and we choose the highest sequence.
 
 
 # %%
@@ -899,12 +901,12 @@ compared.select(
 )
 
 # %% [markdown]
-# No error this time, and the table is wrong. An event that came late, in a later batch, overwrote a newer one. And
-# some orders were deleted and came back: their row was gone, so there was nothing left to compare with, and a late event
+# No error this time, and the table is wrong. An event that came late, in a later batch, overwrote a newer one. And some
+# orders were deleted and came back: their row was gone, so there was nothing left to compare with, and a late event
 # looked like a new order.
 #
-# Both have one reason. The MERGE ranks the events *within* a batch, and the state before the batch has a sequence too. It has
-# to be compared, and a tombstone has to be remembered.
+# Both have one reason. The MERGE ranks the events *within* a batch, and the state before the batch has a sequence too.
+# It has to be compared, and a tombstone has to be remembered.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.4: the newest event
@@ -959,8 +961,8 @@ check.apply_changes(apply_changes)
 # %% [markdown]
 # ## The history first
 #
-# We go one step further than the exercise. We keep **every** event that is valid, in `silver.orders_history`, and work out the
-# current state from it. The history remembers tombstones, and it answers what a status was at any moment.
+# We go one step further than the exercise. We keep **every** event that is valid, in `silver.orders_history`, and work
+# out the current state from it. The history remembers tombstones, and it answers what a status was at any moment.
 
 # %%
 FIELDS = "order_id STRING, customer_id STRING, channel STRING, status STRING, "
@@ -1032,8 +1034,8 @@ def judged_events(batch):
 
 
 # %% [markdown]
-# What an event means depends on the others of its order. So for each order in a batch we take all its events, those of the
-# history and the new ones, and lay them out again: by sequence for the intervals, and by arrival to see which event
+# What an event means depends on the others of its order. So for each order in a batch we take all its events, those of
+# the history and the new ones, and lay them out again: by sequence for the intervals, and by arrival to see which event
 # was **superseded** before it came.
 
 # %%
@@ -1071,8 +1073,8 @@ def with_verdict(events):
 
 
 # %% [markdown]
-# Then the tables have to follow. Each is a `MERGE` that can be repeated, and gets only rows that say something new: a MERGE
-# whose rows all match rewrites whole files, even if not one value changes.
+# Then the tables have to follow. Each is a `MERGE` that can be repeated, and gets only rows that say something new: a
+# MERGE whose rows all match rewrites whole files, even if not one value changes.
 
 
 # %%
@@ -1111,8 +1113,8 @@ def merge_orders(rows):
 
 
 # %% [markdown]
-# What is set aside is appended. An append can be repeated if Delta knows which batch it belongs to; a section below shows how that
-# works.
+# What is set aside is appended. An append can be repeated if Delta knows which batch it belongs to; a section below
+# shows how that works.
 
 
 # %%
@@ -1153,12 +1155,12 @@ def apply_orders(batch, number):
 
 
 # %% [markdown]
-# The history comes last. If the power fails before it, the same batch runs again, finds the history as it was, works out the same
-# rows, and the tables that have them already take nothing.
+# The history comes last. If the power fails before it, the same batch runs again, finds the history as it was, works
+# out the same rows, and the tables that have them already take nothing.
 #
-# A stream over the Bronze table calls this function. Bronze has 6 files of orders, and 2 to a batch make 3 batches. (This is
-# the longest cell of the chapter, most of a minute on two cores: each batch merges into two tables, and a MERGE is several queries, each
-# of which Spark plans and compiles before it reads a row.)
+# A stream over the Bronze table calls this function. Bronze has 6 files of orders, and 2 to a batch make 3 batches.
+# (This is the longest cell of the chapter, most of a minute on two cores: each batch merges into two tables, and a
+# MERGE is several queries, each of which Spark plans and compiles before it reads a row.)
 
 # %%
 checkpoints = medallion.landing().parent / "checkpoints" / "02"
@@ -1189,8 +1191,8 @@ compared.select(
 )
 
 # %% [markdown]
-# How many rows does the history have? 92,131 events came; 1,020 of them were repeats, and 709 were quarantined. An event
-# that was superseded is not current, but it did happen. Write your number down before you open the output.
+# How many rows does the history have? 92,131 events came; 1,020 of them were repeats, and 709 were quarantined. An
+# event that was superseded is not current, but it did happen. Write your number down before you open the output.
 
 # %% tags=["predict"]
 spark.table("silver.orders_history").groupBy("_disposition").count().orderBy(
@@ -1198,8 +1200,8 @@ spark.table("silver.orders_history").groupBy("_disposition").count().orderBy(
 )
 
 # %% [markdown]
-# 92,131 less 1,020 and 709 is 90,402, and 88,495 + 1,255 + 652 is the same. If you took the 652 superseded events away too,
-# you thought of the current state; the history keeps them, in their place.
+# 92,131 less 1,020 and 709 is 90,402, and 88,495 + 1,255 + 652 is the same. If you took the 652 superseded events away
+# too, you thought of the current state; the history keeps them, in their place.
 #
 # Here is an order that was deleted before its cancellation arrived:
 
@@ -1218,8 +1220,8 @@ spark.sql("""
 follow("orders", apply_orders, files=2), spark.table("silver.orders_history").count()
 
 # %% [markdown]
-# And if the checkpoint were lost? Then all 92,131 events come again. We hand one week of them to the function once more, and look
-# whether the tables move.
+# And if the checkpoint were lost? Then all 92,131 events come again. We hand one week of them to the function once
+# more, and look whether the tables move.
 
 
 # %%
@@ -1248,9 +1250,9 @@ spark.table("silver.order_lines").count()
 # %% [markdown] tags=["exercise"]
 # ### Exercise 2.6: a row for each version
 #
-# Write `versions(events)`. It takes a DataFrame with the columns `customer_id`, `city` and `seen_at` (a timestamp): what
-# was seen of a customer, and when, in any order, with rows that repeat what was known. It returns a row for each time
-# the city **changed**, with the columns `customer_id`, `city`, `valid_from`, `valid_to` and `is_current`.
+# Write `versions(events)`. It takes a DataFrame with the columns `customer_id`, `city` and `seen_at` (a timestamp):
+# what was seen of a customer, and when, in any order, with rows that repeat what was known. It returns a row for each
+# time the city **changed**, with the columns `customer_id`, `city`, `valid_from`, `valid_to` and `is_current`.
 #
 # A version begins when its city was first seen, and ends when the next one begins: it holds from `valid_from` up
 # to, and without, `valid_to`. The last version of a customer has no end (`valid_to` is NULL), and only it is current.
@@ -1279,8 +1281,8 @@ check.versions(versions)
 # %% [markdown]
 # ## A batch that is written twice
 #
-# A MERGE on a key can be repeated. An append cannot: it has no key. We build a stream that appends each batch to two tables,
-# to one of them with the name of the stream and the number of the batch. Then the power fails, once, before the
+# A MERGE on a key can be repeated. An append cannot: it has no key. We build a stream that appends each batch to two
+# tables, to one of them with the name of the stream and the number of the batch. Then the power fails, once, before the
 # checkpoint is told.
 
 # %%
@@ -1332,8 +1334,8 @@ for number in (1, 1, 2):
 spark.table("scratch.totals").count()
 
 # %% [markdown]
-# Three INSERTs, two rows. A setting stays until it is taken away, and from then on every write with that number would be left
-# out in silence. So it goes at once:
+# Three INSERTs, two rows. A setting stays until it is taken away, and from then on every write with that number would
+# be left out in silence. So it goes at once:
 
 # %%
 for name in ("txnAppId", "txnVersion"):
@@ -1344,8 +1346,9 @@ spark.table("scratch.totals").count()
 # %% [markdown]
 # ## What has changed since
 #
-# The next layer does not want to read all orders again because a few have changed. `silver.orders` was made with a **change
-# data feed**: Delta writes down, for each commit, which rows came and went. We ask for what the last batch did.
+# The next layer does not want to read all orders again because a few have changed. `silver.orders` was made with a
+# **change data feed**: Delta writes down, for each commit, which rows came and went. We ask for what the last batch
+# did.
 
 # %%
 history_of = spark.sql("DESCRIBE HISTORY silver.orders").where("operation = 'MERGE'")
@@ -1377,8 +1380,8 @@ revenue(last - 1), moved, revenue(last) - revenue(last - 1) - moved
 # %% [markdown]
 # ## Clicks: late, repeated, and never ending
 #
-# A click comes again up to a day later, because a phone did not get its answer. To leave the copy out a stream must remember ids, and the
-# question is for how long. There are two operators with almost the same name.
+# A click comes again up to a day later, because a phone did not get its answer. To leave the copy out a stream must
+# remember ids, and the question is for how long. There are two operators with almost the same name.
 
 
 # %%
@@ -1439,14 +1442,14 @@ remembered.groupBy("way").agg(
 ).orderBy("way")
 
 # %% [markdown]
-# Both saw the same 15,648 clicks. The first remembers all 15,412 ids and would do so for ever, although there is a watermark: it may
-# only forget a key that *contains* the time, and ours is the id alone. The second forgets an id once the watermark has passed it, and never held
-# more than 2,846.
+# Both saw the same 15,648 clicks. The first remembers all 15,412 ids and would do so for ever, although there is a
+# watermark: it may only forget a key that *contains* the time, and ours is the id alone. The second forgets an id once
+# the watermark has passed it, and never held more than 2,846.
 
 # %% [markdown]
-# For the table itself one more thing matters. Two copies of a click differ in `received_at`, and which of them a stream meets
-# first in a batch hangs on which task was quicker. A table must not hang on that. So within a batch we choose the earliest, and across
-# batches we insert only ids that are new, looking back one day in the table and no further.
+# For the table itself one more thing matters. Two copies of a click differ in `received_at`, and which of them a stream
+# meets first in a batch hangs on which task was quicker. A table must not hang on that. So within a batch we choose the
+# earliest, and across batches we insert only ids that are new, looking back one day in the table and no further.
 
 # %%
 WEB_EVENTS = [
@@ -1543,8 +1546,8 @@ charts.show(
 )
 
 # %% [markdown]
-# Every week has its share of each kind, and they grow with the orders. A kind that doubled from one week to the next would be
-# news from the source, long before a report is wrong.
+# Every week has its share of each kind, and they grow with the orders. A kind that doubled from one week to the next
+# would be news from the source, long before a report is wrong.
 
 # %%
 DISPOSITIONS = ["clean", "repaired", "duplicate", "superseded", "late", "quarantined"]
@@ -1579,9 +1582,9 @@ found = {tuple(row[:3]): row[3] for row in kinds.sum("rows").collect()}
 len(planted), found == {key: rows for key, rows in planted.items() if rows}
 
 # %% [markdown]
-# All 36 kinds agree, to the row. We should doubt a perfect score: it is perfect because each planted defect can be told from the data
-# by a rule, and the rules are in the data dictionary. Real sources have no dictionary of their faults. The books would still balance there;
-# what they could not tell is whether *clean* is clean.
+# All 36 kinds agree, to the row. We should doubt a perfect score: it is perfect because each planted defect can be told
+# from the data by a rule, and the rules are in the data dictionary. Real sources have no dictionary of their faults.
+# The books would still balance there; what they could not tell is whether *clean* is clean.
 
 # %% [markdown]
 # ## Check yourself
@@ -1602,6 +1605,7 @@ quiz.show("02")
 # - A batch may come twice: a MERGE on a key bears that, an append needs `txnAppId` and `txnVersion`.
 # - `dropDuplicatesWithinWatermark` forgets, `dropDuplicates` on an id does not.
 #
-# **On Databricks** expectations are part of a declarative pipeline: `@dp.expect`, `@dp.expect_or_drop` and `@dp.expect_or_fail`
-# warn, drop and fail, and their counts are in its event log; a quarantine is still ours to build. `create_auto_cdc_flow` takes keys, a
-# column for the sequence and a condition for deletes, and keeps SCD1 or SCD2 with tombstones, as we did by hand.
+# **On Databricks** expectations are part of a declarative pipeline: `@dp.expect`, `@dp.expect_or_drop` and
+# `@dp.expect_or_fail` warn, drop and fail, and their counts are in its event log; a quarantine is still ours to build.
+# `create_auto_cdc_flow` takes keys, a column for the sequence and a condition for deletes, and keeps SCD1 or SCD2 with
+# tombstones, as we did by hand.
