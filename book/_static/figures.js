@@ -49,7 +49,9 @@ async function draw(figure) {
   const area = figure.querySelector(".plot-area");
   const held = JSON.parse(figure.querySelector(".plot-data").textContent);
   // The caption above the figure is its title, and wraps where there is little room
-  const margin = { ...held.layout.template?.layout?.margin, ...held.layout.margin, t: 16, b: 16 };
+  // The titles of the parts of a figure stand above it and need room
+  const parts = held.layout.annotations?.some((note) => note.yref === "paper" && note.y >= 1);
+  const margin = { ...held.layout.template?.layout?.margin, ...held.layout.margin, t: parts ? 32 : 16, b: 16 };
   const layout = { ...held.layout, title: undefined, margin };
   const Plotly = await loadPlotly();
   await Plotly.newPlot(area, held.data, layout, { ...held.config, responsive: true });

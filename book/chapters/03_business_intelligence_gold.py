@@ -752,18 +752,20 @@ from plotly.subplots import make_subplots
 from medallion import charts
 
 later_months = kept.where("months_since > 0").toPandas()
-figure = make_subplots(rows=1, cols=2, subplot_titles=["Kestrel Market", "CDNOW"])
-for column, name in enumerate(["Kestrel Market", "CDNOW"], start=1):
+shops = ["Kestrel Market", "CDNOW"]
+figure = make_subplots(rows=2, subplot_titles=shops, vertical_spacing=0.2)
+for row, name in enumerate(shops, start=1):
     shop = later_months[later_months["shop"] == name]
     grid = shop.pivot(index="cohort", columns="months_since", values="percent")
     months = [f"{cohort:%b %Y}" for cohort in grid.index]
     heat = go.Heatmap(z=grid, x=grid.columns, y=months, coloraxis="coloraxis")
-    figure.add_trace(heat, row=1, col=column)
+    figure.add_trace(heat, row=row, col=1)
 
 # %%
 figure.update_layout(
     title="Share of a cohort that buys, by months since its first purchase",
-    coloraxis={"colorscale": "Blues", "colorbar": {"ticksuffix": " %"}},
+    coloraxis={"colorscale": "Blues", "cmin": 0, "colorbar": {"ticksuffix": " %"}},
+    height=520,
 )
 figure.update_yaxes(autorange="reversed")
 charts.show(
@@ -803,6 +805,8 @@ axes = {"x": "week", "y": "purchases", "facet_col": "shop", "color": "shop"}
 figure = px.line(weeks, **axes, title="Purchases a week")
 figure.update_xaxes(matches=None)
 figure.update_layout(showlegend=False)
+for note, shop in zip(figure.layout.annotations, ["CDNOW", "Kestrel Market"]):
+    note.text = shop
 charts.show(
     figure,
     alt="Two line charts of purchases by week. CDNOW peaks in the first quarter of "
@@ -864,6 +868,8 @@ steps.orderBy("position")
 figure = px.funnel(
     steps.orderBy("position").toPandas(), x="visits", y="step", title="Visits by step"
 )
+colours = {"marker_color": charts.GOLD, "textfont_color": "black"}
+figure.update_traces(texttemplate="%{x:,}", **colours)
 charts.show(
     figure,
     alt="Funnel of visits with four bars: of 24,772 visits that view a product, 12,652 "
