@@ -39,7 +39,8 @@ def empty_scratch(request):
     if "spark" in request.fixturenames:
         spark = request.getfixturevalue("spark")
         for table in spark.catalog.listTables("scratch"):
-            spark.sql(f"DROP TABLE scratch.{table.name}")
+            if not table.isTemporary:  # the list of any schema has the session's temporary views too
+                spark.sql(f"DROP TABLE scratch.{table.name}")
 
 
 @pytest.mark.parametrize("name", SHEETS)
