@@ -47,7 +47,7 @@ class Clone:
         self, *arguments: str, script: Path | None = None, **environ: str
     ) -> subprocess.CompletedProcess[str]:
         told = self.command(*arguments, script=script, **environ)
-        return subprocess.run(**told, capture_output=True, encoding="utf-8", timeout=60)
+        return subprocess.run(**told, capture_output=True, encoding="utf-8", timeout=180)
 
     def finish(self, root: Path | None = None) -> None:
         """Put a finished `.venv` there, whose `medallion` says what it was given."""
@@ -168,7 +168,7 @@ def test_a_second_start_waits_for_the_first_and_then_uses_what_it_made(clone):
         assert second.stderr is not None and second.stdout is not None
         assert "another set-up is at work here; waiting" in second.stderr.readline()
         clone.finish()
-    out, err = second.communicate(timeout=30)
+    out, err = second.communicate(timeout=90)
     assert (second.returncode, out, err) == (0, "given|lab|", "")
 
 
