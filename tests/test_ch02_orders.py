@@ -37,7 +37,7 @@ NAMES = (
 MADE = ("silver.orders", "silver.orders_history", "silver.orders_quarantine")
 # Runs in a process that will be killed and, as it is, in this one.
 FOLLOW = 'silver["follow"]("orders", silver["apply_orders"], files=1)'
-SECONDS = 120
+SECONDS = 240
 
 # Delta leaves out an append whose batch number it has seen.
 BATCH_NUMBERS = itertools.count()

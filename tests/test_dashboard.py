@@ -357,7 +357,7 @@ def test_it_outlives_an_interrupt_and_ends_with_a_killed_notebook(launch: Launch
     assert get(port, "/state")[0] == 200
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    psutil.wait_procs([served], timeout=10)
+    psutil.wait_procs([served], timeout=25)
     assert not served.is_running()
 
 
@@ -387,7 +387,7 @@ def test_the_command_serves_until_ctrl_c(house: Path, there: bool) -> None:
         assert get(int(found[1]))[0] == 200
         assert ('"version":0' in get(int(found[1]), "/state")[2]) == there
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=20)
+        out, err = child.communicate(timeout=60)
         assert (child.returncode, out, err) == (0, "\nThe page has ended.\n", "")
     finally:
         child.kill()

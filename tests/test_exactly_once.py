@@ -23,8 +23,8 @@ def land(spark, source, target, checkpoint):
     writer = lines.writeStream.format("delta").option("checkpointLocation", checkpoint)
     writer.trigger(availableNow=True).start(target).awaitTermination()
 """
-NEVER_HIT = 4
-SECONDS = 90
+NEVER_HIT = 8
+SECONDS = 240
 
 
 @dataclass(frozen=True)

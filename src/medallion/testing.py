@@ -1,21 +1,28 @@
-"""`medallion test`: every check there is, in steps, with one line at the end that sums up."""
+"""`medallion test`: every check there is, in steps, with one line at the end that sums up.
 
+The notebooks are replayed in one lane and everything else runs in another, at the same time: a Spark session
+of ours keeps one thread busy most of the time, so that on two cores the two hardly slow each other down.
+
+Run as `python -m medallion.testing COUNTS NN…` this is the step that replays the notebooks.
+"""
+
+import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
 from medallion import chapters, paths, sources, tables
 from medallion.build.replay import replay
+from medallion.doctor import GB
+from medallion.errors import MedallionError
+from medallion.lanes import Outcome, Step, run
 
 _TOOLS = {
     "ruff": ["-m", "ruff", "check", "."],
@@ -23,98 +30,105 @@ _TOOLS = {
     "mypy": ["-m", "mypy"],
     "codespell": ["-m", "codespell_lib"],
 }
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What one step counted."""
-
-    name: str
-    passed: int
-    failed: int
-    seconds: float
+MEMORY_FOR_TWO_LANES = 6 * GB
+_NO_TEST_WAS_FOUND = 5  # exit status of pytest
 
 
 def main(numbers: Sequence[str]) -> int:
     """Run every check, or with `numbers` those of these chapters, and return 1 if one failed.
 
     The lakehouse of the tests is built in a temporary folder; the learner's is not touched.
+    With MEDALLION_TEST_LANES=1, or with little memory, one lane runs after the other.
     """
     wanted = sorted({chapters.find(number).name[:2] for number in numbers})
     console = Console()
-    outcomes = []
-    for name, step in _steps(wanted):
-        console.rule(name)
-        began = time.perf_counter()
-        passed, failed = step()
-        outcomes.append(Outcome(name, passed, failed, time.perf_counter() - began))
+    with tempfile.TemporaryDirectory(prefix="medallion-test-") as folder:
+        lanes = [_checks(wanted, Path(folder)), [_notebooks(wanted, Path(folder))]]
+        if not _at_once(console):
+            lanes = [[step for lane in lanes for step in lane]]
+        outcomes = run(lanes, Path(folder), console)
     _print(outcomes, console)
     failed = sum(outcome.failed for outcome in outcomes)
     print(f"{sum(outcome.passed for outcome in outcomes)} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 
 
-def _steps(wanted: Sequence[str]) -> Iterator[tuple[str, Callable[[], tuple[int, int]]]]:
-    if not wanted:
-        for name, arguments in _TOOLS.items():
-            yield name, lambda arguments=arguments: _tool(arguments)  # type: ignore[misc]
-    yield "unit tests", lambda: _pytest(wanted)
-    yield "notebooks, solutions, exercises", lambda: _notebooks(wanted)
+def _at_once(console: Console) -> bool:
+    """Return whether both lanes may run at the same time, and say so if it is memory that forbids it."""
+    if os.environ.get("MEDALLION_TEST_LANES") == "1":
+        return False
+    free = psutil.virtual_memory().available
+    if free < MEMORY_FOR_TWO_LANES:
+        needed = f"{MEMORY_FOR_TWO_LANES / GB:.0f} GB"
+        console.print(f"One lane after the other: {free / GB:.1f} GB of memory is free, two need {needed}.")
+        return False
+    return True
 
 
-def _tool(arguments: Sequence[str]) -> tuple[int, int]:
-    done = subprocess.run([sys.executable, *arguments], cwd=paths.root(), check=False)
-    return (0, 1) if done.returncode else (1, 0)
-
-
-def _pytest(wanted: Sequence[str]) -> tuple[int, int]:
+def _checks(wanted: Sequence[str], folder: Path) -> list[Step]:
+    """Return the steps that need no lakehouse of the book: the tools, and the unit tests."""
+    tools = [] if wanted else [Step(name, _python(*told), _tool) for name, told in _TOOLS.items()]
     chosen = [
         str(path) for number in wanted for path in (paths.root() / "tests").glob(f"test_ch{number}_*.py")
     ]
     if wanted and not chosen:
-        return 0, 0
-    with tempfile.TemporaryDirectory(prefix="medallion-test-") as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *chosen]
-        done = subprocess.run(command, cwd=paths.root(), check=False)
-        if not report.exists():
-            return 0, 1
-        suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
+        return tools
+    report = folder / "report.xml"
+    command = _python("-m", "pytest", "-q", f"--junitxml={report}", *chosen)
+    return [*tools, Step("unit tests", command, lambda status: _unit_tests(report, status))]
+
+
+def _notebooks(wanted: Sequence[str], folder: Path) -> Step:
+    counts = folder / "counts.json"
+    command = _python("-m", "medallion.testing", str(counts), *wanted)
+    return Step("notebooks, solutions, exercises", command, lambda status: _replayed(counts, status))
+
+
+def _python(*arguments: str) -> list[str]:
+    # Without a buffer the log has all that was said also when the step is killed.
+    return [sys.executable, "-u", *arguments]
+
+
+def _tool(status: int) -> tuple[int, int]:
+    return (0, 1) if status else (1, 0)
+
+
+def _unit_tests(report: Path, status: int) -> tuple[int, int]:
+    if not report.exists():
+        return 0, 1
+    suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
     count = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
     failed = count["failures"] + count["errors"]
-    return count["tests"] - failed - count["skipped"], failed or int(done.returncode not in (0, 5))
+    return count["tests"] - failed - count["skipped"], failed or int(status not in (0, _NO_TEST_WAS_FOUND))
 
 
-def _notebooks(wanted: Sequence[str]) -> tuple[int, int]:
-    """Replay every chapter up to the last one wanted, and count the notebooks of those wanted."""
+def _replayed(counts: Path, status: int) -> tuple[int, int]:
+    if status or not counts.exists():
+        return 0, 1
+    passed, failed = json.loads(counts.read_text(encoding="utf-8"))
+    return passed, failed
+
+
+def replay_notebooks(counts: Path, wanted: Sequence[str]) -> None:
+    """Replay every chapter up to the last one wanted, and write how much passed and failed to `counts`.
+
+    Only the notebooks of the chapters in `wanted` count; none means all. The lakehouse is a temporary one,
+    with the source files at scale 1, and becomes MEDALLION_HOME of this process.
+    """
     numbers = [number for number in chapters.all_chapters() if not wanted or number <= wanted[-1]]
     counted = [number for number in numbers if not wanted or number in wanted]
-    with _test_lakehouse() as home:
+    with tempfile.TemporaryDirectory(prefix="medallion-test-") as folder:
+        home = Path(folder) / "lakehouse"
+        os.environ["MEDALLION_HOME"] = str(home)
+        sources.generate(home / "landing", scale=1)
         problems = []
         for number in numbers:
             found = replay([number], home, lambda number, _: tables.reset(number))
             problems += found if number in counted else []
     for problem in problems:
-        print(problem, file=sys.stderr)
-    failed = {problem.path for problem in problems}
-    return 3 * len(counted) - len(failed), len(failed)
-
-
-@contextmanager
-def _test_lakehouse() -> Iterator[Path]:
-    """Make a lakehouse of the tests' own, with the source files at scale 1, and let it be ours meanwhile."""
-    before = os.environ.get("MEDALLION_HOME")
-    with tempfile.TemporaryDirectory(prefix="medallion-test-") as folder:
-        home = Path(folder) / "lakehouse"
-        os.environ["MEDALLION_HOME"] = str(home)
-        try:
-            sources.generate(home / "landing", scale=1)
-            yield home
-        finally:
-            if before is None:
-                del os.environ["MEDALLION_HOME"]
-            else:
-                os.environ["MEDALLION_HOME"] = before
+        print(problem)
+    failed = len({problem.path for problem in problems})
+    counts.write_text(json.dumps([3 * len(counted) - failed, failed]), encoding="utf-8")
 
 
 def _print(outcomes: Sequence[Outcome], console: Console) -> None:
@@ -124,3 +138,10 @@ def _print(outcomes: Sequence[Outcome], console: Console) -> None:
     for one in outcomes:
         table.add_row(one.name, str(one.passed), str(one.failed), f"{one.seconds:.0f}")
     console.print(table)
+
+
+if __name__ == "__main__":
+    try:
+        replay_notebooks(Path(sys.argv[1]), sys.argv[2:])
+    except MedallionError as error:
+        sys.exit(f"medallion: {error}")

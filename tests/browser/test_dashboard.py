@@ -15,7 +15,7 @@ from medallion import dashboard, tables
 from .looking import Visit, judge, overflowing, visit
 from .pages import PHONE, WIDE
 
-SOON = 5_000  # milliseconds: it looks once a second
+SOON = 15_000  # milliseconds: it looks once a second
 LOST = "This page has ended with the program that served it. The numbers are the last it had."
 
 
