@@ -22,7 +22,7 @@ from medallion import session, tables, tracebacks
 from medallion.errors import MedallionError
 
 Launch = Callable[..., "subprocess.Popen[str]"]
-SECONDS = 120
+SECONDS = 240
 
 
 def answer(child: "subprocess.Popen[str]") -> dict:
@@ -78,6 +78,12 @@ def test_an_unknown_profile(home: Path) -> None:
     with pytest.raises(MedallionError) as refused:
         medallion.start("00", profile="fast")
     assert str(refused.value) == "There is no profile 'fast'. Choose one of learn, scale."
+
+
+def test_an_unknown_profile_in_the_surroundings(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDALLION_PROFILE", "large")
+    with pytest.raises(MedallionError, match="There is no profile 'large'"):
+        medallion.start("00")
 
 
 def test_a_missing_table(spark: SparkSession, chapter_02: None) -> None:

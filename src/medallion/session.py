@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from medallion import archive, display, jars, java, paths, tables, tracebacks
 from medallion.errors import MedallionError
+from medallion.tracking import quiet
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -24,16 +25,18 @@ if TYPE_CHECKING:
 PROFILES = ("learn", "scale")
 
 
-def start(chapter: str | None = None, *, profile: str = "learn") -> "SparkSession":
+def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSession":
     """Return a Spark session with Delta, its tables and views registered, ready for `chapter`.
 
     `chapter` is the number of a chapter ("01"): what that chapter reads must be there, or a
     MedallionError says which chapter makes it and how to catch up. Without it nothing is checked.
     `profile` is "learn" (two cores, little memory, quick to start) or "scale" (all cores, most of
-    the memory, the full compiler). Calling it again returns the same session with the tables anew.
+    the memory, the full compiler); without one, MEDALLION_PROFILE says which, else it is "learn".
+    Calling it again returns the same session with the tables anew.
 
     Raises MedallionError for an unknown profile, a missing Java or jar, or a missing table.
     """
+    profile = profile or os.environ.get("MEDALLION_PROFILE") or PROFILES[0]
     if profile not in PROFILES:
         raise MedallionError(f"There is no profile {profile!r}. Choose one of {', '.join(PROFILES)}.")
     spark = _elsewhere()
@@ -193,7 +196,8 @@ def _surroundings() -> Iterator[None]:
     """
     os.environ["TZ"] = "UTC"
     time.tzset()
-    # These two stay: they are read again whenever a Python worker starts.
+    # These stay: they are read again whenever a Python worker starts, and when MLflow is imported.
+    quiet.prepare()
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     java_and_spark = _for_any_jvm()
     local = {

@@ -1,6 +1,6 @@
 """Making the three products of a chapter, and saying in seconds whether they are out of date."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import nbformat
@@ -18,6 +18,8 @@ from medallion.errors import MedallionError
 
 # Nothing of a build may show in the learner's own progress, nor the other way round.
 ENVIRONMENT = {"MEDALLION_PROGRESS": "off"}
+# What is stored and compared is made in one profile, whatever the surroundings ask for.
+PRODUCING = ENVIRONMENT | {"MEDALLION_PROFILE": "learn"}
 
 
 def build(
@@ -57,14 +59,20 @@ def build(
     return changed
 
 
-def run(chapter: Chapter, cwd: Path, on_cell: Callable[[int, int], None] | None = None) -> NotebookNode:
+def run(
+    chapter: Chapter,
+    cwd: Path,
+    on_cell: Callable[[int, int], None] | None = None,
+    env: Mapping[str, str] = ENVIRONMENT,
+) -> NotebookNode:
     """Run the notebook of a chapter in the folder `cwd` and return it with its outputs; nothing is written.
 
-    `on_cell(done, all)` is called after each code cell. Raises MedallionError naming the line that fails.
+    `on_cell(done, all)` is called after each code cell; `env` comes on top of this process's environment.
+    Raises MedallionError naming the line that fails.
     """
     page = pages.notebook_page(chapter)
     try:
-        return execute(page.notebook, cwd, on_cell, ENVIRONMENT)
+        return execute(page.notebook, cwd, on_cell, env)
     except CellFailed as failed:
         lines = page.lines[failed.index]
         line = lines[min(failed.line, len(lines)) - 1]
@@ -102,7 +110,9 @@ def _make(chapter: Chapter, target: Path) -> list[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _bar() as bar:
         task = bar.add_task(chapter.name, total=None)
-        executed = run(chapter, path.parent, lambda done, of: bar.update(task, completed=done, total=of))
+        executed = run(
+            chapter, path.parent, lambda done, of: bar.update(task, completed=done, total=of), PRODUCING
+        )
     _refuse(_faults(chapter, pages.notebook_page(chapter), executed))
     products = [(path, pages.to_text(executed)), *_unexecuted(chapter, target)]
     return [path.relative_to(target).as_posix() for path, text in products if write_text(path, text)]

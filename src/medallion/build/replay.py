@@ -19,7 +19,7 @@ from medallion import paths
 from medallion.build import outputs
 from medallion.build.chapter import Problem
 from medallion.build.execute import CELL_SECONDS, CellFailed, execute
-from medallion.build.producer import ENVIRONMENT
+from medallion.build.producer import PRODUCING
 
 _MEND_CHECK = "Let it answer self.not_done()."
 VERDICTS = "medallion.build.verdicts"
@@ -102,4 +102,4 @@ def run_blank(path: Path, home: Path) -> list[Problem]:
 
 
 def _environment(home: Path) -> dict[str, str]:
-    return {**ENVIRONMENT, "MEDALLION_HOME": str(home)}
+    return {**PRODUCING, "MEDALLION_HOME": str(home)}
