@@ -170,7 +170,8 @@ def test_every_function_that_a_notebook_takes_from_the_package_is_in_the_referen
         code = "\n".join(cell.source for cell in parse(path).cells if cell.kind == "code")
         called |= {f"medallion.{name}" for name in re.findall(r"\bmedallion\.(\w+)\(", code)}
         called |= {
-            f"medallion.{name}" for name in re.findall(r"\b((?:charts|quiz|api|dashboard)\.\w+)\(", code)
+            f"medallion.{name}"
+            for name in re.findall(r"\b((?:charts|quiz|api|dashboard|tracking)\.\w+)\(", code)
         }
     assert called
     assert called <= {entry.shown for entry in reference.ENTRIES}

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from medallion import tables
+from medallion import chapters, tables
 from medallion.errors import MedallionError
 
 
@@ -61,6 +61,45 @@ def test_reset_goes_on_after_a_kill_half_way(house: Path, chapter_02: None) -> N
     (tables.folder("bronze.payments") / "_delta_log").mkdir(parents=True)
     assert "bronze.payments" in tables.reset("01")
     assert not tables.folder("bronze.payments").exists() and not left.exists()
+
+
+def chapter_02_leaves(folders: str) -> None:
+    """Have the header of chapter 02 say what it leaves. A header is read once, so say it before."""
+    source = chapters.folder() / "02_sample.py"
+    text = source.read_text(encoding="utf-8").replace(
+        "#     makes:", f"#     leaves: {folders}\n#     makes:"
+    )
+    source.write_text(text, encoding="utf-8")
+
+
+def test_reset_removes_the_folders_that_a_chapter_leaves(house: Path, chapter_02: None) -> None:
+    chapter_02_leaves("[mlflow, feast]")
+    (house / "mlflow" / "artifacts").mkdir(parents=True)
+    (house / "mlflow" / "mlflow.db").touch()
+    assert (chapters.leaves("1"), chapters.leaves("2")) == ([], ["mlflow", "feast"])
+    assert tables.reset("02") == ["silver.orders", "mlflow"]
+    assert not (house / "mlflow").exists() and not (house / "cache" / "removed").exists()
+    assert sorted(tables.reset("01")) == ["bronze.cdnow", "bronze.orders"]
+    assert tables.reset("01") == []
+
+
+@pytest.mark.parametrize(
+    "folders",
+    ["mlflow", "[a/b]", "[..]", "['']", "[/tmp]", "[7]", "[Landing]", "[.hidden]"]
+    + [f"[mlflow, {name}]" for name in sorted(chapters.SHARED)],
+)
+def test_a_chapter_leaves_only_folders_of_its_own(house: Path, chapter_02: None, folders: str) -> None:
+    chapter_02_leaves(folders)
+    (house / "mlflow").mkdir()
+    with pytest.raises(MedallionError) as refused:
+        tables.reset("01")
+    assert str(refused.value) == (
+        "02_sample.py:1: 'leaves' lists folders of the lakehouse that this chapter alone makes, as in "
+        "'leaves: [mlflow]'. A name has small letters, digits, '_' and '-', and is none of bronze, cache, "
+        "checkpoints, default, gold, landing, logs, ml, scratch, silver."
+    )
+    assert tables.present() == ["bronze.cdnow", "bronze.orders", "gold.mine", "silver.orders"]
+    assert (house / "mlflow").exists()
 
 
 def test_reset_of_no_chapter(house: Path) -> None:

@@ -24,6 +24,8 @@ _WHERE = {
     "last_error": "medallion.tracebacks",
     "reason": "medallion.tracebacks",
     "landing": "medallion.paths",
+    "home": "medallion.paths",
+    "dataset": "medallion.paths",
 }
 
 

@@ -7,6 +7,8 @@ A chapter is `book/chapters/NN_name.py`. Its header is a YAML block in comments;
       silver.orders: [bronze.orders]
 
 Names are `schema.table`; `landing.orders` is the folder that the source files of `orders` arrive in.
+What a chapter keeps beside the tables is a folder of the lakehouse, and `leaves: [mlflow]` names it.
+
 Only the header is read here, so that starting a session stays quick.
 """
 
@@ -21,6 +23,10 @@ from medallion import paths
 from medallion.errors import MedallionError
 
 LANDING = "landing"
+# Folders of the lakehouse that are not one chapter's own
+SHARED = frozenset(
+    {LANDING, "bronze", "silver", "gold", "ml", "checkpoints", "cache", "scratch", "default", "logs"}
+)
 
 
 def folder() -> Path:
@@ -72,6 +78,33 @@ def front_matter(path: Path) -> dict[str, Any]:
 def makes(number: str) -> dict[str, list[str]]:
     """Return the tables that chapter `number` makes, each with the tables or sources it is made from."""
     return front_matter(find(number)).get("makes") or {}
+
+
+def leaves(number: str) -> list[str]:
+    """Return the folders of the lakehouse that chapter `number` leaves beside the tables: `["mlflow"]`.
+
+    Raises MedallionError when its header names something else.
+    """
+    path = find(number)
+    return leaves_of(front_matter(path), path.name)
+
+
+def leaves_of(front: dict[str, Any], where: str) -> list[str]:
+    """Return the folders that the header `front` of the chapter `where` names under `leaves`.
+
+    Raises MedallionError for what is no list of single folder names, and for a folder of all chapters.
+    """
+    left = front.get("leaves") or []
+    if not isinstance(left, list) or not all(
+        isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name) and name not in SHARED
+        for name in left
+    ):
+        raise MedallionError(
+            f"{where}:1: 'leaves' lists folders of the lakehouse that this chapter alone makes, as in "
+            "'leaves: [mlflow]'. A name has small letters, digits, '_' and '-', and is none of "
+            f"{', '.join(sorted(SHARED))}."
+        )
+    return left
 
 
 def needs(number: str) -> list[str]:

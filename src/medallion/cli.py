@@ -49,6 +49,12 @@ def make_parser() -> argparse.ArgumentParser:
     dashboard.add_argument(
         "--port", type=int, metavar="N", default=8050, help="where the page is; 0 takes any that is free"
     )
+    mlflow = add(
+        "mlflow", _mlflow, "show the runs and models of chapter 05 on MLflow's pages, on this machine"
+    )
+    mlflow.add_argument(
+        "--port", type=int, metavar="N", default=5000, help="where the pages are; 0 takes any that is free"
+    )
     add("progress", _progress, "show which exercises are done")
     data = add("data", _data, "make the source files")
     data.add_argument("--scale", type=float, default=None, help="1 is 40,000 orders; 0.02 to 100")
@@ -127,6 +133,12 @@ def _dashboard(arguments: argparse.Namespace) -> None:
     from medallion import dashboard
 
     dashboard.serve(arguments.port)
+
+
+def _mlflow(arguments: argparse.Namespace) -> None:
+    from medallion import tracking
+
+    tracking.serve(arguments.port)
 
 
 def _progress(_: argparse.Namespace) -> None:

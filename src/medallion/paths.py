@@ -5,6 +5,7 @@
 | `root` | the clone that this package is installed from | – |
 | `home` | `<root>/lakehouse` | `MEDALLION_HOME` |
 | `landing` | `<home>/landing` | `MEDALLION_HOME` |
+| `dataset` | `<root>/datasets/<name>` | – |
 | `cache` | the user's cache folder | `MEDALLION_CACHE` |
 """
 
@@ -31,6 +32,17 @@ def home() -> Path:
 def landing() -> Path:
     """Return the folder that the source files arrive in."""
     return home() / "landing"
+
+
+def dataset(name: str) -> Path:
+    """Return a file that the repository keeps under `datasets/` ("cdnow/CDNOW_sample.txt").
+
+    Raises MedallionError when it is not there.
+    """
+    path = root() / "datasets" / name
+    if not path.is_file():
+        raise MedallionError(f"{path} is missing. Restore it with `git restore datasets`.")
+    return path
 
 
 def cache() -> Path:

@@ -144,13 +144,17 @@ def rows(table: str) -> int:
 
 
 def reset(number: str) -> list[str]:
-    """Return the lakehouse to the state before chapter `number`, and return the tables that went.
+    """Return the lakehouse to the state before chapter `number`, and return the tables and folders that went.
 
-    What that chapter and all later ones make is removed: tables, kept views, checkpoints. Source files stay.
+    What that chapter and all later ones make is removed: tables, kept views, checkpoints, and the folders
+    that they leave beside these. Source files stay.
+    Raises MedallionError for no chapter, and when a header names folders that are not its chapter's own.
     """
     first = chapters.find(number).name[:2]
+    undone = [other for other in chapters.all_chapters() if other >= first]
+    left = {later: chapters.leaves(later) for later in undone}  # a wrong header is told before anything goes
     gone = []
-    for later in (other for other in chapters.all_chapters() if other >= first):
+    for later in undone:
         for table in chapters.makes(later):
             held = [place for place in (folder(table), views.path(table)) if place.exists()]
             for place in held:
@@ -159,6 +163,10 @@ def reset(number: str) -> list[str]:
                 gone.append(table)
         if checkpoints(later).exists():
             _remove(checkpoints(later))
+        for name in left[later]:
+            if (paths.home() / name).exists():
+                _remove(paths.home() / name)
+                gone.append(name)
     return gone
 
 

@@ -47,6 +47,8 @@ ENTRIES = (
     Entry("medallion.quiz.show", "quiz", "show"),
     Entry("medallion.api.serve", "api", "serve"),
     Entry("medallion.dashboard.start", "dashboard/__init__", "start"),
+    Entry("medallion.tracking.use", "tracking/store", "use"),
+    Entry("medallion.tracking.start", "tracking/ui", "start"),
 )
 
 

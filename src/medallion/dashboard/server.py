@@ -4,16 +4,15 @@ It answers on a socket that it was given, on loopback. The server is Werkzeug's,
 reader on one machine needs no other. Its debugger and its reloader are not in use.
 """
 
-import os
-import select
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from medallion import serving
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -90,14 +89,6 @@ def _is_ours(host: str) -> bool:
         return False
 
 
-def _end_with(parent: int) -> None:
-    """End this process when `parent` ends or closes our standard input."""
-    # The pipe alone would not do: a process that the parent has forked may hold its other end.
-    while os.getppid() == parent and not select.select([sys.stdin], [], [], 1)[0]:
-        pass
-    os._exit(0)
-
-
 if __name__ == "__main__":
-    threading.Thread(target=_end_with, args=[int(sys.argv[3])], daemon=True).start()
+    serving.end_with(int(sys.argv[3]))
     serve(socket.socket(fileno=int(sys.argv[2])), sys.argv[1])
