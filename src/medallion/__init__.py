@@ -1,11 +1,13 @@
 """The support package of the course: what would distract from the lesson.
 
-A notebook needs six names of it:
+A notebook needs eight names of it:
 
 | name | what it is |
 |---|---|
 | `start("01")` | the Spark session of a chapter |
+| `home()` | the folder of the lakehouse |
 | `landing()` | the folder that the source files arrive in |
+| `dataset(name)` | a file of real data that the repository keeps |
 | `scratch()` | an empty folder of this session, gone when the session ends |
 | `keep_view(name)` | keeps a view's definition, so that later sessions have the view too |
 | `reason(error)` | why Spark refused something, in one line |

@@ -1,16 +1,41 @@
-"""What checks need of Spark: the session of the notebook, and a table for a moment."""
+"""What checks need of Spark: the session of the notebook, small frames, and a table for a moment."""
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 
 
 def session() -> SparkSession:
     """Return the session of the notebook."""
     return SparkSession.active()
+
+
+def frame_of(rows: Iterable[Sequence[Any]], schema: str) -> DataFrame:
+    """Return a frame of some rows in memory, with a schema in DDL."""
+    return session().createDataFrame([tuple(row) for row in rows], schema)
+
+
+def missing(answer: Any, columns: Iterable[str]) -> str | None:
+    """Say that an answer is no DataFrame, or which of the columns it lacks or has twice; None for neither."""
+    if not isinstance(answer, DataFrame):
+        return other_kind(answer, "a DataFrame")
+    for column in columns:
+        if column not in answer.columns:
+            return f"The column {column} is missing; yours are {', '.join(answer.columns)}."
+        if answer.columns.count(column) > 1:
+            return f"Your rows have the column {column} more than once. Keep one of them."
+    return None
+
+
+def other_kind(answer: Any, expected: str) -> str:
+    """Say what a learner's function returned in the place of what was `expected`: "a DataFrame"."""
+    if answer is None:
+        return f"Your function returned nothing. Does it end with return? It should return {expected}."
+    shown = "a DataFrame" if isinstance(answer, DataFrame) else repr(answer)
+    return f"Your function returned {shown}. It should return {expected}."
 
 
 @contextmanager

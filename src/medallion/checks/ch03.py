@@ -2,35 +2,14 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame
 
 from medallion.checks._exercise import Exercise, Verdict
-from medallion.checks._spark import session
-
-
-def _frame(rows: Iterable[Sequence[Any]], schema: str) -> DataFrame:
-    return session().createDataFrame([tuple(row) for row in rows], schema)
-
-
-def _missing(frame: Any, columns: Iterable[str]) -> str | None:
-    """Say that an answer is no DataFrame, or which of the columns it lacks; None when all is there."""
-    if not isinstance(frame, DataFrame):
-        return _other_kind(frame, "a DataFrame")
-    for column in columns:
-        if column not in frame.columns:
-            return f"The column {column} is missing; yours are {', '.join(frame.columns)}."
-    return None
-
-
-def _other_kind(answer: Any, expected: str) -> str:
-    if answer is None:
-        return f"Your function returned nothing. Does it end with return? It should return {expected}."
-    shown = "a DataFrame" if isinstance(answer, DataFrame) else repr(answer)
-    return f"Your function returned {shown}. It should return {expected}."
+from medallion.checks._spark import frame_of, missing, other_kind
 
 
 def _day(moment: datetime | None) -> str:
@@ -54,7 +33,7 @@ class WeekLabel(Exercise):
         days = [date(2025, 7, 1) + timedelta(days=n) for n in range(182)]
         for year in range(2020, 2031):
             days += [date(year, 1, 1) + timedelta(days=n) for n in range(-5, 70)]
-        frame = _frame(enumerate(days), "place INT, day DATE")
+        frame = frame_of(enumerate(days), "place INT, day DATE")
         answered = frame.selectExpr("place", f"CAST({expression} AS STRING) AS label").collect()
         for row in sorted(answered):
             day = days[row.place]
@@ -107,8 +86,8 @@ class Seams(Exercise):
     def check(self, broken: Callable[[DataFrame], DataFrame]) -> Verdict:
         for about, versions in self.cases:
             rows = [(who, _july(first), _july(end)) for who, first, end, _ in versions]
-            found = broken(_frame(rows, "customer_id STRING, valid_from TIMESTAMP, valid_to TIMESTAMP"))
-            if lacking := _missing(found, ("customer_id", "valid_from", "valid_to")):
+            found = broken(frame_of(rows, "customer_id STRING, valid_from TIMESTAMP, valid_to TIMESTAMP"))
+            if lacking := missing(found, ("customer_id", "valid_from", "valid_to")):
                 return self.wrong(lacking)
             answered = Counter(
                 (row.customer_id, row.valid_from, row.valid_to)
@@ -159,11 +138,11 @@ class AsItWas(Exercise):
     )
 
     def check(self, as_it_was: Callable[[DataFrame, DataFrame], DataFrame]) -> Verdict:
-        sales = _frame(
+        sales = frame_of(
             ((sale, who, datetime(2025, 7, day, hour)) for sale, who, day, hour, *_ in self.sales),
             "sale_id INT, customer_id STRING, sold_at TIMESTAMP",
         )
-        versions = _frame(
+        versions = frame_of(
             (
                 ("C1", "Leipzig", _july(1), _july(5)),
                 ("C1", "Bremen", _july(5), None),
@@ -172,7 +151,7 @@ class AsItWas(Exercise):
             "customer_id STRING, city STRING, valid_from TIMESTAMP, valid_to TIMESTAMP",
         )
         answer = as_it_was(sales, versions)
-        if lacking := _missing(answer, self.columns):
+        if lacking := missing(answer, self.columns):
             return self.wrong(lacking)
         cities: dict[int, list[str | None]] = {}
         for row in answer.select(*self.columns).collect():
@@ -230,12 +209,12 @@ class RepeatRate(Exercise):
                 for line in range(1, abs(lines) + 1)
             ]
             answer = repeat_rate(
-                _frame(rows, "order_id STRING, line_no INT, customer_id STRING, sold BOOLEAN")
+                frame_of(rows, "order_id STRING, line_no INT, customer_id STRING, sold BOOLEAN")
             )
             try:
                 number = float(answer)
             except (TypeError, ValueError):
-                return self.wrong(_other_kind(answer, "a number"))
+                return self.wrong(other_kind(answer, "a number"))
             if abs(number - expected) > 1e-6:
                 return self.wrong(f"For {about} the rate is {expected:g}; yours is {number:g}.")
         return self.right("Customers are counted, and orders, and only what was sold.")
@@ -287,8 +266,8 @@ class Net(Exercise):
             for about, orders, expected in self.cases
         ]
         for about, changes, expected in (*small, _many()):
-            answer = net(_frame(changes, self.schema))
-            if lacking := _missing(answer, ("customer_id", "orders", "cents")):
+            answer = net(frame_of(changes, self.schema))
+            if lacking := missing(answer, ("customer_id", "orders", "cents")):
                 return self.wrong(lacking)
             rows = answer.select("customer_id", "orders", "cents").collect()
             answered = {row.customer_id: (row.orders, row.cents) for row in rows}
