@@ -36,7 +36,9 @@ class Entry:
 
 ENTRIES = (
     Entry("medallion.start", "session", "start"),
+    Entry("medallion.home", "paths", "home"),
     Entry("medallion.landing", "paths", "landing"),
+    Entry("medallion.dataset", "paths", "dataset"),
     Entry("medallion.scratch", "session", "scratch"),
     Entry("medallion.keep_view", "views", "keep_view"),
     Entry("medallion.reason", "tracebacks", "reason"),
