@@ -185,5 +185,5 @@ def test_the_page_of_the_package_has_every_command_and_argument():
             if action.dest != "help":
                 assert action.help, f"{name} {action.dest} has no help"
     assert "`--from-dir DIR`" in page
-    assert 'profile: str = "learn") -> "SparkSession"' in page
+    assert 'profile: str | None = None) -> "SparkSession"' in page
     assert "| . |" not in page

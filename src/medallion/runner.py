@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from medallion import build, chapters, paths, tables
 from medallion.errors import MedallionError
 
+# At a large scale the stream of the orders is a cell of many minutes.
+_CELL_SECONDS = 2 * 60 * 60
+
 
 @dataclass(frozen=True)
 class Ran:
@@ -64,4 +67,5 @@ def _execute(number: str, progress: bool) -> None:
             build.parse(chapters.find(number)),
             cwd=paths.root() / "notebooks",
             on_cell=lambda done, of: bar.update(task, completed=done, total=of),
+            seconds=_CELL_SECONDS,
         )

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from medallion import chapters, paths
 from medallion.build import numbers, outputs, pages, rules
 from medallion.build.chapter import Chapter, Problem, parse
-from medallion.build.execute import CellFailed, execute
+from medallion.build.execute import CELL_SECONDS, CellFailed, execute
 from medallion.build.files import text_of, write_text
 from medallion.build.pages import Page
 from medallion.errors import MedallionError
@@ -64,15 +64,16 @@ def run(
     cwd: Path,
     on_cell: Callable[[int, int], None] | None = None,
     env: Mapping[str, str] = ENVIRONMENT,
+    seconds: int = CELL_SECONDS,
 ) -> NotebookNode:
     """Run the notebook of a chapter in the folder `cwd` and return it with its outputs; nothing is written.
 
     `on_cell(done, all)` is called after each code cell; `env` comes on top of this process's environment.
-    Raises MedallionError naming the line that fails.
+    A cell may take `seconds`. Raises MedallionError naming the line that fails.
     """
     page = pages.notebook_page(chapter)
     try:
-        return execute(page.notebook, cwd, on_cell, env)
+        return execute(page.notebook, cwd, on_cell, env, seconds)
     except CellFailed as failed:
         lines = page.lines[failed.index]
         line = lines[min(failed.line, len(lines)) - 1]
