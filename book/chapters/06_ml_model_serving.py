@@ -256,7 +256,10 @@ bad = {
 }
 for what, rows in bad.items():
     status, told = ask(first, rows)
-    print(what, status, told.split("rror: ")[-1].strip("'\" )\\")[:70])
+    named = [
+        part for part in told.split(". ") if "trend" in part or "orders_28" in part
+    ]
+    print(f"{what}: {status} {named[-1].split('Error: ')[-1]}")
 
 # %% [markdown]
 # Three times 400, the status that says "it is your request, do not repeat it", each with the column's name.
