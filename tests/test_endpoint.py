@@ -1,0 +1,190 @@
+"""A model behind HTTP: MLflow's own command, on loopback, with an end that comes for certain."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightgbm
+import mlflow
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import requests
+
+from medallion import endpoint, tracking
+from medallion.errors import MedallionError
+
+ROWS = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0] * 20, "b": [1.0, 0.0, 1.0, 0.0] * 20})
+CODE = """
+import lightgbm
+import mlflow
+import pandas as pd
+
+class Model(mlflow.pyfunc.PythonModel):
+    def load_context(self, context):
+        self.trees = lightgbm.Booster(model_file=context.artifacts["trees"])
+
+    def predict(self, context, model_input: pd.DataFrame, params=None):
+        if model_input["a"].isna().any():
+            raise mlflow.MlflowException.invalid_parameter_value("a must have a value in every row.")
+        return self.trees.predict(model_input)
+
+mlflow.models.set_model(Model())
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A lakehouse, in a folder with a space and an umlaut, whose registry has a model `small@champion`."""
+    place = tmp_path_factory.mktemp("Haus am Süd See")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MEDALLION_HOME", str(place))
+        tracking.use("test")
+        data = lightgbm.Dataset(ROWS, ROWS["a"] > 1)
+        trees = lightgbm.train({"verbose": -1, "min_child_samples": 2, "objective": "binary"}, data, 3)
+        trees.save_model(str(place / "trees.txt"))
+        (place / "model.py").write_text(CODE, encoding="utf-8")
+        with mlflow.start_run():
+            kept = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(place / "model.py"),
+                artifacts={"trees": str(place / "trees.txt")},
+                signature=mlflow.models.infer_signature(ROWS, trees.predict(ROWS)),
+                input_example=ROWS.head(2),
+                pip_requirements=["lightgbm"],
+            )
+        client = mlflow.MlflowClient()
+        client.create_registered_model("small")
+        version = client.create_model_version("small", kept.model_uri, kept.run_id).version
+        client.set_registered_model_alias("small", "champion", version)
+        yield place
+
+
+@pytest.fixture(scope="module")
+def served(store: Path) -> Iterator[endpoint.Endpoint]:
+    with endpoint.start("models:/small@champion") as one:
+        yield one
+
+
+def ask(served: endpoint.Endpoint, rows: pd.DataFrame) -> tuple[int, Any]:
+    values = rows.astype(object).where(rows.notna(), None)
+    body = {"dataframe_split": values.to_dict("split", index=False)}
+    answer = requests.post(served.url, json=body, timeout=10)
+    return answer.status_code, answer.json()
+
+
+def processes(group: int) -> list[int]:
+    """Return the processes of a group that run still; one that only waits to be reaped has ended."""
+    found = []
+    for process in psutil.process_iter(["status"]):
+        try:
+            if os.getpgid(process.pid) == group and process.info["status"] != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def gone(group: int) -> bool:
+    """Return whether all processes of a group end within some seconds."""
+    end = time.monotonic() + 10
+    while processes(group) and time.monotonic() < end:
+        time.sleep(0.1)
+    return not processes(group)
+
+
+def test_it_answers_as_the_model_does(served: endpoint.Endpoint) -> None:
+    status, said = ask(served, ROWS.head(4))
+    expected = mlflow.pyfunc.load_model("models:/small@champion").predict(ROWS.head(4))
+    assert status == 200
+    assert np.allclose(said["predictions"], expected, atol=1e-9)
+    assert repr(served) == "Endpoint('models:/small@champion')"
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [
+        (ROWS.head(2).assign(a=[None, 1.0]), "a must have a value in every row."),
+        (ROWS.head(2).drop(columns="b"), "Model is missing inputs ['b']"),
+        (ROWS.head(2).astype(object).assign(b="up"), "Failed to convert column b"),
+    ],
+)
+def test_a_bad_request_is_told_what_is_wrong(
+    served: endpoint.Endpoint, rows: pd.DataFrame, named: str
+) -> None:
+    status, said = ask(served, rows)
+    assert status == 400
+    assert named in said["message"]
+
+
+def test_only_this_machine_may_ask(served: endpoint.Endpoint) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # nothing is sent; it tells our address on the network
+        address = probe.getsockname()[0]
+    if address.startswith("127."):
+        pytest.skip("this machine has no address but loopback")
+    with pytest.raises(OSError), socket.create_connection((address, served.port), timeout=5):
+        pass
+
+
+def test_killed_within_an_answer_it_is_gone_at_once(store: Path) -> None:
+    one = endpoint.start("models:/small@champion")
+    group = one._process.pid
+    assert len(processes(group)) >= 2
+    failures: list[str] = []
+
+    def load() -> None:
+        while True:
+            try:
+                ask(one, ROWS)
+            except requests.RequestException as error:
+                failures.append(type(error).__name__)
+                return
+
+    callers = [threading.Thread(target=load) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    time.sleep(0.5)
+    one.kill()
+    for caller in callers:
+        caller.join(timeout=15)
+    assert failures == ["ConnectionError"] * 3
+    assert not one.running
+    assert gone(group)
+    one.stop()
+
+
+def test_it_ends_with_the_process_that_started_it(store: Path) -> None:
+    program = (
+        "import time; from medallion import endpoint; "
+        "one = endpoint.start('models:/small@champion'); print(one._process.pid, flush=True); time.sleep(600)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        group = int(child.stdout.readline())
+        assert processes(group)
+        child.send_signal(signal.SIGKILL)
+    assert gone(group)
+
+
+def test_a_model_that_is_not_there(store: Path) -> None:
+    with pytest.raises(
+        MedallionError, match=r"The endpoint of models:/nobody@champion does not answer"
+    ) as told:
+        endpoint.start("models:/nobody@champion")
+    log = Path(str(told.value).split("said is in ")[1].split("; mend")[0])
+    assert "nobody" in log.read_text(encoding="utf-8")
+
+
+def test_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
+    with pytest.raises(MedallionError, match="Chapter 05 makes it"):
+        endpoint.start("models:/small@champion")
