@@ -201,12 +201,12 @@ def wrap(alias):
 
 
 # %%
+from contextlib import suppress
+
 from mlflow.exceptions import MlflowException
 
-try:
+with suppress(MlflowException):
     client.delete_registered_model("churn_api")
-except MlflowException:
-    pass
 client.create_registered_model("churn_api")
 old, new = wrap("champion").version, wrap("previous").version
 client.set_registered_model_alias("churn_api", "champion", old)
