@@ -395,9 +395,9 @@ from medallion import charts
 titles = ["What it says, and what happens", "Precision and recall", "Profit in euros"]
 figure = make_subplots(cols=3, subplot_titles=titles, horizontal_spacing=0.1)
 both = go.Scatter(x=groups["said"], y=groups["happened"], name="LightGBM")
-figure.add_trace(both.update(mode="lines+markers"), row=1, col=1)
 even = go.Scatter(x=[0, 1], y=[0, 1], line_dash="dot", name="exact")
-figure.add_trace(even, row=1, col=1)
+for trace in (both.update(mode="lines+markers"), even):
+    figure.add_trace(trace, row=1, col=1)
 
 # %%
 silence = rankings["days_since"]
@@ -1212,11 +1212,11 @@ figure = px.line(
 )
 for line, dash in zip(figure.data, ["solid", "solid", "dash", "dot"]):
     line.line.dash = dash
+
+# %%
 figure.update_layout(legend_title=None)
 figure.update_xaxes(title="repeat purchases in weeks 1 to 39", type="category")
 figure.update_yaxes(title="average per customer")
-
-# %%
 charts.show(
     figure,
     alt="Line chart of the average purchases in weeks 40 to 78 by the number in the "

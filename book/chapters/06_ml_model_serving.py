@@ -651,12 +651,12 @@ figure = px.line(
     markers=True,
     title="Milliseconds until the answer, by callers at once",
 )
-figure.update_xaxes(type="category", title="callers at once")
-figure.update_layout(legend_title=None)
 
 # %% tags=["nbval-ignore-output"]
 from medallion import charts
 
+figure.update_xaxes(type="category", title="callers at once")
+figure.update_layout(legend_title=None)
 charts.show(
     figure,
     alt="Line chart of the 50th, 95th and 99th percentile of the latency for 1 to 16 "
