@@ -393,7 +393,7 @@ from sklearn.metrics import precision_recall_curve
 from medallion import charts
 
 titles = ["What it says, and what happens", "Precision and recall", "Profit in euros"]
-figure = make_subplots(cols=3, subplot_titles=titles, horizontal_spacing=0.1)
+figure = make_subplots(rows=3, subplot_titles=titles, vertical_spacing=0.13)
 both = go.Scatter(x=groups["said"], y=groups["happened"], name="LightGBM")
 even = go.Scatter(x=[0, 1], y=[0, 1], line_dash="dot", name="exact")
 for trace in (both.update(mode="lines+markers"), even):
@@ -404,23 +404,28 @@ silence = rankings["days_since"]
 for name, score in {"LightGBM": probability, "days_since": silence}.items():
     precision, recall, _ = precision_recall_curve(validation["churned"], score)
     curve = go.Scatter(x=recall[::40], y=precision[::40], name=name, showlegend=False)
-    figure.add_trace(curve, row=1, col=2)
+    figure.add_trace(curve, row=2, col=1)
     earned = profits(validation["churned"], score)
     sent = np.arange(1, len(earned) + 1)
     line = go.Scatter(x=sent[::40], y=earned[::40], name=name, showlegend=False)
-    figure.add_trace(line, row=1, col=3)
+    figure.add_trace(line, row=3, col=1)
 
 # %%
+AXES = [("said", "happened"), ("recall", "precision"), ("letters", "euros")]
 dashes = ["solid", "dot", "solid", "solid", "dash", "dash"]
 colours = [charts.GOLD, "gray", charts.GOLD, charts.GOLD, "gray", "gray"]
 for trace, dash, colour in zip(figure.data, dashes, colours):
     trace.line.update(dash=dash, color=colour)
-for column, title in enumerate(["said", "recall", "letters"], start=1):
-    figure.update_xaxes(title=title, col=column)
-figure.update_layout(height=380, legend_title=None)
+for row, names in enumerate(AXES, start=1):
+    figure.update_xaxes(title=names[0], row=row)
+    figure.update_yaxes(title=names[1], row=row)
+
+# %%
+figure.update_layout(height=900, title="A model of churn, looked at in three ways")
 charts.show(
     figure,
-    alt="Three charts. Calibration: the points of LightGBM lie close to the diagonal. "
+    alt="Three charts, one below the other. Calibration: the points of LightGBM lie "
+    "close to the diagonal. "
     "Precision over recall: LightGBM above the baseline nearly everywhere. Profit over "
     "letters: both rise, reach a top, and fall; the top of LightGBM is higher.",
 )
@@ -1277,7 +1282,8 @@ course.loc[[13, 26, 39, 52, 65, 78]].round().astype(int)
 # %%
 figure = px.line(course, title="Repeat purchases of the cohort, added up")
 figure.data[1].line.dash = "dash"
-figure.add_vline(x=39, line_dash="dot", annotation_text="the model sees no more")
+sees = "the model sees no more"
+figure.add_vline(x=39, line_dash="dot", line_color="gray", annotation_text=sees)
 figure.update_layout(legend_title=None)
 figure.update_xaxes(title="week")
 figure.update_yaxes(title="repeat purchases")

@@ -643,6 +643,8 @@ measured.pivot(index="callers", columns="share", values="ms").assign(
 # %%
 import plotly.express as px
 
+from medallion import charts
+
 figure = px.line(
     measured,
     x="callers",
@@ -653,8 +655,6 @@ figure = px.line(
 )
 
 # %% tags=["nbval-ignore-output"]
-from medallion import charts
-
 figure.update_xaxes(type="category", title="callers at once")
 figure.update_layout(legend_title=None)
 charts.show(
