@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -126,13 +125,31 @@ def test_a_bad_request_is_told_what_is_wrong(
 
 
 def test_only_this_machine_may_ask(served: endpoint.Endpoint) -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # nothing is sent; it tells our address on the network
-        address = probe.getsockname()[0]
-    if address.startswith("127."):
-        pytest.skip("this machine has no address but loopback")
-    with pytest.raises(OSError), socket.create_connection((address, served.port), timeout=5):
-        pass
+    listens = {
+        tuple(connection.laddr)
+        for process in processes(served._process.pid)
+        for connection in psutil.Process(process).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listens == {("127.0.0.1", served.port)}
+
+
+def test_stopped_it_is_gone_with_all_its_processes(
+    served: endpoint.Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last test that asks this endpoint."""
+    group = served._process.pid
+    assert len(processes(group)) >= 2
+    served.stop()
+    assert not served.running
+    assert gone(group)
+    killed: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda group, _: killed.append(group))
+    served.stop()
+    served.kill()
+    assert killed == [], "its number may be that of others by now"
+    with pytest.raises(requests.ConnectionError):
+        ask(served, ROWS)
 
 
 def test_killed_within_an_answer_it_is_gone_at_once(store: Path) -> None:
@@ -176,12 +193,21 @@ def test_it_ends_with_the_process_that_started_it(store: Path) -> None:
 
 
 def test_a_model_that_is_not_there(store: Path) -> None:
+    """The error names the log, which takes the place of older ones."""
+    logs = store / "logs"
+    logs.mkdir(exist_ok=True)
+    for number in range(30):
+        old = logs / f"endpoint-1-{number}.log"
+        old.touch()
+        os.utime(old, (number, number))
     with pytest.raises(
         MedallionError, match=r"The endpoint of models:/nobody@champion does not answer"
     ) as told:
         endpoint.start("models:/nobody@champion")
     log = Path(str(told.value).split("said is in ")[1].split("; mend")[0])
     assert "nobody" in log.read_text(encoding="utf-8")
+    assert not (logs / "endpoint-1-0.log").exists()
+    assert len(list(logs.glob("endpoint-*.log"))) <= 21
 
 
 def test_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

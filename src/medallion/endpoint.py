@@ -62,9 +62,13 @@ class Endpoint:
         self._end()
 
     def kill(self) -> None:
-        """End it at once and in the middle of its work, as `kill -9` or a lack of memory would."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        """End it at once and in the middle of its work, as `kill -9` or a lack of memory would.
+
+        Killing it again does nothing: its number may be that of somebody else's processes by then.
+        """
+        if self.running:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
 
 def start(model: str) -> Endpoint:
@@ -81,7 +85,8 @@ def start(model: str) -> Endpoint:
     # MLflow's command takes a number and no socket, so the port is free between here and there.
     with serving.listen(0) as listener:
         port = listener.getsockname()[1]
-    log = paths.log(f"endpoint-{port}")
+    log = paths.log("endpoint")
+    log = log.with_stem(f"{log.stem}-{port}")  # of each its own, and all of them among those that are removed
     with log.open("ab") as target:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "medallion.endpoint", model, str(port), str(os.getpid())],
