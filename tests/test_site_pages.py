@@ -1,6 +1,7 @@
 """The parts of a page that come from a chapter's front matter, from the glossary and from pyproject.toml."""
 
 import json
+import re
 from base64 import b64encode
 from hashlib import sha256
 from pathlib import Path
@@ -9,11 +10,13 @@ from xml.etree import ElementTree
 import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
+from pygments import highlight
+from pygments.lexers import PythonLexer
 
 from medallion import chapters, paths
 from medallion.checks import ch01
 from medallion.errors import MedallionError
-from medallion.site import build, chapter, config, diagrams, extras, formulas, head, navigation, terms
+from medallion.site import build, chapter, code, config, diagrams, extras, formulas, head, navigation, terms
 
 ALL = config.Addresses(
     site="https://book.example/medallion",
@@ -280,3 +283,14 @@ def test_a_formula_is_mathml():
         with pytest.raises(nodes.SkipNode):
             write(translator, nodes.math(text=r"\frac{a}{b}"))
         assert f'display="{display}"' in translator.body[0] and "<mfrac>" in translator.body[0]
+
+
+def test_only_what_has_a_colour_is_marked():
+    written = highlight('total = rows.count()  # "all"', PythonLexer(), code.Formatter(nowrap=True))
+    assert written == 'total = rows.count()  <span class="c1"># "all"</span>\n'
+
+
+def test_every_mark_that_is_left_out_has_no_colour_in_the_style_sheet():
+    styles = (paths.root() / "book" / "_static" / "medallion.css").read_text(encoding="utf-8")
+    for plain in ("n", "nn", "nx", "o", "p", "w"):
+        assert not re.search(rf"\.highlight [^{{]*\.{plain}\b[^{{]*{{", styles), plain

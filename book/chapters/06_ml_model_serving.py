@@ -547,8 +547,8 @@ answers
 #
 # Write `judged(log, labels, day)`. `log` is a pandas DataFrame with `customer_id`, `asked_at`, `model_version` and
 # `score`; `labels` has `customer_id`, `cutoff`, `churned` and `known_at`. Return the rows of `log` whose label is known
-# on `day` (a text; at 00:00 of that day at the latest), with all columns of `log` and the column `churned`. A label belongs to an
-# answer with the same customer and `cutoff` equal to `asked_at`.
+# on `day` (a text; at 00:00 of that day at the latest), with all columns of `log` and the column `churned`. A label
+# belongs to an answer with the same customer and `cutoff` equal to `asked_at`.
 
 
 # %% tags=["solution"]

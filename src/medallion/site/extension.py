@@ -10,10 +10,11 @@ from typing import Any
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
+from sphinx.highlighting import PygmentsBridge
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
-from medallion.site import chapter, diagrams, extras, formulas, head, navigation, terms
+from medallion.site import chapter, code, diagrams, extras, formulas, head, navigation, terms
 from medallion.site.config import BRANCH, addresses, previewing
 
 _ALWAYS = ["medallion.js"]
@@ -29,6 +30,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_post_transform(terms.LinkTerms)
     app.add_post_transform(diagrams.InlineDrawings)
     app.add_node(HideCodeCellNode, override=True, html=(_open_fold, _close_fold))
+    PygmentsBridge.html_formatter = code.Formatter
     app.set_translator("html", Translator, override=True)
     app.connect("source-read", _read_chapter)
     app.connect("html-collect-pages", _more_pages)

@@ -14,5 +14,9 @@ def inline(translator: Any, node: nodes.math) -> None:
 
 def block(translator: Any, node: nodes.math_block) -> None:
     """Write the formula `node` on a line of its own."""
-    translator.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>\n')
+    # A long formula scrolls on a narrow page, so the keyboard must reach it
+    translator.body.append(
+        '<div class="formula" role="group" tabindex="0" aria-label="Formula">'
+        f"{convert(node.astext(), display='block')}</div>\n"
+    )
     raise nodes.SkipNode
