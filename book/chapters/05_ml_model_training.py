@@ -396,15 +396,15 @@ titles = ["What it says, and what happens", "Precision and recall", "Profit in e
 figure = make_subplots(rows=3, subplot_titles=titles, vertical_spacing=0.13)
 both = go.Scatter(x=groups["said"], y=groups["happened"], name="LightGBM")
 even = go.Scatter(x=[0, 1], y=[0, 1], line_dash="dot", name="exact")
-for trace in (both.update(mode="lines+markers"), even):
+for trace in (both.update(mode="lines+markers"), even.update(mode="lines")):
     figure.add_trace(trace, row=1, col=1)
 
 # %%
 silence = rankings["days_since"]
-for name, score in {"LightGBM": probability, "days_since": silence}.items():
+for name, score in {"LightGBM": probability, "baseline": silence}.items():
     precision, recall, _ = precision_recall_curve(validation["churned"], score)
-    curve = go.Scatter(x=recall[::40], y=precision[::40], name=name, showlegend=False)
-    figure.add_trace(curve, row=2, col=1)
+    curve = go.Scatter(x=recall[::40], y=precision[::40], name=name)
+    figure.add_trace(curve.update(showlegend=name == "baseline"), row=2, col=1)
     earned = profits(validation["churned"], score)
     sent = np.arange(1, len(earned) + 1)
     line = go.Scatter(x=sent[::40], y=earned[::40], name=name, showlegend=False)
@@ -421,7 +421,8 @@ for row, names in enumerate(AXES, start=1):
     figure.update_yaxes(title=names[1], row=row)
 
 # %%
-figure.update_layout(height=900, title="A model of churn, looked at in three ways")
+title = "A model of churn, looked at in three ways"
+figure.update_layout(height=900, title=title, legend_y=-0.1)
 charts.show(
     figure,
     alt="Three charts, one below the other. Calibration: the points of LightGBM lie "

@@ -353,7 +353,6 @@ len(compared), bool((apart < 1e-9).all())
 # since "a day is a day", and by the clock on the wall in Berlin, which in winter is an hour ahead.
 
 # %%
-berlin = pd.Timestamp(nine) + timedelta(hours=1)
 theirs = online[FEATURES].astype(float).copy()
 last = online["days_since"].astype(float)
 theirs["days_since"] = (last + 1 / 24).round()
@@ -725,7 +724,8 @@ def score_now(served, customer, rows, attempts=3):
             continue
         if status == 200:
             return scores[0], "endpoint"
-        raise ValueError(scores)
+        if 400 <= status <= 499:
+            raise ValueError(scores)
     return yesterday.get(customer, 0.5), "last batch"
 
 
