@@ -69,10 +69,10 @@ def spark(home: Path) -> Iterator[SparkSession]:
 
 
 def _bound(source: str) -> set[str]:
-    """Return the names that a cell's functions and assignments bind."""
+    """Return the names that a cell's functions, classes and assignments bind."""
     names = set()
     for node in ast.parse(source).body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
             names.add(node.name)
         elif isinstance(node, ast.Assign):
             names |= {target.id for target in node.targets if isinstance(target, ast.Name)}

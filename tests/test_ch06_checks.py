@@ -380,7 +380,8 @@ def trying(send: Any, fallback: Any, attempts: int, wait: Any, **change: Any) ->
             continue
         if status in change.get("good", (200,)):
             return result
-        if status in change.get("bad", range(400, 500)) and not change.get("stubborn"):
+        at_fault = {*range(400, 500)} - {408, 429}
+        if status in change.get("bad", at_fault) and not change.get("stubborn"):
             raise ValueError(result)
     return fallback()
 
@@ -419,6 +420,10 @@ def trying(send: Any, fallback: Any, attempts: int, wait: Any, **change: Any) ->
         (
             {"bad": range(400, 600)},
             "For an endpoint that answers 503, then 200 a ValueError comes out: busy.",
+        ),
+        (
+            {"bad": range(400, 500)},
+            "For an endpoint that is asked too often (429), then answers a ValueError comes out: slow.",
         ),
     ],
 )

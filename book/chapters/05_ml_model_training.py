@@ -64,7 +64,7 @@ table[FEATURES] = table[FEATURES].astype(float)
 table.groupby("cutoff")["churned"].agg(["count", "mean"]).round(3)
 
 # %% [markdown]
-# Which rows may train a model that goes live on 27 November? Those of cutoffs before it, one would say. But the label of
+# Which rows may train a model on 27 November? Those of cutoffs before it, one would say. But the label of
 # 13 November is about the four weeks after, and nobody knows it yet.
 
 # %% [markdown] tags=["exercise"]
@@ -88,22 +88,24 @@ def split(table, day):
 check.split(split)
 
 # %% [markdown]
-# We keep three parts. On the oldest we train, on the middle one we choose between models, and the last one is opened
-# once, at the end. `validation` are the cutoffs of 30 October and 13 November.
+# We keep three parts. On 27 November we train on the oldest. On 15 December, when the labels of 30 October and 13
+# November are known, those two cutoffs are the `validation`, on which we choose between models. On 29 December the labels
+# of 27 November are known, too, and the last part is opened, once.
 
 # %%
-live = pd.Timestamp("2025-11-27")
-train = table[table["known_at"] <= live]
-validation = table[(table["known_at"] > live) & (table["cutoff"] < live)]
-test = table[table["cutoff"] >= live]
+trained_on = pd.Timestamp("2025-11-27")
+train = table[table["known_at"] <= trained_on]
+validation = table[(table["known_at"] > trained_on) & (table["cutoff"] < trained_on)]
+test = table[table["cutoff"] >= trained_on]
 len(train), len(validation), len(test)
 
 # %% [markdown]
-# A split in time is not everything. The same customers come back at every cutoff. A model that is large enough can learn
-# the people by heart: this one has an account of so many days, and stopped. We train on four fifths of the training rows and
-# test on the fifth part, five times: once with the rows dealt at random, once with the *customers* dealt, so that nobody
-# is on both sides. And we do it for a small model and a large one. LightGBM builds a sum of decision trees; the number
-# of leaves says how fine they may cut.
+# Could we not deal the training rows at random instead? The same customers come back at every cutoff, and the four weeks
+# of one cutoff's label share two with the next. So the answer of one row is half given by the other, to a model that is
+# large enough to remember who had it. We train on four fifths of the training rows and test on the fifth part, five
+# times: once with the rows dealt, once with the *customers* dealt, so that nobody is on both sides. The third line is
+# what counts in the end, the later cutoffs. And we do it for a small model and a large one. LightGBM builds a sum of
+# decision trees; the number of leaves says how fine they may cut.
 
 # %%
 import lightgbm
@@ -123,13 +125,16 @@ def fit_trees(rows, rounds=150, **settings):
 from sklearn.model_selection import GroupKFold, KFold
 
 
+def tested(ours, others, **settings):
+    """Train on some rows and return the AUC on others."""
+    model = fit_trees(ours, **settings)
+    return roc_auc_score(others["churned"], model.predict(others[FEATURES]))
+
+
 def folded(folds, **settings):
     """Return the average AUC over the folds of the training rows."""
-    scores = []
-    for ours, others in folds.split(train, groups=train["customer_id"]):
-        model = fit_trees(train.iloc[ours], **settings)
-        rows = train.iloc[others]
-        scores.append(roc_auc_score(rows["churned"], model.predict(rows[FEATURES])))
+    dealt = folds.split(train, groups=train["customer_id"])
+    scores = [tested(train.iloc[a], train.iloc[b], **settings) for a, b in dealt]
     return float(np.mean(scores))
 
 
@@ -143,24 +148,28 @@ dealt = {
     "rows": KFold(5, shuffle=True, random_state=5),
     "customers": GroupKFold(5, shuffle=True, random_state=5),
 }
-pd.DataFrame(
-    [[folded(how, **small), folded(how, **large)] for how in dealt.values()],
-    index=pd.Index(dealt, name="dealt"),
-    columns=["small", "large"],
-).round(2)
+scores = {
+    how: [folded(folds, **small), folded(folds, **large)]
+    for how, folds in dealt.items()
+}
+scores["later cutoffs"] = [tested(train, validation, **one) for one in (small, large)]
+table_of_splits = pd.DataFrame(scores, index=["small", "large"]).T
+table_of_splits.rename_axis("split").round(2)
 
 # %% [markdown]
-# Dealt by rows, both look the same. Dealt by customers, the large model loses: part of what it knew was who these people
-# are. So we choose between models with the customers dealt, or with the later cutoffs, and never with rows at random.
+# Dealt by rows, both look the same. Dealt by customers, and on the later cutoffs, the large model loses: what it
+# remembered of the others does not help there. So we choose between models with the customers dealt, or with the later
+# cutoffs, and never with rows at random.
 #
 # ## The baseline first
 #
 # What would a shop without a model do? It would write to those who have not ordered for the longest time. That is a
 # ranking by one feature, and it costs nothing. Any model has to beat it.
 #
-# Two numbers say how good a ranking is. The **AUC** we know: the chance that somebody who stops is ranked above somebody
-# who does not. **PR-AUC**, the average precision, looks only at the top: going down the list, which share of those above
-# has really stopped? Somebody who guesses gets the share of all, here about a third.
+# Two numbers say how good a ranking is. The **AUC** we know: the chance that somebody who stops is ranked above
+# somebody who does not. **PR-AUC**, the average precision, goes down the list: at each stopper it takes the share of
+# stoppers so far, the **precision**, and averages. Mistakes near the top cost most. Somebody who guesses gets the share
+# of all, here about a third. (The **recall** is the other share: of all who stop, those found so far.)
 
 # %%
 from sklearn.metrics import average_precision_score
@@ -183,8 +192,9 @@ baseline = measures(validation, validation["days_since"])
 #
 # A campaign costs money, and a ranking is worth what the campaign earns with it. Kestrel Market sends a voucher. Suppose
 # that each costs 1.00 euro, that one stopper in four stays because of it, and that one who stays is worth 10.00 euros.
-# (These three are assumptions. They are the shop's to make, not the model's.) A voucher to a stopper then brings more than
-# it costs, on average, and a voucher to anybody else only costs.
+# (These three are assumptions. They are the shop's to make, not the model's. The second is the boldest: who is likely to
+# stop is not yet somebody whom a voucher keeps, and only an experiment tells.) A voucher to a stopper then brings more
+# than it costs, on average, and a voucher to anybody else only costs.
 
 # %%
 COST, BACK, WORTH = 1.00, 0.25, 10.00
@@ -237,21 +247,37 @@ import mlflow
 from medallion import tracking
 
 tracking.use("churn")
-version = spark.sql("DESCRIBE HISTORY ml.churn_training LIMIT 1").first().version
+
+
+def newest_of(table):
+    """Return the newest version of a Delta table."""
+    return spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").first().version
+
+
+version = newest_of("ml.churn_training")
 
 # %%
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 
 place = str(medallion.home() / "ml" / "churn_training")
-dataset = mlflow.data.from_pandas(
-    train[[*FEATURES, "churned"]].astype(float),
-    source=DeltaDatasetSource(path=place, delta_table_version=version),
-    targets="churned",
-    name="churn_training",
-)
-with mlflow.start_run(run_name="baseline") as baseline_run:
+
+
+def name_data(rows):
+    """Have the current run name the rows of churn_training that it trains on."""
+    dataset = mlflow.data.from_pandas(
+        rows[[*FEATURES, "churned"]].astype(float),
+        source=DeltaDatasetSource(path=place, delta_table_version=version),
+        targets="churned",
+        name="churn_training",
+    )
     mlflow.log_input(dataset, "training")
-    mlflow.log_params({"ranking": "days_since", "churn_training_version": version})
+    mlflow.log_params({"churn_training_version": version, "rows": len(rows)})
+
+
+# %%
+with mlflow.start_run(run_name="baseline") as baseline_run:
+    name_data(train)
+    mlflow.log_param("ranking", "days_since")
     mlflow.log_metrics(baseline)
 
 # %%
@@ -259,10 +285,11 @@ kept = mlflow.get_run(baseline_run.info.run_id)
 used = kept.inputs.dataset_inputs[0].dataset
 used.name, used.source_type, used.digest, kept.data.params
 
-# %% [markdown]
-# The run says which table it used, in which version, and a digest of the rows. With the version we can read the same
-# rows a year later; with the digest we can tell that they are the same. (The version stands among the parameters, because
-# this MLflow takes a version 0 for none and leaves it out of the source.)
+# %% [markdown] given=["10,000"]
+# The run says which table it used, in which version, and a digest of the first 10,000 rows, their number and the names
+# of the columns. With the version we can read the same rows a year later. A digest that differs tells that the data are
+# others; an equal one is no proof. (The version stands among the parameters, because this MLflow takes a version 0 for
+# none and leaves it out of the source.)
 #
 # ## Two libraries, the same rows
 #
@@ -293,20 +320,21 @@ rankings = {"days_since": validation["days_since"], "Spark ML, linear": linear}
 rankings["LightGBM, small"] = trees.predict(validation[FEATURES])
 compared = pd.DataFrame({n: measures(validation, s) for n, s in rankings.items()}).T
 earned = [profits(validation["churned"], score) for score in rankings.values()]
-compared["profit"] = [profit.max() for profit in earned]
-compared.round({"auc": 3, "pr_auc": 3, "profit": 0})
+compared["best_profit"] = [profit.max() for profit in earned]
+compared.round({"auc": 3, "pr_auc": 3, "best_profit": 0})
 
 # %% [markdown]
-# All three at the same task, on cutoffs that came later than the training. The trees are ahead of the line, and both are
+# All three at the same task, on cutoffs that came later than the training. `best_profit` is the top of each curve, which
+# only hindsight finds. The trees are ahead of the line, and both are
 # ahead of the baseline, by all three measures. The distance is not large, and that is common: much of what can be known
 # about leaving is how long somebody has been silent.
 #
 # ## Looking for better settings
 #
-# Fifteen leaves were a guess. **Optuna** looks for better ones: it tries settings, and tries more often where it went
-# well. Each trial is a run of its own, nested in one that holds them together, so that the record shows what was tried
-# and not only what won. We judge a trial with the customers dealt, on the training rows; the later cutoffs stay out of
-# the search.
+# Fifteen leaves were a guess. **Optuna** looks for better ones: it tries settings, the first four at random, and then
+# more often where it went well. Each trial is a run of its own, nested in one that holds them together, so that the
+# record shows what was tried and not only what won. We judge a trial with the customers dealt, on the training rows;
+# the later cutoffs stay out of the search.
 
 # %%
 import optuna
@@ -330,9 +358,8 @@ def attempt(trial):
 
 
 # %%
-study = optuna.create_study(
-    direction="maximize", sampler=optuna.samplers.TPESampler(seed=5)
-)
+sampler = optuna.samplers.TPESampler(seed=5, n_startup_trials=4)
+study = optuna.create_study(direction="maximize", sampler=sampler)
 with mlflow.start_run(run_name="search") as search:
     study.optimize(attempt, n_trials=12)
     mlflow.log_params(study.best_params)
@@ -360,7 +387,8 @@ len(tried), round(float(tried["metrics.auc"].max() - tried["metrics.auc"].min())
 tuned = fit_trees(train, **study.best_params)
 probability = tuned.predict(validation[FEATURES])
 tuned_scores = measures(validation, probability)
-tuned_scores["profit"] = float(profits(validation["churned"], probability).max())
+best_cut = float(profits(validation["churned"], probability).max())
+tuned_scores["best_profit"] = best_cut
 {name: round(value, 3) for name, value in tuned_scores.items()}
 
 # %% [markdown]
@@ -448,7 +476,6 @@ def earned_by(rows, probability):
     return float(np.sum(churned * BACK * WORTH - COST))
 
 
-best_cut = float(profits(validation["churned"], probability).max())
 int(letters(probability).sum()), earned_by(validation, probability), best_cut
 
 # %% [markdown]
@@ -531,7 +558,7 @@ tracking.use("churn")
 month_ago = table[table["known_at"] <= pd.Timestamp("2025-10-30")]
 with mlflow.start_run(run_name="October"):
     mlflow.log_params(small)
-    mlflow.log_param("rows", len(month_ago))
+    name_data(month_ago)
     october = fit_trees(month_ago, **small)
     scores = measures(validation, october.predict(validation[FEATURES]))
     first = register("churn", october, CODE, month_ago[FEATURES], scores)
@@ -546,17 +573,25 @@ first, len(month_ago), {name: round(value, 3) for name, value in scores.items()}
 # %%
 with mlflow.start_run(run_name="November"):
     mlflow.log_params(study.best_params)
-    mlflow.log_param("rows", len(train))
+    name_data(train)
     second = register("churn", tuned, CODE, train[FEATURES], tuned_scores)
 client.set_registered_model_alias("churn", "challenger", second)
 challenger = mlflow.pyfunc.load_model("models:/churn@challenger")
 (challenger.predict(validation[FEATURES]) == probability).all().item()
 
 # %% [markdown]
+# From a version the way leads back to its run, and from the run to the data.
+
+# %%
+run = mlflow.get_run(client.get_model_version("churn", second).run_id)
+used = run.inputs.dataset_inputs[0].dataset
+used.name, {name: run.data.params[name] for name in ("churn_training_version", "rows")}
+
+# %% [markdown]
 # ## Gates
 #
-# May it replace the champion? A better number is not enough. Four questions are put to every challenger, on rows that
-# neither has seen:
+# It is 15 December, and the labels of the validation are in. May the challenger replace the champion? A better number is
+# not enough. Four questions are put to every challenger, on rows that neither has seen:
 #
 # | gate | question |
 # |---|---|
@@ -597,20 +632,21 @@ def failed_gates(champion, challenger):
 check.failed_gates(failed_gates)
 
 # %% [markdown]
-# The pipeline measures both models in the same way. The groups are those who have ordered once or twice in twelve weeks,
+# The pipeline measures both models in the same way. For the signature it takes the name of each column, its type, and
+# whether it must have a value. The groups are those who have ordered once or twice in twelve weeks,
 # and those who have ordered more often; a shop cannot afford a model that is good on average and bad for its newcomers.
 
 
 # %%
 def report(model, rows):
     """Return what the gates ask about a loaded model, measured on some rows."""
-    score = model.predict(rows[FEATURES])
+    score, schema = model.predict(rows[FEATURES]), model.metadata.get_input_schema()
     few = rows["orders_84"] <= 2
     slices = {"few orders": few, "many orders": ~few}
     return {
         **measures(rows, score),
         "profit": earned_by(rows, score),
-        "columns": model.metadata.get_input_schema().input_names(),
+        "columns": [(c.name, str(c.type), c.required) for c in schema.inputs],
         "slices": {n: measures(rows[m], score[m])["auc"] for n, m in slices.items()},
     }
 
@@ -644,11 +680,12 @@ gates(reports["champion"], reports["challenger"])
 
 # %% [markdown]
 # A gate that has never closed may be no gate. Somebody trains on "good data", which is to say on customers with at least
-# three orders, because the others are so noisy.
+# four orders, because the others are so noisy.
 
 # %%
-regulars = train[train["orders_84"] >= 3]
+regulars = train[train["orders_84"] >= 4]
 with mlflow.start_run(run_name="regulars only"):
+    name_data(regulars)
     biased = fit_trees(regulars, **study.best_params)
     scores = measures(validation, biased.predict(validation[FEATURES]))
     third = register("churn", biased, CODE, regulars[FEATURES], scores)
@@ -657,8 +694,13 @@ slices = {name: round(auc, 3) for name, auc in candidate["slices"].items()}
 slices, gates(reports["challenger"], candidate)
 
 # %% [markdown]
-# It stays a version without an alias: kept, findable, and served to nobody. The second version passed, so it gets the
-# alias. The first keeps one too, `previous`, because the way back should be as short as the way there.
+# All four close. Those with few orders are ranked worse by more than the 0.02 that we allow. (Some of that may be chance,
+# in one group of one validation. A shop with more at stake would draw the rows anew a thousand times and look at the
+# spread.) The signature closes for a reason that nobody had thought of. Regulars have all ordered more than once, so
+# `gap_days` was never missing in this training, and the signature now demands it: the first newcomer would be refused.
+#
+# The model stays a version without an alias: kept, findable, and served to nobody. The second version passed, so it
+# gets the alias. The first keeps one too, `previous`, because the way back should be as short as the way there.
 
 # %%
 client.set_registered_model_alias("churn", "previous", first)
@@ -680,7 +722,7 @@ promoted, rolled_back, serving()
 # %% [markdown]
 # Promotion and rollback are one entry in the registry. No file is copied, and whoever asks by the alias need not know.
 #
-# Now the test set may be opened, once. This is what we expect of the model from 27 November on:
+# It is 29 December, the labels of 27 November are in, and the test set may be opened, once.
 
 # %%
 champion = mlflow.pyfunc.load_model("models:/churn@champion")
@@ -688,10 +730,12 @@ final = report(champion, test)
 (
     {name: round(final[name], 3) for name in ("auc", "pr_auc", "profit")},
     round(average_precision_score(test["churned"], test["days_since"]), 3),
+    [round(float(rows["churned"].mean()), 3) for rows in (validation, test)],
 )
 
 # %% [markdown]
-# The AUC is about that of the validation, so the choice between models was not a lucky one.
+# The AUC holds, with 0.819. The PR-AUC falls to 0.665. Part of that is that fewer customers stop here, 0.345 of all in
+# place of 0.357, and even a guess would have less. The profit is of one cutoff, not of two.
 #
 # ## Scores in a table
 #
@@ -798,26 +842,40 @@ drift.pivot(index="feature", columns="week", values="psi").round(2).iloc[:, 2:]
 # %% [markdown]
 # Two features stand out, on two days. On 16 October `days_since` has the enormous index of 1.44: on that Thursday the
 # features were from the Monday of the week before, because a run had failed, so that nobody had been silent for less than
-# ten days. On 29 December it is `overdue` with 0.26: here we asked on a Monday at nine, when the orders of the weekend
-# have just arrived, and not on a Thursday. The customers are the same in both cases. What has drifted is our own
-# pipeline. An alarm about drift is first a question to those who run it, and a new training would have hidden the cause.
+# ten days. On 29 December it is `overdue` with 0.26. Here we asked on a Monday at nine, when the files of the week have
+# just arrived, and not on a Thursday. Is that all? We ask for the same customers once more, as of the Thursday after.
+
+# %%
+thursday = (
+    pd.Timestamp("2026-01-01") - now["last_order_at"]
+).dt.total_seconds() / 86400
+moved = {"days_since": thursday, "overdue": thursday / now["gap_days"]}
+by_thursday = {name: stability(train[name], some) for name, some in moved.items()}
+unseen = now["days_since"] < train["days_since"].min()
+{name: round(value, 2) for name, value in by_thursday.items()}, int(unseen.sum())
+
+# %% [markdown]
+# As of a Thursday both are quiet. The customers are the same, and what has drifted is our own pipeline. And it matters:
+# 738 customers have a `days_since` that is smaller than any of the training, because at a Thursday's cutoff
+# nothing is known of the last three days. Their scores of 29 December are guesses. The mend is to score at the moments
+# that we train for, or to train on Mondays, too.
 #
-# `account_days` moves slowly, since every account becomes a week older each week. That is no reason to act, either.
+# An alarm about drift is first a question to those who run the pipeline, and a new training would have hidden the cause.
+# (The week of 16 October stays in the training: what was old then would have been served, too.) `account_days` moves
+# slowly, since every account becomes a week older each week. That is no reason to act, either.
 #
-# What does call for a new training is a model that has become worse, as soon as labels tell. So the trigger asks both.
+# What does call for a new training is a model that has become worse, as soon as labels tell. So there are two answers.
 
 
 # %%
-def retrain(week, auc):
-    """Return why a model should be trained anew, or an empty list."""
+def to_do(week, auc):
+    """Return which features to look at, and whether to train anew."""
     moved = drift[(drift["week"] == week) & (drift["psi"] > 0.25)]
-    reasons = [f"{name} has moved, look at the pipeline" for name in moved["feature"]]
-    if auc is not None and auc < reports["challenger"]["auc"] - 0.03:
-        reasons.append(f"the AUC fell to {auc:.2f}")
-    return reasons
+    worse = auc is not None and auc < reports["challenger"]["auc"] - 0.03
+    return {"look at": moved["feature"].tolist(), "train anew": worse}
 
 
-retrain("2025-11-27", final["auc"]), retrain("2025-12-29", None)
+to_do("2025-11-27", final["auc"]), to_do("2025-12-29", None)
 
 # %% [markdown]
 # ## The second model: fraud
@@ -843,8 +901,10 @@ int(earlier["fraud"].sum()), int(earlier["known_fraud"].sum()), len(earlier)
 
 # %% [markdown]
 # Of the frauds before November that we know today, a part was not known then. They stand in the training as honest
-# payments, and there is no way around it: to leave out whatever is young would leave out the newest tricks, too. We
-# compare both ways, and with two rules that somebody might write down without a model.
+# payments. Should we leave out whatever is younger than the nine weeks in which a chargeback may come? Then no label is
+# wrong, and the newest tricks are missing. (What we must not do is to leave out the young payments *without* a chargeback
+# and keep those with one: of the young ones only frauds would be left.) We compare both ways, and with two rules that
+# somebody might write down without a model.
 
 # %%
 november = paid[(paid["paid_at"] >= go_live) & (paid["paid_at"] < "2025-12-01")]
@@ -857,12 +917,12 @@ def fit_fraud(rows):
     return lightgbm.train(TREES, data, 100)
 
 
-settled = earlier[earlier["known_at"] <= go_live]
+settled = earlier[earlier["paid_at"] <= go_live - pd.Timedelta(days=63)]
 rules = (november["attempts_1h"] >= 3) | (november["km_per_hour"] > 900)
 fraud_model = fit_fraud(earlier)
-guesses = {"two rules": rules.astype(float), "only settled": fit_fraud(settled)}
+guesses = {"two rules": rules.astype(float), "only old": fit_fraud(settled)}
 guesses["all known"] = fraud_model
-for name in ("only settled", "all known"):
+for name in ("only old", "all known"):
     guesses[name] = guesses[name].predict(november[SIGNS])
 
 # %% [markdown]
@@ -879,24 +939,45 @@ for name, score in guesses.items():
 columns = ["ranking", "auc", "pr_auc", "frauds in 100"]
 pd.DataFrame(rows, columns=columns).set_index("ranking").round(2)
 
+# %% [markdown]
+# Of the hundred payments that the model puts first, 42 have a chargeback. Are the other 58 false alerts? First we look at
+# how the chargebacks are spread over the month.
+
 # %%
-int(november["fraud"].sum()), round(float(november["fraud"].mean()), 4)
+eighth = november["paid_at"].dt.day.sub(1).floordiv(8).mul(8).add(1).rename("from day")
+november.groupby(eighth)["fraud"].agg(["size", "sum", "mean"]).round(4)
 
 # %% [markdown]
-# An AUC of 0.95 sounds as if the matter were settled. It is not: fraud is so rare that almost any ranking pushes most of
-# the honest payments down, and the PR-AUC tells how much remains to be done. Of a hundred alerts more than half are still
-# false. That is what one should expect, since honest customers travel and share devices, too.
-#
-# A score that is too good is a leak until shown otherwise. What does this model look at?
+# The share falls from week to week, from 0.0206 to 0.0090. That need not be the fraud: the chargebacks of the last weeks
+# are still to come. And some frauds are never disputed. In a real shop we would wait for months, and never know the
+# rest. Here we can look at what the generator planted.
+
+# %%
+import json
+
+facts = json.loads((medallion.landing() / "_truth.json").read_text())["fraud"]
+planted = {
+    name for kind in facts.values() for one in kind
+    for name in (one["payment_ids"] if isinstance(one, dict) else [one])
+}  # fmt: skip
+really = november["payment_id"].isin(planted)
+top = {
+    name: np.argsort(-np.asarray(s), kind="stable")[:100] for name, s in guesses.items()
+}
+int(really.sum()), {name: int(really.iloc[first].sum()) for name, first in top.items()}
+
+# %% [markdown]
+# All hundred are fraud, with either training, and 14 of the rules' hundred. So the labels, young and incomplete, made a
+# good model look bad. Is it too good? A score like this is a leak until shown otherwise. In part it is our data's
+# doing: the frauds were planted by few rules, and real ones are not. For the rest we ask what the model looks at.
 
 # %%
 gain = pd.Series(fraud_model.feature_importance("gain"), index=SIGNS)
 (gain / gain.sum()).sort_values(ascending=False).round(2).head(5)
 
 # %% [markdown]
-# Most of it is a card that several customers have used in a month, and the speed. Both are known at the payment.
-# `chargebacks_known` is not among them: in its monthly file it comes too late to be of use. Had we counted all
-# chargebacks that ever came, it would have stood at the top.
+# Nearly two thirds of it is a card that several customers have used in a month; declined attempts and the amount follow.
+# All are known at the payment. `chargebacks_known` is not among them: in its monthly file it comes too late to be of use.
 #
 # We register it, for the chapters on streams and graphs, and keep its scores of November.
 
@@ -905,6 +986,7 @@ FRAUD_CODE = CODE.replace("class Churn", "class Fraud").replace("Churn()", "Frau
 tracking.use("fraud")
 with mlflow.start_run(run_name="until October"):
     mlflow.log_params({k: TREES[k] for k in ("num_leaves", "min_child_samples")})
+    mlflow.log_param("payment_features_version", newest_of("ml.payment_features"))
     score = guesses["all known"]
     quality = {"pr_auc": average_precision_score(november["fraud"], score)}
     made = register("fraud", fraud_model, FRAUD_CODE, earlier[SIGNS], quality)
@@ -1490,7 +1572,7 @@ quiz.show("05")
 #   alias.
 # - Gates ask about the number, the groups, the signature and the money. A gate has to be seen closed once.
 # - Drift is first a question to the pipeline.
-# - A good AUC on rare events leaves most alerts false.
+# - Labels that are young or incomplete make a good model look bad. Ask how many are still to come.
 # - A model of how customers buy gives the level, where counting gives the order.
 #
 # **On Databricks** MLflow is there already, and the registry is Unity Catalog: models are named `catalog.schema.churn`,

@@ -49,6 +49,10 @@ ENTRIES = (
     Entry("medallion.quiz.show", "quiz", "show"),
     Entry("medallion.api.serve", "api", "serve"),
     Entry("medallion.dashboard.start", "dashboard/__init__", "start"),
+    Entry("medallion.replay.write", "replay", "write"),
+    Entry("medallion.graphs.set_aside", "graphs", "set_aside"),
+    Entry("medallion.graphs.require_graph", "graphs", "require_graph"),
+    Entry("medallion.graphs.released", "graphs", "released"),
     Entry("medallion.tracking.use", "tracking/store", "use"),
     Entry("medallion.tracking.start", "tracking/ui", "start"),
 )

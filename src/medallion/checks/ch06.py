@@ -242,8 +242,8 @@ class Patient(Exercise):
     hints = (
         "A loop over the attempts: wait (not before the first), send, and look at what came.",
         "Catch (ConnectionError, TimeoutError) around send() only, so that your own ValueError gets through.",
-        "if attempt: wait(2 ** (attempt - 1)) at the beginning of each turn; after the loop return "
-        "fallback().",
+        "if attempt: wait(2 ** (attempt - 1)) at the beginning of each turn; raise for 400 <= status <= 499 "
+        "that is not in (408, 429); after the loop return fallback().",
     )
     # What the case is about, what send does in turn (a class is raised), attempts, what comes out, the waits.
     cases: ClassVar[tuple[tuple[str, tuple[Any, ...], int, Any, list[int]], ...]] = (
@@ -252,6 +252,20 @@ class Patient(Exercise):
         ("an endpoint that is slow twice", (TimeoutError, TimeoutError, (200, "score")), 3, "score", [1, 2]),
         ("an endpoint that gives the score 0, after a lost one", (TimeoutError, (200, 0.0)), 3, 0.0, [1]),
         ("an endpoint that answers 503, then 200", ((503, "busy"), (200, "score")), 3, "score", [1]),
+        (
+            "an endpoint that is asked too often (429), then answers",
+            ((429, "slow"), (200, "score")),
+            3,
+            "score",
+            [1],
+        ),
+        (
+            "an endpoint that gives up waiting (408), then answers",
+            ((408, "late"), (200, "score")),
+            3,
+            "score",
+            [1],
+        ),
         ("an endpoint that answers 302, then 200", ((302, "moved"), (200, "score")), 3, "score", [1]),
         ("an endpoint that is gone", (ConnectionError,) * 4, 4, "fallback", [1, 2, 4]),
         ("an endpoint that always answers 500", ((500, "oh"),) * 2, 2, "fallback", [1]),
