@@ -1,6 +1,7 @@
 """What chapter 04 promises, on other data than the chapter's: its own cells over small, random tables."""
 
 import importlib
+import math
 import random
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -426,6 +427,37 @@ def test_payment_features_leave_the_event_out(spark: SparkSession, run_cells: Ru
     assert len(set(together)) < len(together), "two of a device at the same microsecond"
     edges = {(one[0], (one[1] - other[1])) for one in together for other in together if one[0] == other[0]}
     assert {HOUR, HOUR + MICROSECOND, DAY, 30 * DAY} <= {distance for _, distance in edges}
+
+
+def km_between(one: Payment, other: Payment) -> float:
+    """Return the way between two payments on a globe of 6,371 km, by the angle between their places."""
+    a, b = ((math.radians(p.lat), math.radians(p.lon)) for p in (one, other))
+    cosine = math.sin(a[0]) * math.sin(b[0]) + math.cos(a[0]) * math.cos(b[0]) * math.cos(a[1] - b[1])
+    return 6371 * math.acos(max(-1.0, min(1.0, cosine)))
+
+
+def test_a_speed_needs_a_payment_before(spark: SparkSession, run_cells: RunCells) -> None:
+    """A first payment has no speed, a step of some metres none either, and a minute is the shortest time."""
+    noon = START + timedelta(hours=12)
+
+    def paid(name: str, customer: str, seconds: int, lat: float, lon: float = 10.0) -> Payment:
+        at = noon + timedelta(seconds=seconds)
+        return Payment(name, customer, "K1", "D1", 500, "authorised", at, lat, lon)
+
+    rows = [paid("P1", "C1", 0, 50.0), paid("P2", "C1", 7200, 52.0), paid("P3", "C1", 7210, 52.001)]
+    rows += [
+        paid("P4", "C1", 7220, 52.5),
+        paid("P5", "C1", 7220 + 3600, 52.5, 12.0),
+        paid("P6", "C2", 0, 48.0),
+    ]
+    save(spark, "silver.payments", rows, PAYMENTS)
+    chapter = run_cells("04", defining=("WINDOWS", "behind", "speed"), spark=spark, F=F)
+    found = chapter["behind"].select("payment_id", chapter["speed"]).orderBy("payment_id").collect()
+    speeds = [row.km_per_hour for row in found]
+    assert (speeds[0], speeds[2], speeds[5]) == (None, 0, None)
+    assert speeds[1] == pytest.approx(km_between(rows[0], rows[1]) / 2, abs=0.06)
+    assert speeds[3] == pytest.approx(km_between(rows[2], rows[3]) * 60, abs=0.06)
+    assert speeds[4] == pytest.approx(km_between(rows[3], rows[4]), abs=0.06)
 
 
 # The real buyers ---------------------------------------------------------------------------------

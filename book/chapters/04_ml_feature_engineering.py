@@ -872,7 +872,8 @@ behind = spark.sql(f"""
 
 # %% [markdown]
 # The speed is the way along the globe, by the haversine formula with a radius of 6,371 kilometres, over the time since
-# the customer's last payment. Less than a kilometre is no travel, and less than a minute counts as a minute.
+# the customer's last payment. Less than a kilometre is no travel, less than a minute counts as a minute, and a
+# first payment has no speed.
 
 # %%
 behind = behind.withColumns(
@@ -883,7 +884,8 @@ behind = behind.withColumns(
     }
 ).withColumn("km", F.expr("2 * 6371 * asin(sqrt(least(half, 1)))"))
 fastest = "round(km / greatest(hours, 1 / 60), 1)"
-speed = F.expr(f"if(km < 1, 0, {fastest}) AS km_per_hour")
+moved = f"CASE WHEN km < 1 THEN 0 WHEN hours IS NOT NULL THEN {fastest} END"
+speed = F.expr(f"{moved} AS km_per_hour")
 
 # %% [markdown]
 # One feature needs another source. A **chargeback** says that a payment was fraud, and it comes weeks later, in a monthly
