@@ -6,6 +6,7 @@ from base64 import b64encode
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import plotly.express as px
 import plotly.graph_objects as go
 import pytest
@@ -56,6 +57,11 @@ def test_a_heat_map_and_a_sankey_diagram_are_rows():
         go.Sankey(node={"label": ["in", "out"]}, link={"source": [0], "target": [1], "value": [4]})
     )
     assert figures.data(stored(flow)).rows == [["in", "out", "4"]]
+
+
+def test_a_gap_in_a_line_is_no_point():
+    broken = go.Figure(go.Scatter(x=[1, 2, None, 3], y=[5, None, None, 7]))
+    assert figures.data(stored(broken)).rows == [["1", "5"], ["2", ""], ["3", "7"]]
 
 
 def test_a_matrix_in_bytes_keeps_its_shape():
@@ -186,3 +192,10 @@ def test_the_layers_have_the_colours_of_the_charts():
     css = (quiz.folder().parent / "_static" / "medallion.css").read_text(encoding="utf-8")
     for layer, colour in charts.LAYERS.items():
         assert re.search(rf"--{layer}: {colour};", css), layer
+
+
+def test_a_table_with_an_outer_index_has_no_attributes_of_old():
+    rows = pd.DataFrame({"kind": ["a", "a"], "of": ["x", "y"], "n": [1, 2]}).set_index(["kind", "of"])
+    page = tables.tidy(rows.to_html())
+    assert 'rowspan="2"' in page and 'tabindex="0"' in page
+    assert "border" not in page and "valign" not in page and "halign" not in page

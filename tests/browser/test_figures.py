@@ -124,7 +124,7 @@ def test_a_figure_follows_the_theme_of_the_system_and_the_choice_of_the_reader(o
     if not _with_figures(opened):
         return
     opened.draw_figures()
-    label = page.locator(".plot-area .xtick text").first
+    label = page.locator(".plot-area :is(.xtick text, .legendtext)").first  # a network has no axes
     light = label.evaluate("(e) => getComputedStyle(e).fill")
     page.emulate_media(color_scheme="dark")
     expect(label).not_to_have_css("fill", light)

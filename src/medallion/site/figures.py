@@ -110,7 +110,9 @@ def _trace(trace: dict[str, Any], layout: dict[str, Any]) -> tuple[list[str], li
         return [], []
     longest = max(map(len, found.values()))
     held = {_named(key, trace, layout): column for key, column in found.items() if len(column) == longest}
-    return list(held), [list(map(_shown, row)) for row in zip(*held.values(), strict=True)]
+    rows = zip(*held.values(), strict=True)
+    # Where a line is broken off, the arrays hold None for all: a gap is no point
+    return list(held), [list(map(_shown, row)) for row in rows if any(value is not None for value in row)]
 
 
 def _grid(trace: dict[str, Any], layout: dict[str, Any]) -> tuple[list[str], list[list[str]]]:

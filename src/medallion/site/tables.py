@@ -50,6 +50,10 @@ def _table(table: Tag) -> str:
     head, body = rows[0], rows[1:]
     width = max(map(len, rows))
     if any(len(row) != width for row in rows):
+        # pandas lets the cell of an outer index span its rows, with attributes that HTML has given up
+        for tag in (table, *table.find_all(True)):
+            for old in ("border", "valign", "halign"):
+                del tag[old]
         return html.scroller(str(table), "Table")
     numeric = [
         bool(body) and all(html.is_number(row[n]) or row[n] in ("NULL", "NaN", "None") for row in body)
