@@ -10,6 +10,8 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
+from medallion import workspace
+
 # Each layer has one colour everywhere. All three, and the grey of the text, keep a contrast of at
 # least 3 to 1 against white and against near-black (WCAG 2.2, 1.4.11).
 BRONZE = "#b26a33"
@@ -46,8 +48,13 @@ def show(figure: go.Figure, alt: str) -> None:
     """Display `figure` in the course's look. `alt` says in words what the chart shows.
 
     The output carries the figure's JSON, drawn by JupyterLab and by the book, and `alt` as its plain
-    text: what a screen reader, a diff and a terminal get.
+    text: what a screen reader, a diff and a terminal get. A Databricks notebook gets Plotly's own output,
+    with `alt` printed below it.
     """
+    if workspace.chosen():
+        figure.show()
+        print(alt)
+        return
     from IPython.display import display
 
     drawn = json.loads(figure.to_json()) | {"config": {"displayModeBar": False}}

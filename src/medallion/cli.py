@@ -80,6 +80,9 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--preview", action="store_true", help="serve it here, and reload when a source changes")
     how.add_argument("--links", action="store_true", help="only ask the sites that it links to, by network")
     how.add_argument("--zip", action="store_true", help="also pack it as one file, to be read offline")
+    export = add("export", _export, "write the course in the form of another place to run it")
+    export.add_argument("form", metavar="FORM", choices=["databricks"], help="the form: databricks")
+    export.add_argument("--to", type=Path, metavar="DIR", help="the folder; without it _build/databricks")
     add("test", _test, "run every check there is").add_argument("numbers", **several)
     lock = add("lock", _lock, "write the lock and the conda files anew from pyproject.toml")
     lock.add_argument("--jars", action="store_true", help="write jars.lock anew instead")
@@ -219,6 +222,15 @@ def _site(arguments: argparse.Namespace) -> None:
     print(f"The book is in {site}. Open {site / 'index.html'}.")
     if arguments.zip:
         print(f"Packed: {build.pack(site)}")
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from medallion import export
+
+    to = arguments.to or export.default()
+    changed = export.write(to)
+    print(f"Files changed: {len(changed)}." if changed else "Nothing has changed.")
+    print(f"The notebooks and their bundle are in {to}. There: `databricks bundle validate`.")
 
 
 def _test(arguments: argparse.Namespace) -> int:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from medallion import workspace
+
 
 def write(lines: Sequence[str], arrived: Sequence[pd.Timestamp], folder: Path, hours: float) -> list[Path]:
     """Write lines into `folder`, a file for each period of `hours` in which any arrived; return the files.
@@ -34,6 +36,7 @@ def write(lines: Sequence[str], arrived: Sequence[pd.Timestamp], folder: Path, h
     for end, part in rows.groupby(ends, sort=True):
         hidden = folder / f"_{end:%Y-%m-%dT%H%M%S}.json"  # Spark passes over names that begin with _
         hidden.write_text("".join(f"{line}\n" for line in part["line"]), encoding="utf-8")
-        os.utime(hidden, (end.timestamp(), end.timestamp()))
+        if not workspace.chosen():  # cloud storage sets the time itself, and we write in the right order
+            os.utime(hidden, (end.timestamp(), end.timestamp()))
         files.append(hidden.rename(folder / hidden.name[1:]))
     return files

@@ -2,7 +2,7 @@
 
 `start("01")` is the only line of set-up that a chapter has. Locally it starts Spark 4.2 with Delta in
 a JVM of its own; on Databricks, with `SPARK_REMOTE`, or with `MEDALLION_MASTER`, it returns that
-session and leaves its settings alone.
+session and leaves its settings alone. After `workspace.use` it makes there what a chapter needs.
 """
 
 import atexit
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medallion import archive, display, jars, java, paths, tables, tracebacks
+from medallion import archive, display, jars, java, paths, tables, tracebacks, workspace
 from medallion.errors import MedallionError
 from medallion.tracking import quiet
 
@@ -41,6 +41,8 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
         raise MedallionError(f"There is no profile {profile!r}. Choose one of {', '.join(PROFILES)}.")
     spark = _elsewhere()
     if spark is not None:
+        if workspace.chosen():
+            workspace.begin(spark)
         return spark
     if chapter is not None:
         tables.require(chapter)
@@ -115,6 +117,8 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
         # shuffle would be as many tasks. VACUUM of a table with four files took a hundred seconds.
         "spark.databricks.delta.snapshotPartitions": "2",
         "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(parallel),
+        # More than 32 folders or files would be listed by a job: on a laptop's disk a loop is quicker.
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
         "spark.sql.shuffle.partitions": str(parallel if learn else 2 * parallel),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.repl.eagerEval.enabled": "true",

@@ -4,6 +4,7 @@
 |---|---|
 | `book/reference/tables.md` | the chapters' headers, the schemas of the last run, the data dictionary |
 | `book/reference/package.md` | the docstrings of what a notebook uses, the parser of the command line |
+| `book/databricks.md`, in part | `book/databricks.yml` |
 """
 
 import argparse
@@ -19,6 +20,7 @@ from medallion.build import dictionary, schemas
 from medallion.build.chapter import Chapter, Problem, parse
 from medallion.build.files import text_of, write_text
 from medallion.errors import MedallionError
+from medallion.export import page as databricks
 
 TABLES = "book/reference/tables.md"
 PACKAGE = "book/reference/package.md"
@@ -55,6 +57,7 @@ ENTRIES = (
     Entry("medallion.graphs.released", "graphs", "released"),
     Entry("medallion.tracking.use", "tracking/store", "use"),
     Entry("medallion.tracking.start", "tracking/ui", "start"),
+    Entry("medallion.workspace.use", "workspace", "use"),
 )
 
 
@@ -114,10 +117,13 @@ def _unrecorded(found: Iterable[Chapter], held: dict[str, Any]) -> list[Problem]
 
 
 def _pages(found: Sequence[Chapter], target: Path) -> dict[str, str]:
-    return {
+    pages = {
         TABLES: tables_page(found, schemas.load(target), dictionary.meanings(target)),
         PACKAGE: package_page(),
     }
+    if (page := text_of(target / databricks.PAGE)) is not None:
+        pages[databricks.PAGE] = databricks.renewed(page, target)
+    return pages
 
 
 def tables_page(

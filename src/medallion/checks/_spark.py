@@ -7,10 +7,32 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
+from medallion import workspace
+from medallion.session import scratch
+
 
 def session() -> SparkSession:
     """Return the session of the notebook."""
     return SparkSession.active()
+
+
+def other_session() -> SparkSession:
+    """Return a new session as a stream hands one over: without the views of the notebook's."""
+    other = session().newSession()
+    other.catalog.setCurrentCatalog(session().catalog.currentCatalog())
+    return other
+
+
+def arrow_of(table: str) -> Any:
+    """Return the rows of a small table of the schema scratch, as an Arrow table.
+
+    On a laptop Spark does not read it: it takes a second for the few rows of a table that has just changed.
+    """
+    if workspace.chosen():
+        return session().table(table).toArrow()
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(scratch() / table.removeprefix("scratch."))).to_pyarrow_table()
 
 
 def frame_of(rows: Iterable[Sequence[Any]], schema: str) -> DataFrame:

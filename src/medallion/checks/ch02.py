@@ -5,15 +5,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from typing import Any, ClassVar, NamedTuple
 
-from deltalake import DeltaTable
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from medallion.checks._exercise import Exercise, Verdict
-from medallion.checks._spark import scratch_table, session
-from medallion.session import scratch
+from medallion.checks._spark import arrow_of, other_session, scratch_table, session
 from medallion.tracebacks import reason
 
 
@@ -446,7 +444,7 @@ class ApplyChanges(Exercise):
 
     def check(self, apply_changes: Callable[[DataFrame, int, str], Any]) -> Verdict:
         # A stream hands each batch over in a session of its own, where the notebook's views are not.
-        elsewhere = session().newSession()
+        elsewhere = other_session()
         with scratch_table(self.schema) as table:
             came: list[tuple[Event, ...]] = []
             for number, batch in enumerate([*self.batches, self.batches[0]]):
@@ -466,8 +464,7 @@ class ApplyChanges(Exercise):
                             "of its own: its views are in batch.sparkSession, not in spark."
                         )
                     raise
-                # Not read by Spark, which takes a second for the few rows of a table that has just changed.
-                rows = DeltaTable(str(scratch() / table.removeprefix("scratch."))).to_pyarrow_table()
+                rows = arrow_of(table)
                 if rows.column_names != list(Event._fields):
                     return self.wrong(
                         f"After batch {number} the columns of the table are {', '.join(rows.column_names)}; "

@@ -4,7 +4,7 @@
 `datasets/sources.toml` holds every rate.
 """
 
-from medallion.sources.landing import MANIFEST, TRUTH, generate, manifest, truth
+from medallion.sources.landing import MANIFEST, TRUTH, generate, is_current, manifest, truth
 from medallion.sources.settings import DISPOSITIONS
 
-__all__ = ["DISPOSITIONS", "MANIFEST", "TRUTH", "generate", "manifest", "truth"]
+__all__ = ["DISPOSITIONS", "MANIFEST", "TRUTH", "generate", "is_current", "manifest", "truth"]

@@ -65,11 +65,16 @@ def generate(
     with _alone(target):
         _sweep(target)
         _refuse_foreign(target)
-        present = manifest(target)
-        if present and not force and _is(present, values, scale) and _complete(target, present):
+        present = _current(target, values, scale)
+        if present and not force:
             return present
         _require_room(target, scale)
         return _replace(target, values, scale, progress)
+
+
+def is_current(target: Path, scale: float = 1) -> bool:
+    """Return whether the folder `target` holds all that `generate` would write there at this scale."""
+    return _current(target, settings_file.load(None), scale) is not None
 
 
 def manifest(target: Path) -> dict[str, Any] | None:
@@ -116,6 +121,11 @@ def _refuse_foreign(target: Path) -> None:
             f"{target} holds files that the generator did not write, and would be replaced. "
             "Move them away, or set MEDALLION_HOME to another folder."
         )
+
+
+def _current(target: Path, values: Settings, scale: float) -> dict[str, Any] | None:
+    present = manifest(target)
+    return present if present and _is(present, values, scale) and _complete(target, present) else None
 
 
 def _is(present: dict[str, Any], values: Settings, scale: float) -> bool:

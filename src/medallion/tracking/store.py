@@ -11,7 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from medallion import paths
+from medallion import paths, workspace
 from medallion.errors import MedallionError
 from medallion.tracking import quiet
 
@@ -29,7 +29,8 @@ _ADDRESSES = (
 
 def place() -> Path:
     """Return the folder of all that MLflow keeps. It need not exist yet."""
-    return paths.home() / "mlflow"
+    # The files of a workspace are on storage that a database cannot work on.
+    return (workspace.local() if workspace.chosen() else paths.home()) / "mlflow"
 
 
 def database() -> Path:
@@ -53,7 +54,7 @@ def lock() -> FileLock:
     Raises MedallionError when the lakehouse cannot be written.
     """
     paths.writable(paths.home(), "MEDALLION_HOME")
-    place().mkdir(exist_ok=True)
+    place().mkdir(parents=True, exist_ok=True)
     return FileLock(place() / ".lock")
 
 
@@ -61,10 +62,13 @@ def use(experiment: str) -> str:
     """Have MLflow keep in the lakehouse what this notebook logs, under `experiment`, and return its id.
 
     The store and the experiment are made when they are not there yet; an experiment that was deleted comes
-    back. Nothing is printed, and MLflow stays off the network.
+    back. Nothing is printed, and MLflow stays off the network. In a Databricks workspace with Unity Catalog
+    its own MLflow keeps them: see `workspace`.
 
     Raises MedallionError when the lakehouse cannot be written, or another version of MLflow made the store.
     """
+    if workspace.has_catalog():
+        return workspace.track(experiment)
     quiet.keep()
     import mlflow
     from mlflow.exceptions import MlflowException

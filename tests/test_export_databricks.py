@@ -1,0 +1,810 @@
+"""The export for Databricks: notebooks that are read and compiled, a bundle held against Databricks' classes.
+
+No workspace is asked. What a workspace would do is played by a session that keeps what it is told.
+"""
+
+import ast
+import copy
+import dataclasses
+import enum
+import os
+import re
+import types
+import typing
+from pathlib import Path
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+import yaml
+from databricks.sdk.service.jobs import JobSettings
+
+import medallion
+from medallion import chapters, charts, cli, export, paths, replay, session, sources, tables, workspace
+from medallion.build import rules as chapter_rules
+from medallion.build.chapter import parse
+from medallion.build.starter import worked
+from medallion.errors import MedallionError
+from medallion.export import bundle, differences, folder, notebook, page, rules
+from medallion.export.notebook import Cell
+from medallion.tracking import store
+
+FOUND = differences.load()
+NAMES = [path.stem for number, path in chapters.all_chapters().items() if number in FOUND.chapters]
+NOTEBOOKS = [bundle.PREPARE, *NAMES]
+# The mappings at the top of a bundle, by https://docs.databricks.com/aws/en/dev-tools/bundles/reference
+MAPPINGS = {"artifacts", "bundle", "experimental", "include", "permissions", "presets", "python", "resources"}
+MAPPINGS |= {"run_as", "scripts", "sync", "targets", "variables", "workspace"}
+OF_A_TARGET = MAPPINGS - {"include", "targets"} | {"cluster_id", "default", "git", "mode"}
+CHAPTER = """\
+# ---
+# jupyter:
+#   medallion:
+#     makes: {{}}
+#     minutes: {{read: 1, practise: 1}}
+#     objectives: [sort]
+# ---
+
+# %% [markdown]
+# # Sorting
+
+# %%
+{code}
+"""
+CODE_BEGINS = CHAPTER.count("\n", 0, CHAPTER.index("{code}")) + 1
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The folder of an export."""
+    to = tmp_path_factory.mktemp("out") / "databricks"
+    export.write(to)
+    return to
+
+
+@pytest.fixture
+def quick(monkeypatch, exported):
+    """Exports whose chapters are not read again: what is asked is what becomes of the files."""
+    made = {name: cells_of(exported, name) for name in NAMES}
+    monkeypatch.setattr(folder, "exported", lambda found: made)
+
+
+@pytest.fixture
+def at_work(monkeypatch, tmp_path):
+    """A function that says where the course works, and whose word ends with the test."""
+    monkeypatch.setattr(workspace, "_place", None)
+    for name in ("MEDALLION_HOME", "MEDALLION_PROGRESS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.setattr(workspace, "_DBFS", tmp_path / "dbfs")
+    monkeypatch.setattr(workspace, "_LINK", tmp_path / "medallion")
+    return workspace.use
+
+
+def cells_of(exported, name):
+    return notebook.read((exported / "notebooks" / f"{name}.py").read_text(encoding="utf-8"))
+
+
+def content(to):
+    return {path.relative_to(to): path.read_bytes() for path in to.rglob("*") if path.is_file()}
+
+
+def chapter(tmp_path, code):
+    path = tmp_path / "04_sorting.py"
+    path.write_text(CHAPTER.format(code=code), encoding="utf-8")
+    return parse(path)
+
+
+def found_for(*entries):
+    return dataclasses.replace(FOUND, chapters={"04": entries})
+
+
+# --- The notebooks ---
+
+
+def test_the_chapters_keep_their_names(exported):
+    files = sorted(path.name for path in (exported / "notebooks").iterdir())
+    assert files == [f"{name}.py" for name in NOTEBOOKS]
+    assert [name[:2] for name in NAMES] == [f"{number:02}" for number in range(1, 9)]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_an_exported_file_is_cells_that_compile(exported, name):
+    text = (exported / "notebooks" / f"{name}.py").read_text(encoding="utf-8")
+    compile(text, name, "exec")  # magics are comments
+    cells = notebook.read(text)
+    assert cells[0].kind == "markdown" and cells[0].source.startswith("# ")
+    assert [cell.source for cell in cells if cell.kind == "magic"] == [notebook.INSTALL]
+    for cell in cells:
+        assert cell.source.strip()
+        if cell.kind == "code":
+            compile(cell.source, name, "exec")
+    assert notebook.text_of(cells) == text
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_an_exported_file_keeps_the_rules(exported, name):
+    assert rules.problems(cells_of(exported, name), FOUND) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_cell_of_a_chapter_goes_without_a_word(exported, name):
+    """Each is there as it is in the book, or is named among the differences, whose reason is there."""
+    there = {cell.source for cell in cells_of(exported, name)}
+    source = parse(chapters.find(name[:2]))
+    differ = differences.of(source, FOUND)
+    for cell in source.cells[1:]:
+        if cell.line not in differ:
+            assert (worked(cell.source)[0] if cell.role == "solution" else cell.source) in there
+    for difference in differ.values():
+        assert f"{notebook._SAID[difference.kind]} {difference.why}" in there
+    code = [cell for cell in source.cells if cell.kind == "code"]
+    assert sum(page.count(source, FOUND).values()) == len(code)
+    assert len(differ) < len(code) / 2  # it is still the chapter
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_chapter_starts_as_in_the_book_where_the_parameters_say(exported, name):
+    code = [cell.source for cell in cells_of(exported, name) if cell.kind == "code"]
+    assert code[:2] == [notebook.RESTART, f"{notebook.SETUP}\n\n{notebook.USE}"]
+    assert f'spark = medallion.start("{name[:2]}")' in code[2]
+
+
+def test_every_exercise_is_there_with_its_solution_and_its_check(exported):
+    text = "\n".join(cell.source for name in NAMES for cell in cells_of(exported, name))
+    titles = re.findall(r"^### Exercise (\d+\.\d+)", text, flags=re.MULTILINE)
+    assert len(titles) == len(set(titles)) == len(re.findall(r"^check\.\w+\(", text, flags=re.MULTILINE))
+    assert "### BEGIN SOLUTION" not in text
+
+
+def test_code_that_stands_in_for_a_cell_is_as_narrow_as_a_chapter():
+    for entries in FOUND.chapters.values():
+        for line in "\n".join(entry.instead for entry in entries).splitlines():
+            assert len(line) <= chapter_rules.LONGEST_LINE, line
+
+
+# --- The rules can fail ---
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("def broken(:", "this is not Python"),
+        ("print(nowhere)", "no cell before this one binds 'nowhere'"),
+        ("import duckdb", "duckdb is neither in Databricks Runtime 17.3 LTS ML nor among"),
+        ("from deltalake import DeltaTable", "deltalake is neither in"),
+        ("def late():\n    import requests_html", "requests_html is neither in"),
+        ("from medallion import dashboard", "medallion.dashboard works on a laptop only"),
+        ("from medallion.endpoint import start", "medallion.endpoint works on a laptop only"),
+        ("import subprocess", "subprocess reaches for the machine itself"),
+        ("import tempfile", "tempfile reaches for the machine itself"),
+        ("import signal", "signal reaches for the machine itself"),
+        ("open('/tmp/rows.csv')", "this text is a path from the root"),
+        ("open('/Volumes/main')", "this text is a path from the root"),
+        ("day = 1\nopen(f'/home/{day}')", "this text is a path from the root"),
+        ("open('~/rows.csv')", "this text is a path in somebody's home"),
+        ("open('../rows.csv')", "this text is a path to the folder above"),
+        ("open('data/../rows.csv')", "this text is a path to the folder above"),
+        ("open('file:///rows.csv')", "this text is a path of the file system"),
+        ("url = 'http://127.0.0.1:8080'", "this text is an address of this machine"),
+        ("url = 'http://localhost/'", "this text is an address of this machine"),
+        ("log = 'orders/_delta_log'", "this text is the log of a Delta table"),
+        ("sql = 'SELECT * FROM delta.`here`'", "this text is a table by its folder"),
+        (
+            "import medallion\nmedallion.landing().parent / 'bronze' / 'orders'",
+            "a table is found by its folder",
+        ),
+        ("from medallion import paths\npaths.root()", "paths.root is for the machine"),
+        ("import sys\nsys.executable", "sys.executable is for the machine"),
+        ("import os\nos.killpg(1, 9)", "os.killpg is for the machine"),
+        ("from pathlib import Path\nPath.home()", "Path.home is for the machine"),
+        ("import shutil\nshutil.copytree('a', 'b')", "shutil.copytree is for the machine"),
+        ("from medallion import tracking\ntracking.start()", "tracking.start is for the machine"),
+        ("spark._jvm.java", "_jvm is inside Spark's JVM"),
+        ("here = __file__", "a notebook is no file"),
+    ],
+)
+def test_a_bad_chapter_is_told_with_its_line(tmp_path, monkeypatch, code, told):
+    path = chapter(tmp_path, code).path
+    monkeypatch.setattr(chapters, "find", lambda number: path)
+    with pytest.raises(MedallionError) as refused:
+        folder.exported(found_for())
+    line = CODE_BEGINS + code.count("\n")  # the bad line is the last one
+    assert re.search(rf"04_sorting\.py:{line}: .*{re.escape(told)}", str(refused.value))
+    assert str(refused.value).endswith("Say in book/databricks.yml what a workspace gets instead.")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from medallion import api, charts, quiz, replay, tracking",
+        "import medallion\nmedallion.landing().parent / 'checkpoints' / '01'",
+        "from pyspark.sql import functions as F\nF.substring_index('path', '/landing/', -1)",
+        "share = '1/2'\nratio = 'a / b'\ndates = 'dd/MM/yyyy'",
+        "def later():\n    return bound_below\n\n\nbound_below = 1",
+        "import shutil\nshutil.copyfile('a', 'b')\nshutil.rmtree('a')",
+        "dbutils.fs.ls(display)",
+    ],
+)
+def test_what_a_workspace_has_is_let_through(code):
+    assert rules.problems([Cell("code", code)], FOUND) == []
+
+
+def test_a_function_may_use_what_a_later_cell_binds_and_a_cell_may_not():
+    later = [Cell("code", "def show():\n    return rows"), Cell("code", "rows = 1")]
+    assert rules.problems(later, FOUND) == []
+    assert rules.problems([Cell("code", "show = rows"), *later], FOUND) == [
+        (0, "no cell before this one binds 'rows'")
+    ]
+
+
+# --- The differences ---
+
+
+def entry(*cells, **more):
+    return differences.Difference(cells, more.pop("why", "It cannot be done there."), **more)
+
+
+def test_a_cell_is_left_out_replaced_or_guarded_with_the_reason(tmp_path):
+    code = "import duckdb\n\n# %%\nimport deltalake\n\n# %%\nrows = 1\n\n# %%\nrows\n\n# %%\nspark.sql('X')"
+    source = chapter(tmp_path, code)
+    found = found_for(
+        entry("import duckdb", "import deltalake", why="No folder."),
+        entry("rows = 1", instead="rows = 2", why="Two there."),
+        entry("spark.sql(", with_catalog=True, why="Views of metrics."),
+    )
+    shown = [cell.source for cell in notebook.of(source, found)][-7:]
+    assert shown[-6:] == [
+        "**Left out here:** No folder.",
+        "**Differs from the book:** Two there.",
+        "rows = 2",
+        "rows",
+        "**Only with a catalog:** Views of metrics.",
+        "if workspace.has_catalog():\n    display(spark.sql('X'))\nelse:\n    print('Views of metrics.')",
+    ]
+    assert page.count(source, found) == {"same": 1, "instead": 1, "catalog": 1, "out": 2}
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ([entry("import nothing")], "'import nothing' begins 0 cells, and must begin one"),
+        ([entry("rows =")], "'rows =' begins 2 cells, and must begin one"),
+        ([entry("rows = 1"), entry("rows = 1")], "'rows = 1' is named twice"),
+    ],
+)
+def test_a_difference_names_one_cell(tmp_path, entries, told):
+    source = chapter(tmp_path, "rows = 1\n\n# %%\nrows = 1 + 1")
+    with pytest.raises(MedallionError, match=re.escape(f"book/databricks.yml: chapter 04: {told}")):
+        differences.of(source, found_for(*entries))
+
+
+def test_every_chapter_has_its_differences_even_if_none(tmp_path):
+    source = chapter(tmp_path, "rows = 1")
+    with pytest.raises(MedallionError, match=r"has no chapter 04\. Add it, with \[\] if nothing differs\."):
+        differences.of(source, dataclasses.replace(FOUND, chapters={}))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda held: held.pop("runtime"), "'runtime'"),
+        (lambda held: held["runtime"].update(size="large"), "size is not known"),
+        (lambda held: held.update(more=1), "more is not known"),
+        (lambda held: held["chapters"]["01"][0].pop("why"), "'why'"),
+        (lambda held: held["chapters"]["01"][0].update(because_of="so"), "because_of is not known"),
+        (lambda held: held["chapters"]["01"][0].update(only="catalog"), "'only' is 'catalog', and without"),
+        (lambda held: held["chapters"]["01"][1].update(instead="x"), "with 'instead' exactly one"),
+        (lambda held: held["chapters"].update({"02": ["text"]}), "object has no attribute"),
+    ],
+)
+def test_a_file_that_is_not_as_it_should_be_is_told(tmp_path, change, told):
+    held = yaml.safe_load((paths.root() / differences.FILE).read_text(encoding="utf-8"))
+    change(held)
+    (tmp_path / "book").mkdir()
+    (tmp_path / differences.FILE).write_text(yaml.safe_dump(held), encoding="utf-8")
+    with pytest.raises(MedallionError, match=rf"databricks\.yml cannot be read \(.*{re.escape(told)}.*\)"):
+        differences.load(tmp_path)
+
+
+def test_no_file_is_told_too(tmp_path):
+    with pytest.raises(MedallionError, match=r"book/databricks\.yml cannot be read"):
+        differences.load(tmp_path)
+
+
+# --- The form of Databricks ---
+
+
+@pytest.mark.parametrize("catalog", [True, False])
+def test_guarded_code_keeps_the_lines_of_its_texts(catalog):
+    source = 'spark.sql("""\nversion: 0.1\n  a:\n""")\nif kept:\n    done = f"""{kept}\n text"""\nfor_all(1)'
+    said, shown = [], []
+    given = {
+        "workspace": types.SimpleNamespace(has_catalog=lambda: catalog),
+        "spark": types.SimpleNamespace(sql=said.append),
+        "display": shown.append,
+        "print": shown.append,
+        "kept": "so",
+        "for_all": lambda number: number + 1,
+    }
+    exec(notebook.guarded(source, "Not there."), given)
+    assert said == (["\nversion: 0.1\n  a:\n"] if catalog else [])
+    assert shown == ([2] if catalog else ["Not there."])
+    assert given.get("done") == ("so\n text" if catalog else None)
+
+
+def test_what_is_written_is_what_is_read():
+    cells = [
+        Cell("markdown", "# One\n\ntext\n    code"),
+        Cell("magic", "%pip install x"),
+        Cell("code", "a = 1\n\n\nb"),
+    ]
+    text = notebook.text_of(cells)
+    assert text.startswith(
+        "# Databricks notebook source\n# MAGIC %md\n# MAGIC # One\n# MAGIC\n# MAGIC text\n"
+    )
+    assert text.count("\n\n# COMMAND ----------\n\n") == 2
+    assert notebook.read(text) == cells
+
+
+def test_lines_that_the_format_keeps_for_itself_are_refused():
+    for line in ("# MAGIC %sql", "# COMMAND ----------"):
+        with pytest.raises(MedallionError, match="keeps lines that begin with"):
+            notebook.text_of([Cell("code", f"a = 1\n{line}", 7)])
+    with pytest.raises(MedallionError, match="The first line of a notebook of Databricks"):
+        notebook.read("a = 1\n")
+
+
+# --- The bundle ---
+
+
+def faults(value, kind, where="job"):
+    """Return where a value is not what a class of Databricks' SDK for Python declares.
+
+    The classes themselves take anything: their `from_dict` passes over a field that they do not know.
+    """
+    arguments = [one for one in typing.get_args(kind) if one is not type(None)]
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return faults(value, arguments[0], where)
+    if isinstance(value, str) and re.fullmatch(r"\$\{var\.\w+\}", value):
+        return []
+    if typing.get_origin(kind) is list:
+        if not isinstance(value, list):
+            return [f"{where} is no list"]
+        return [f for n, one in enumerate(value) for f in faults(one, arguments[0], f"{where}[{n}]")]
+    if typing.get_origin(kind) is dict:
+        if not isinstance(value, dict):
+            return [f"{where} is no mapping"]
+        return [f for name, one in value.items() for f in faults(one, arguments[1], f"{where}.{name}")]
+    if dataclasses.is_dataclass(kind):
+        return _faults_of_fields(value, kind, where)
+    if isinstance(kind, type) and issubclass(kind, enum.Enum):
+        return [] if value in {one.value for one in kind} else [f"{where} cannot be {value!r}"]
+    return [] if type(value) is kind else [f"{where} is no {kind.__name__}"]
+
+
+def _faults_of_fields(value, kind, where):
+    if not isinstance(value, dict):
+        return [f"{where} is no mapping"]
+    hints = typing.get_type_hints(kind)
+    told = [f"{where} has no {name}" for name in value if name not in hints]
+    for field in dataclasses.fields(kind):
+        needed = field.default is field.default_factory is dataclasses.MISSING
+        if field.name in value:
+            told += faults(value[field.name], hints[field.name], f"{where}.{field.name}")
+        elif needed:
+            told.append(f"{where} lacks {field.name}")
+    return told
+
+
+def merged(base, change):
+    """Return a mapping with a target's changes in it; job clusters are told apart by their key."""
+    if isinstance(base, dict) and isinstance(change, dict):
+        return base | {name: merged(base.get(name), one) for name, one in change.items()}
+    if isinstance(base, list) and isinstance(change, list):
+        by_key = {one["job_cluster_key"]: one for one in base}
+        return [merged(by_key[one["job_cluster_key"]], one) for one in change]
+    return change
+
+
+@pytest.fixture(scope="module")
+def config(exported):
+    return yaml.safe_load((exported / bundle.NAME).read_text(encoding="utf-8"))
+
+
+def job_of(config, target=None):
+    job = config["resources"]["jobs"][bundle.JOB]
+    change = config["targets"][target].get("resources", {}) if target else {}
+    return merged(job, change.get("jobs", {}).get(bundle.JOB, {}))
+
+
+@pytest.mark.parametrize("target", [None, "unity", "hive"])
+def test_the_job_has_the_fields_of_databricks_own_classes(config, target):
+    assert faults(job_of(config, target), JobSettings) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda job: job.update(clusters=[]), "job has no clusters"),
+        (lambda job: job["tasks"][0].update(notbook_task={}), "job.tasks[0] has no notbook_task"),
+        (lambda job: job["tasks"][0].pop("task_key"), "job.tasks[0] lacks task_key"),
+        (lambda job: job["tasks"][1].update(depends_on="00"), "job.tasks[1].depends_on is no list"),
+        (
+            lambda job: cluster(job).update(num_workers="0"),
+            "job.job_clusters[0].new_cluster.num_workers is no int",
+        ),
+        (lambda job: cluster(job)["spark_conf"].update(a=True), "spark_conf.a is no str"),
+        (lambda job: cluster(job).update(data_security_mode="MINE"), "data_security_mode cannot be 'MINE'"),
+        (lambda job: job["parameters"][0].pop("default"), "job.parameters[0] lacks default"),
+    ],
+)
+def test_a_job_with_a_mistake_is_told(config, change, told):
+    job = copy.deepcopy(job_of(config))
+    change(job)
+    assert len(wrong := faults(job, JobSettings)) == 1
+    assert wrong[0].endswith(told)
+
+
+def cluster(job):
+    return job["job_clusters"][0]["new_cluster"]
+
+
+def test_the_bundle_has_the_mappings_that_are_documented(config):
+    assert set(config) <= MAPPINGS
+    assert set(config["bundle"]) == {"name"}
+    assert set(config["sync"]) == {"include"}
+    assert all(set(one) == {"description", "default"} for one in config["variables"].values())
+    assert all(set(one) <= OF_A_TARGET for one in config["targets"].values())
+    assert [name for name, one in config["targets"].items() if one.get("default")] == ["unity"]
+
+
+def test_every_value_to_be_filled_in_is_declared_and_used(config):
+    used = set(re.findall(r"\$\{var\.(\w+)\}", yaml.safe_dump(config)))
+    assert used == set(config["variables"])
+    assert {name for one in config["targets"].values() for name in one.get("variables", {})} <= used
+
+
+def test_the_notebooks_ask_for_the_parameters_of_the_job(exported, config):
+    given = {one["name"] for one in job_of(config)["parameters"]}
+    asked = {name: set(re.findall(r'widgets\.get\("(\w+)"\)', text)) for name, text in texts(exported)}
+    assert asked[bundle.PREPARE] == given
+    assert all(asked[name] == {"catalog", "schema"} for name in NAMES)
+
+
+def texts(exported):
+    return [(path.stem, path.read_text(encoding="utf-8")) for path in (exported / "notebooks").iterdir()]
+
+
+def test_the_tasks_stand_in_the_order_of_the_contracts(exported, config):
+    tasks = job_of(config)["tasks"]
+    assert [task["task_key"] for task in tasks] == NOTEBOOKS
+    for before, task in zip([None, *tasks], tasks, strict=False):
+        waits_for = [one["task_key"] for one in task.get("depends_on", [])]
+        assert waits_for == ([before["task_key"]] if before else [])
+        assert (exported / task["notebook_task"]["notebook_path"]).is_file()
+        assert task["job_cluster_key"] in {one["job_cluster_key"] for one in job_of(config)["job_clusters"]}
+    made = set()
+    for task in tasks[1:]:
+        number = task["task_key"][:2]
+        assert {table for table in chapters.needs(number) if not table.startswith("landing.")} <= made
+        made |= set(chapters.makes(number))
+
+
+def test_what_is_synced_is_what_was_exported(exported, config):
+    """A folder that git ignores is passed over by the sync, so every part is named."""
+    patterns = [pattern.removesuffix("/**") for pattern in config["sync"]["include"]]
+    own = {bundle.NAME, folder.LIST, "LICENSE", "LICENSE-TEXT"}
+    assert {path.name for path in exported.iterdir()} - own == set(patterns)
+
+
+# --- The packages ---
+
+
+def imports_of(tree, whole=True):
+    """Return the modules that code imports, with their dots; not `whole`, only those at the top."""
+    nodes = ast.walk(tree) if whole else tree.body
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def package_files(exported, modules):
+    """Return the files of the package in the bundle that a plain import of some modules leads to."""
+    waiting, seen = list(modules), set()
+    while waiting:
+        parts = waiting.pop().split(".")
+        for length in range(1, len(parts) + 1):
+            place = exported.joinpath("src", *parts[:length])
+            file = next(
+                (one for one in (place / "__init__.py", place.with_suffix(".py")) if one.is_file()), None
+            )
+            if file and file not in seen:
+                seen.add(file)
+                tree = ast.parse(file.read_text(encoding="utf-8"))
+                waiting += [name for name in imports_of(tree, whole=False) if name.startswith("medallion")]
+    return seen
+
+
+def test_the_package_in_the_bundle_imports_only_what_is_there(exported):
+    """What it needs only on a laptop, it imports in the functions that do: a workspace never meets that."""
+    called = {
+        name
+        for one in NOTEBOOKS
+        for cell in cells_of(exported, one)
+        if cell.kind == "code"
+        for name in imports_of(ast.parse(cell.source))
+    }
+    ours = {name for name in called if name.split(".")[0] == "medallion"}
+    lazily = {
+        f"medallion.{name}" for name in ("sources", "tracking", "views", "session", "tracebacks", "quiz")
+    }
+    files = package_files(exported, ours | lazily)
+    assert len(files) > 40
+    needed = set()
+    for file in files:
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        needed |= {name.split(".")[0] for name in imports_of(tree, whole=False)} - {"medallion"}
+    assert {name for name in needed if not rules.there(name, FOUND)} == set()
+    # and nothing is listed or installed that nobody imports
+    used = needed | {name.split(".")[0] for name in called}
+    assert {name for name in FOUND.modules if name not in used} <= {"packaging"}
+    installed = {rules._DISTRIBUTIONS.get(name, name) for name in used}
+    assert set(FOUND.installs) <= installed
+
+
+def test_the_requirements_are_exact_and_those_of_the_lock(exported):
+    lines = (exported / "requirements.txt").read_text(encoding="utf-8").splitlines()[1:]
+    locked = (paths.root() / "requirements.lock").read_text(encoding="utf-8")
+    assert [line.split("==")[0] for line in lines] == sorted(FOUND.installs)
+    for line in lines:
+        pin, why = line.split("  # ")
+        assert why
+        assert re.search(rf"^{re.escape(pin)}( |;|$)", locked, flags=re.MULTILINE)
+    assert not {"pyspark", "delta-spark", "medallion"} & set(FOUND.installs)  # the runtime's own
+
+
+def test_a_package_that_is_not_in_the_lock_is_refused():
+    found = dataclasses.replace(FOUND, installs={"nowhere": "nothing"})
+    with pytest.raises(MedallionError, match=r"installs nowhere, which requirements\.lock has not"):
+        bundle.requirements(found, "rich==1.0 \\\n    --hash=sha256:0\n")
+
+
+# --- The folder ---
+
+
+def test_a_second_export_changes_nothing(exported):
+    before = content(exported)
+    assert export.write(exported) == []
+    assert content(exported) == before
+
+
+def test_an_export_elsewhere_is_the_same(exported, tmp_path, quick):
+    export.write(tmp_path / "other")
+    assert content(tmp_path / "other") == content(exported)
+
+
+def test_nothing_of_this_machine_is_in_it(exported):
+    for path, held in content(exported).items():
+        assert str(paths.root()).encode() not in held, path
+    assert (exported / "src" / "medallion" / "paths.py").is_file()
+    assert not (exported / "src" / "medallion" / "site").exists()
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    for to in (tmp_path, tmp_path / "mine.txt"):
+        with pytest.raises(
+            MedallionError, match=r"holds something that was not exported\. Give another folder"
+        ):
+            export.write(to)
+    assert content(tmp_path) == {Path("mine.txt"): b"mine"}
+
+
+def test_what_is_not_exported_any_more_goes_and_what_is_not_ours_stays(tmp_path, quick):
+    export.write(tmp_path)
+    for name in ("notebooks/99_old.py", ".databricks/state"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old", encoding="utf-8")
+    outside = tmp_path.parent / "outside.txt"
+    outside.write_text("mine", encoding="utf-8")
+    with (tmp_path / folder.LIST).open("a", encoding="utf-8") as listed:
+        listed.write("notebooks/99_old.py\n../outside.txt\n")
+    assert export.write(tmp_path) == [folder.LIST]
+    assert not (tmp_path / "notebooks" / "99_old.py").exists()
+    assert (tmp_path / ".databricks" / "state").exists() and outside.exists()
+
+
+def test_the_command_says_where_it_wrote(tmp_path, capsys, quick):
+    assert cli.main(["export", "databricks", "--to", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert re.match(r"Files changed: \d+\.\n", said)
+    assert f"in {tmp_path / 'out'}. There: `databricks bundle validate`." in said
+    assert cli.main(["export", "databricks", "--to", str(tmp_path)]) == 1
+    assert "holds something that was not exported" in capsys.readouterr().err
+    assert export.default() == paths.root() / "_build" / "databricks"
+    assert "/_build/" in (paths.root() / ".gitignore").read_text(encoding="utf-8").split()
+
+
+# --- The page ---
+
+
+def test_the_page_is_in_step_with_what_is_exported():
+    text = (paths.root() / page.PAGE).read_text(encoding="utf-8")
+    assert page.renewed(text, paths.root()) == text
+    for entries in FOUND.chapters.values():
+        for one in entries:
+            assert one.why in text
+
+
+def test_the_page_says_plainly_what_nobody_has_run():
+    text = " ".join((paths.root() / page.PAGE).read_text(encoding="utf-8").split())
+    assert "We have no workspace, and neither has our CI. Nobody has run these notebooks there yet." in text
+    declared = yaml.safe_load(bundle.text(NAMES, FOUND))["variables"]
+    assert set(declared) == set(
+        re.findall(r"^\| `(\w+)` \|", (paths.root() / page.PAGE).read_text(), flags=re.M)
+    )
+
+
+@pytest.mark.parametrize("mark", [page.BEGIN, page.END])
+def test_a_page_without_its_marks_is_told(mark):
+    text = (paths.root() / page.PAGE).read_text(encoding="utf-8")
+    with pytest.raises(MedallionError, match=r"databricks\.md:1: the page lacks the line"):
+        page.renewed(text.replace(mark, ""), paths.root())
+
+
+def test_a_chapter_that_says_nothing_of_databricks_is_told(tmp_path):
+    with pytest.raises(MedallionError, match=r"04_sorting\.py:1: no paragraph begins with"):
+        page.box(chapter(tmp_path, "rows = 1"))
+
+
+# --- In the workspace ---
+
+
+class Session:
+    """A session that keeps the SQL it is told; `foreign` are the schemas that somebody else made."""
+
+    def __init__(self, *foreign):
+        self.told = []
+        self.foreign = foreign
+
+    def sql(self, text):
+        self.told.append(text)
+        name = text.split("`")[1] if "`" in text else ""
+        comment = "Sales" if name in self.foreign else workspace.COMMENT
+        rows = [("Namespace Name", name), ("Comment", comment)] if text.startswith("DESCRIBE") else []
+        return types.SimpleNamespace(collect=lambda: rows, first=lambda: ("ann@example.org",))
+
+
+def test_with_a_catalog_files_are_in_a_volume(at_work):
+    assert workspace.chosen() is None and not workspace.has_catalog()
+    at_work(" kestrel ", "medallion")
+    assert workspace.chosen() == ("kestrel", "medallion") and workspace.has_catalog()
+    assert medallion.landing() == Path("/Volumes/kestrel/medallion/files/landing")
+    assert os.environ["MEDALLION_PROGRESS"] == "off"
+
+
+def test_without_one_they_are_in_dbfs_under_one_name_for_python_and_spark(at_work, tmp_path):
+    with pytest.raises(MedallionError, match="This compute has no DBFS"):
+        at_work("", "medallion")
+    (tmp_path / "dbfs").mkdir()
+    for _ in range(2):
+        at_work("", "course")
+    (medallion.home() / "landing").mkdir(parents=True)
+    assert (tmp_path / "dbfs" / "medallion" / "course" / "landing").is_dir()
+    assert not workspace.has_catalog()
+
+
+@pytest.mark.parametrize(
+    ("catalog", "schema", "told"),
+    [
+        ("main; DROP", "medallion", "'main; DROP' is no name that the course can use"),
+        ("main", "a`b", "'a`b' is no name"),
+        ("main", "", "is no name"),
+        ("main", "scratch", "The schema scratch is for tables"),
+        ("main", "silver", "The schema silver is for tables"),
+    ],
+)
+def test_a_name_that_will_not_do_is_told(at_work, catalog, schema, told):
+    with pytest.raises(MedallionError, match=re.escape(told)):
+        at_work(catalog, schema)
+    assert workspace.chosen() is None
+
+
+def test_a_start_makes_the_schemas_and_an_empty_scratch_and_looks_at_no_local_folder(
+    at_work, tmp_path, monkeypatch
+):
+    at_work("kestrel", "medallion")
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
+    there = Session()
+    monkeypatch.setattr(session, "_elsewhere", lambda: there)
+    monkeypatch.setattr(tables, "require", lambda number: pytest.fail("asked for a local folder"))
+    (tmp_path / "scratch" / "1").mkdir(parents=True)
+    assert medallion.start("05") is there
+    assert there.told[0] == "USE CATALOG `kestrel`"
+    assert [text for text in there.told if "DROP" in text] == ["DROP SCHEMA scratch CASCADE"]
+    for name in (*tables.SCHEMAS, "scratch", "medallion"):
+        assert f"CREATE SCHEMA IF NOT EXISTS `{name}` COMMENT '{workspace.COMMENT}'" in there.told
+    assert there.told[-2:] == ["CREATE VOLUME IF NOT EXISTS `medallion`.files", "USE SCHEMA `medallion`"]
+    assert [path.name for path in (tmp_path / "scratch").iterdir()] == [str(os.getpid())]
+    assert list(medallion.scratch().iterdir()) == []
+
+
+def test_a_session_of_which_nobody_has_said_where_is_left_alone(at_work, monkeypatch):
+    there = Session()
+    monkeypatch.setattr(session, "_elsewhere", lambda: there)
+    assert medallion.start("05") is there
+    assert there.told == []
+
+
+@pytest.mark.parametrize("schema", ["bronze", "scratch"])
+def test_a_schema_of_somebody_else_is_not_touched(at_work, schema):
+    at_work("kestrel", "medallion")
+    there = Session(schema)
+    with pytest.raises(MedallionError, match=f"The schema {schema} of kestrel was not made by this course"):
+        workspace.begin(there)
+    assert not any("DROP" in text for text in there.told)
+
+
+def test_the_source_files_come_in_the_order_of_their_arrival(at_work, tmp_path, monkeypatch):
+    at_work("kestrel", "medallion")
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "volume"))
+    copied = []
+    copy_one = workspace._copy
+    monkeypatch.setattr(workspace, "_copy", lambda *both: (copied.append(both[1]), copy_one(*both)))
+    brought = workspace.land(0.02)
+    told = pd.read_csv(medallion.home() / workspace.ARRIVALS, parse_dates=["_arrived_at"])
+    manifest = sources.manifest(medallion.landing())
+    assert brought == len(told) == len(manifest["files"])
+    assert set(told["_source_file"]) == {file["path"] for file in manifest["files"]}
+    assert told["_arrived_at"].is_monotonic_increasing
+    assert [str(path.relative_to(medallion.landing())) for path in copied[:-2]] == list(told["_source_file"])
+    assert copied[-1].name == sources.MANIFEST
+    customers = told.set_index("_source_file")["_arrived_at"]["customers/customers_2025-09-01.csv"]
+    assert customers == pd.Timestamp("2025-09-01", tz="UTC")
+    assert workspace.land(0.02) == 0
+
+
+def test_runs_and_models_are_the_workspaces_with_a_catalog_and_on_the_drivers_disk_without(
+    at_work, tmp_path, monkeypatch
+):
+    at_work("kestrel", "medallion")
+    monkeypatch.setattr(workspace, "track", lambda experiment: f"id of {experiment}")
+    assert store.use("churn") == "id of churn"
+    (tmp_path / "dbfs").mkdir()
+    at_work("", "medallion")
+    assert store.place() == workspace.local() / "mlflow"
+    monkeypatch.setattr(workspace, "_place", None)
+    assert store.place() == paths.home() / "mlflow"
+
+
+def test_an_experiment_is_in_the_folder_of_the_user(at_work, monkeypatch):
+    import mlflow
+    from pyspark.sql import SparkSession
+
+    said = []
+    monkeypatch.setattr(SparkSession, "active", classmethod(lambda cls: Session()))
+    monkeypatch.setattr(mlflow, "set_registry_uri", said.append)
+    monkeypatch.setattr(
+        mlflow, "set_experiment", lambda name: (said.append(name), types.SimpleNamespace(experiment_id=7))[1]
+    )
+    assert workspace.track("churn") == "7"
+    assert said == ["databricks-uc", "/Users/ann@example.org/medallion-churn"]
+
+
+def test_a_chart_is_shown_by_plotly_with_its_words_below(at_work, monkeypatch, capsys):
+    at_work("kestrel", "medallion")
+    shown = []
+    monkeypatch.setattr(go.Figure, "show", lambda figure: shown.append(figure))
+    charts.show(figure := go.Figure(), alt="Nothing yet.")
+    assert shown == [figure]
+    assert capsys.readouterr().out == "Nothing yet.\n"
+
+
+def test_replayed_files_keep_the_time_that_the_storage_gives(at_work, tmp_path, monkeypatch):
+    at_work("kestrel", "medallion")
+    monkeypatch.setattr(os, "utime", lambda *_: pytest.fail("a volume keeps no times"))
+    moments = [pd.Timestamp("2025-07-01 01:00"), pd.Timestamp("2025-07-02 01:00")]
+    written = replay.write(["a", "b"], moments, tmp_path / "in", hours=24)
+    assert [path.name for path in written] == ["2025-07-02T000000.json", "2025-07-03T000000.json"]
