@@ -92,6 +92,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return site_build.build(root)
 
 
+@pytest.fixture
+def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an exercise says in the test is not counted as a learner's progress."""
+    monkeypatch.setenv("MEDALLION_PROGRESS", "off")
+
+
 @pytest.fixture(scope="session")
 def run_cells() -> Callable[..., dict[str, Any]]:
     """A function that runs cells of a chapter, and returns their names.

@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
+from verdicts import NOT_DONE
 
 from medallion import checks
-from medallion.errors import MedallionError
-
-NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +29,6 @@ def test_the_solutions_are_right(chapter: SimpleNamespace) -> None:
 def test_the_blank_is_not_done(exercise: checks.Exercise) -> None:
     verdict = exercise(...)
     assert (verdict.state, verdict.message) == ("open", NOT_DONE)
-
-
-@pytest.mark.parametrize("exercise", checks.exercises("00"), ids=lambda exercise: exercise.number)
-def test_three_hints_and_no_fourth(exercise: checks.Exercise, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDALLION_PROGRESS", "off")
-    assert len({exercise.hint(level).message for level in (1, 2, 3)}) == 3
-    for level in (0, 4):
-        with pytest.raises(MedallionError) as refused:
-            exercise.hint(level)
-        assert str(refused.value) == f"There is no hint {level}. Ask for hint 1, 2 or 3."
 
 
 @pytest.mark.parametrize(

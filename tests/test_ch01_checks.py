@@ -9,31 +9,12 @@ from typing import Any
 import pytest
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
-
-from medallion import checks
-from medallion.errors import MedallionError
-
-NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
+from verdicts import NOT_DONE, wrong
 
 
 @pytest.fixture(scope="module")
 def chapter(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> SimpleNamespace:
     return SimpleNamespace(**run_cells("01", "setup", "solution"))
-
-
-def wrong(verdict: checks.Verdict) -> str:
-    """Return what a wrong answer is told; another verdict fails the test."""
-    assert verdict.state == "wrong", verdict
-    return verdict.message
-
-
-@pytest.mark.parametrize("exercise", checks.exercises("01"), ids=lambda exercise: exercise.number)
-def test_three_hints_and_no_fourth(exercise: checks.Exercise, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDALLION_PROGRESS", "off")
-    assert len({exercise.hint(level).message for level in (1, 2, 3)}) == 3
-    with pytest.raises(MedallionError) as refused:
-        exercise.hint(4)
-    assert str(refused.value) == "There is no hint 4. Ask for hint 1, 2 or 3."
 
 
 def test_the_blanks_are_not_done(chapter: SimpleNamespace) -> None:

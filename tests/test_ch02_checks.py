@@ -8,33 +8,16 @@ import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
+from verdicts import NOT_DONE, wrong
 
 from medallion import checks
 from medallion.checks import ch02 as check
-from medallion.errors import MedallionError
-
-NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
 
 
 @pytest.fixture(scope="module")
 def chapter(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> SimpleNamespace:
     # Not the setup cells: they ask for the Bronze tables, and no exercise reads one.
     return SimpleNamespace(**run_cells("02", "solution", F=F, Window=Window, DeltaTable=DeltaTable))
-
-
-def wrong(verdict: checks.Verdict) -> str:
-    """Return what a wrong answer is told; another verdict fails the test."""
-    assert verdict.state == "wrong", verdict
-    return verdict.message
-
-
-@pytest.mark.parametrize("exercise", checks.exercises("02"), ids=lambda exercise: exercise.number)
-def test_three_hints_and_no_fourth(exercise: checks.Exercise, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDALLION_PROGRESS", "off")
-    assert len({exercise.hint(level).message for level in (1, 2, 3)}) == 3
-    with pytest.raises(MedallionError) as refused:
-        exercise.hint(4)
-    assert str(refused.value) == "There is no hint 4. Ask for hint 1, 2 or 3."
 
 
 def test_the_blanks_are_not_done(spark: SparkSession) -> None:

@@ -7,12 +7,9 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
+from verdicts import NO_RETURN, NOT_DONE, wrong
 
-from medallion import checks, tables
-from medallion.errors import MedallionError
-
-NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
-NO_RETURN = "Your function returned nothing. Does it end with return? It should return a DataFrame."
+from medallion import tables
 
 Build = Callable[[DataFrame, str], DataFrame]
 
@@ -23,21 +20,6 @@ def chapter(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> Si
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "require", lambda number: None)
         return SimpleNamespace(**run_cells("04", "solution", defining=("spark",)))
-
-
-def wrong(verdict: checks.Verdict) -> str:
-    """Return what a wrong answer is told; another verdict fails the test."""
-    assert verdict.state == "wrong", verdict
-    return verdict.message
-
-
-@pytest.mark.parametrize("exercise", checks.exercises("04"), ids=lambda exercise: exercise.number)
-def test_three_hints_and_no_fourth(exercise: checks.Exercise, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDALLION_PROGRESS", "off")
-    assert len({exercise.hint(level).message for level in (1, 2, 3)}) == 3
-    with pytest.raises(MedallionError) as refused:
-        exercise.hint(4)
-    assert str(refused.value) == "There is no hint 4. Ask for hint 1, 2 or 3."
 
 
 def test_the_blanks_are_not_done(chapter: SimpleNamespace) -> None:

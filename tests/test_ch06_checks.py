@@ -12,36 +12,17 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from verdicts import NOT_DONE, wrong
 
-from medallion import checks
 from medallion.checks import ch06
-from medallion.errors import MedallionError
 
-NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
-
-
-@pytest.fixture(autouse=True)
-def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDALLION_PROGRESS", "off")
+pytestmark = pytest.mark.usefixtures("no_progress")
 
 
 @pytest.fixture(scope="module")
 def chapter(run_cells: Callable[..., dict[str, Any]]) -> SimpleNamespace:
     """The chapter's solutions, without its setup: no exercise of it needs Spark."""
     return SimpleNamespace(**run_cells("06", "solution", pd=pd))
-
-
-def wrong(verdict: checks.Verdict) -> str:
-    """Return what a wrong answer is told; another verdict fails the test."""
-    assert verdict.state == "wrong", verdict
-    return verdict.message
-
-
-@pytest.mark.parametrize("exercise", checks.exercises("06"), ids=lambda exercise: exercise.number)
-def test_three_hints_and_no_fourth(exercise: checks.Exercise) -> None:
-    assert len({exercise.hint(level).message for level in (1, 2, 3)}) == 3
-    with pytest.raises(MedallionError, match="There is no hint 4"):
-        exercise.hint(4)
 
 
 @pytest.mark.parametrize("name", ["complaints", "side", "judged", "patient"])

@@ -9,19 +9,15 @@ import pytest
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from verdicts import NO_RETURN, NOT_DONE, wrong
 
-from medallion import checks, tables
+from medallion import tables
 from medallion.checks import ch07
-from medallion.errors import MedallionError
 
-NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
-NO_RETURN = "Your function returned nothing. Does it end with return? It should return a DataFrame."
 ANSWERS = ("dropped", "declined", "reason", "keep_alerts", "silences")
 
 
-@pytest.fixture(autouse=True)
-def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDALLION_PROGRESS", "off")
+pytestmark = pytest.mark.usefixtures("no_progress")
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +31,6 @@ def chapter(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> It
 def nothing(*_: object) -> None:
     """A function that does something and forgets to return it."""
     str(_)
-
-
-def wrong(verdict: checks.Verdict) -> str:
-    """Return what a wrong answer is told; another verdict fails the test."""
-    assert verdict.state == "wrong", verdict
-    return verdict.message
-
-
-@pytest.mark.parametrize("exercise", checks.exercises("07"), ids=lambda exercise: exercise.number)
-def test_three_hints_and_no_fourth(exercise: checks.Exercise) -> None:
-    assert len({exercise.hint(level).message for level in (1, 2, 3)}) == 3
-    with pytest.raises(MedallionError, match="There is no hint 4"):
-        exercise.hint(4)
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -7,19 +7,16 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from verdicts import NOT_DONE, wrong
 
-from medallion import checks, tables
+from medallion import tables
 from medallion.checks import ch08
-from medallion.errors import MedallionError
 
-NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
 NO_FRAME = "Your function returned 'x'. It should return a DataFrame."
 NAMES = ("faults", "shared", "same_partition", "known_sharers", "measured")
 
 
-@pytest.fixture(autouse=True)
-def _no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDALLION_PROGRESS", "off")
+pytestmark = pytest.mark.usefixtures("no_progress")
 
 
 @pytest.fixture(scope="module")
@@ -28,20 +25,6 @@ def chapter(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> Si
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "require", lambda number: None)
         return SimpleNamespace(**run_cells("08", "setup", "solution"))
-
-
-def wrong(verdict: checks.Verdict) -> str:
-    """Return what a wrong answer is told; another verdict fails the test."""
-    assert verdict.state == "wrong", verdict
-    return verdict.message
-
-
-@pytest.mark.parametrize("exercise", checks.exercises("08"), ids=lambda exercise: exercise.number)
-def test_three_hints_and_no_fourth(exercise: checks.Exercise) -> None:
-    assert len({exercise.hint(level).message for level in (1, 2, 3)}) == 3
-    with pytest.raises(MedallionError) as refused:
-        exercise.hint(4)
-    assert str(refused.value) == "There is no hint 4. Ask for hint 1, 2 or 3."
 
 
 @pytest.mark.parametrize("name", NAMES)
