@@ -440,6 +440,37 @@ def test_check_names_what_the_source_has_left_behind(copy):
     ]
 
 
+def outputs_in(notebook):
+    cells = nbformat.read(notebook, as_version=4).cells
+    return [(cell.execution_count, cell.outputs) for cell in cells if cell.cell_type == "code"]
+
+
+def test_an_edit_of_the_prose_keeps_the_outputs_and_runs_nothing(copy, monkeypatch):
+    notebook = copy / "notebooks" / "98_sample.ipynb"
+    before = outputs_in(notebook)
+    change(copy / "chapters" / "98_sample.py", "# We double numbers.", "# We double each number.")
+    monkeypatch.setattr(producer, "execute", None)
+    changed = build.build(prose=True, sources=copy / "chapters", target=copy)
+    assert changed == ["notebooks/98_sample.ipynb"]
+    assert outputs_in(notebook) == before
+    assert "We double each number." in notebook.read_text(encoding="utf-8")
+    assert build.build(check=True, sources=copy / "chapters", target=copy) == []
+
+
+@pytest.mark.parametrize("new", ["sum(numbers) + 0", "2\n\n# %%\nsum(numbers)"])
+def test_an_edit_of_the_code_cannot_keep_the_outputs(copy, new):
+    chapter = copy / "chapters" / "98_sample.py"
+    notebook = copy / "notebooks" / "98_sample.ipynb"
+    before = notebook.read_bytes()
+    line = line_of(chapter, "sum(numbers)")
+    change(chapter, "sum(numbers)", new)
+    with pytest.raises(MedallionError) as refused:
+        build.build(prose=True, sources=copy / "chapters", target=copy)
+    told = "the code is not that of the stored outputs. Run './medallion build 98'."
+    assert str(refused.value) == f"{chapter}:{line}: {told}"
+    assert notebook.read_bytes() == before
+
+
 @pytest.mark.parametrize("folder", pages.FOLDERS)
 def test_check_sees_a_product_that_was_edited_or_is_missing(copy, folder):
     path = copy / folder / "98_sample.ipynb"

@@ -297,10 +297,10 @@ def test_a_session_of_the_surroundings_is_left_alone(launch: Launch, tmp_path: P
     child = launch(
         ELSEWHERE,
         MEDALLION_HOME=str(tmp_path / "none"),
-        MEDALLION_MASTER="local[1]",
+        DATABRICKS_RUNTIME_VERSION="17.3",
         TZ="Asia/Kolkata",
         SPARK_LOCAL_IP="127.0.0.1",
         JAVA_HOME=str(session.java.find().home),
     )
-    assert answer(child) == ["local[1]", "parquet", "Asia/Kolkata", "none"]
+    assert answer(child) == ["local[*]", "parquet", "Asia/Kolkata", "none"]
     assert not (tmp_path / "none").exists()

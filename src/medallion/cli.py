@@ -55,6 +55,12 @@ def make_parser() -> argparse.ArgumentParser:
     mlflow.add_argument(
         "--port", type=int, metavar="N", default=5000, help="where the pages are; 0 takes any that is free"
     )
+    cluster = add(
+        "cluster", _cluster, "run a Spark cluster on this machine: a master and workers, until Ctrl-C"
+    )
+    cluster.add_argument("--workers", type=int, metavar="N", default=2, help="how many workers")
+    cluster.add_argument("--cores", type=int, metavar="N", default=1, help="cores that one gives a session")
+    cluster.add_argument("--memory", type=int, metavar="MB", default=1000, help="memory that one gives it")
     add("progress", _progress, "show which exercises are done")
     data = add("data", _data, "make the source files")
     data.add_argument("--scale", type=float, default=None, help="1 is 40,000 orders; 0.02 to 100")
@@ -73,8 +79,12 @@ def make_parser() -> argparse.ArgumentParser:
     doctor.add_argument("--mend", action="store_true", help="also do what can be done about a FAIL")
     build = add("build", _build, "produce notebooks, exercises and solutions from the chapters")
     build.add_argument("numbers", **several)
-    build.add_argument("--check", action="store_true", help="only say what is out of date")
-    build.add_argument("--reference", action="store_true", help="only write the pages of the reference anew")
+    only = build.add_mutually_exclusive_group()
+    only.add_argument("--check", action="store_true", help="only say what is out of date")
+    only.add_argument(
+        "--prose", action="store_true", help="run nothing: keep the outputs, where no code has changed"
+    )
+    only.add_argument("--reference", action="store_true", help="only write the pages of the reference anew")
     site = add("site", _site, "build the book as a web site, in _build/html")
     how = site.add_mutually_exclusive_group()
     how.add_argument("--preview", action="store_true", help="serve it here, and reload when a source changes")
@@ -144,6 +154,12 @@ def _mlflow(arguments: argparse.Namespace) -> None:
     tracking.serve(arguments.port)
 
 
+def _cluster(arguments: argparse.Namespace) -> None:
+    from medallion import cluster
+
+    cluster.serve(arguments.workers, arguments.cores, arguments.memory)
+
+
 def _progress(_: argparse.Namespace) -> None:
     from medallion import progress
 
@@ -187,7 +203,9 @@ def _build(arguments: argparse.Namespace) -> None:
         print("Every product is up to date.")
         return
     changed = []
-    if not arguments.reference:
+    if arguments.prose:
+        changed = build.build(arguments.numbers, prose=True)
+    elif not arguments.reference:
         setup.prepare()
         changed = build.build(arguments.numbers, before=tables.reset, after=reference.record)
     changed += reference.write()

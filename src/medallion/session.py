@@ -1,8 +1,9 @@
 """The Spark session of a notebook: fast, quiet, private to its process, and the same on every laptop.
 
 `start("01")` is the only line of set-up that a chapter has. Locally it starts Spark 4.2 with Delta in
-a JVM of its own; on Databricks, with `SPARK_REMOTE`, or with `MEDALLION_MASTER`, it returns that
-session and leaves its settings alone. After `workspace.use` it makes there what a chapter needs.
+a JVM of its own; with `MEDALLION_MASTER` the driver is here and the work is done by that cluster. On
+Databricks and with `SPARK_REMOTE` it returns the session that is there and leaves its settings alone.
+After `workspace.use` it makes there what a chapter needs.
 """
 
 import atexit
@@ -46,7 +47,8 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
         return spark
     if chapter is not None:
         tables.require(chapter)
-    spark = local(profile)
+    master = os.environ.get("MEDALLION_MASTER")
+    spark = on_cluster(master) if master else local(profile)
     _prepare_scratch()
     tables.register(spark)
     spark.sql(f"CREATE SCHEMA IF NOT EXISTS scratch LOCATION '{tables.sql_text(scratch())}'")
@@ -61,31 +63,51 @@ def scratch() -> Path:
 
 
 def is_elsewhere() -> bool:
-    """Return whether the surroundings ask for a session that is not ours, with a catalog of its own."""
-    return any(map(os.environ.get, ("DATABRICKS_RUNTIME_VERSION", "SPARK_REMOTE", "MEDALLION_MASTER")))
+    """Return whether the surroundings have a session that is not ours, with a catalog of its own."""
+    return any(map(os.environ.get, ("DATABRICKS_RUNTIME_VERSION", "SPARK_REMOTE")))
 
 
 def _elsewhere() -> "SparkSession | None":
-    """Return the session that the surroundings ask for, or None when Spark is to run here."""
+    """Return the session that the surroundings have, or None when Spark is to be started from here."""
     if not is_elsewhere():
         return None
     from pyspark.sql import SparkSession
 
-    if os.environ.get("DATABRICKS_RUNTIME_VERSION") or os.environ.get("SPARK_REMOTE"):
-        return SparkSession.builder.getOrCreate()
-    with _environment(_for_any_jvm()):
-        return SparkSession.builder.master(os.environ["MEDALLION_MASTER"]).getOrCreate()
+    return SparkSession.builder.getOrCreate()
+
+
+def on_cluster(master: str) -> "SparkSession":
+    """Return the session of this process whose work a cluster does: "spark://host:7077" or "yarn", say.
+
+    It has what the chapters rely on. How much memory and how many cores it takes, and all else, is said by
+    the `spark-defaults.conf` in SPARK_CONF_DIR. All machines of the cluster need the lakehouse's folder and
+    a Python with the same packages, each at the same path as here.
+    """
+    settings = _relied_on() | {
+        "spark.master": master,
+        "spark.jars": ",".join(jar.as_uri() for jar in jars.verified()),
+        "spark.driver.extraJavaOptions": " ".join(_plain_java_options()),
+        "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
+    }
+    with _surroundings():
+        return _session(settings)
 
 
 def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
     """Return the Spark session of this process, started on this machine with `settings(profile)`."""
-    with _surroundings():
-        from pyspark.sql import SparkSession
+    chosen = settings(profile, archive_to)
+    conf = str(Path(for_any_jvm()["SPARK_HOME"]) / "conf")
+    with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1"):
+        return _session(chosen)
 
-        builder = SparkSession.builder.appName("medallion")
-        for key, value in settings(profile, archive_to).items():
-            builder = builder.config(key, value)
-        spark = builder.getOrCreate()
+
+def _session(chosen: dict[str, str]) -> "SparkSession":
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.appName("medallion")
+    for key, value in chosen.items():
+        builder = builder.config(key, value)
+    spark = builder.getOrCreate()
     tracebacks.quieten()
     return spark
 
@@ -98,13 +120,30 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
     cores = os.cpu_count() or 2
     learn = profile == "learn"
     parallel = 2 if learn else cores
-    return {
+    return _relied_on() | {
         # Two cores everywhere: the number of files a write leaves behind is then the same on every laptop.
         "spark.master": f"local[{parallel}]",
         "spark.driver.memory": "720m" if learn else f"{_memory_for_scale()}m",
         # On the class path rather than in spark.jars: no copying, and the archive may hold their classes.
         "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars.verified()),
         "spark.driver.extraJavaOptions": " ".join(_java_options(learn, archive_to)),
+        # The defaults, 50, 10,000 and 200, are made for clusters: each small read, each VACUUM and each
+        # shuffle would be as many tasks. VACUUM of a table with four files took a hundred seconds.
+        "spark.databricks.delta.snapshotPartitions": "2",
+        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(parallel),
+        # More than 32 folders or files would be listed by a job: on a laptop's disk a loop is quicker.
+        "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
+        "spark.sql.shuffle.partitions": str(parallel if learn else 2 * parallel),
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        # Python workers are forked from a process that has imported pandas already.
+        "spark.python.daemon.module": "medallion.worker_daemon",
+    }
+
+
+def _relied_on() -> dict[str, str]:
+    """Return the settings without which the chapters do something else, wherever Spark runs."""
+    return {
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         # Tables are folders of the lakehouse, registered in memory: no metastore that locks.
@@ -113,29 +152,22 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
         # Otherwise `writeStream.toTable` writes Parquet and says nothing.
         "spark.sql.sources.default": "delta",
         "spark.sql.session.timeZone": "UTC",
-        # The defaults, 50, 10,000 and 200, are made for clusters: each small read, each VACUUM and each
-        # shuffle would be as many tasks. VACUUM of a table with four files took a hundred seconds.
-        "spark.databricks.delta.snapshotPartitions": "2",
-        "spark.sql.sources.parallelPartitionDiscovery.parallelism": str(parallel),
-        # More than 32 folders or files would be listed by a job: on a laptop's disk a loop is quicker.
-        "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
-        "spark.sql.shuffle.partitions": str(parallel if learn else 2 * parallel),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.repl.eagerEval.enabled": "true",
         "spark.sql.repl.eagerEval.truncate": "60",
         "spark.ui.showConsoleProgress": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
         "spark.pyspark.python": sys.executable,
         "spark.pyspark.driver.python": sys.executable,
-        # Python workers are forked from a process that has imported pandas already.
-        "spark.python.daemon.module": "medallion.worker_daemon",
     }
 
 
-def _java_options(learn: bool, archive_to: Path | None) -> list[str]:
+def _plain_java_options() -> list[str]:
     log4j = (Path(__file__).parent / "log4j2.properties").as_uri()
-    options = [f"-Dlog4j2.configurationFile={log4j}", "-Duser.timezone=UTC", "-Duser.language=en"]
+    return [f"-Dlog4j2.configurationFile={log4j}", "-Duser.timezone=UTC", "-Duser.language=en"]
+
+
+def _java_options(learn: bool, archive_to: Path | None) -> list[str]:
+    options = _plain_java_options()
     if archive_to:
         options.append(_quoted(f"-XX:ArchiveClassesAtExit={archive_to}"))
     elif (shared := archive.path()).exists():
@@ -161,7 +193,7 @@ def _memory_for_scale() -> int:
     return max(2_000, int(psutil.virtual_memory().total * 0.6 / 1_000_000))
 
 
-def _for_any_jvm() -> dict[str, str]:
+def for_any_jvm() -> dict[str, str]:
     """Return the environment that a JVM needs to start at all: its Java, our Spark, and UTF-8."""
     import pyspark
 
@@ -192,8 +224,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _surroundings() -> Iterator[None]:
-    """Set what a local JVM inherits as it starts: Java, UTC, UTF-8, loopback, and a log for its output.
+def _surroundings(**more: str) -> Iterator[None]:
+    """Set what a JVM of ours inherits as it starts: Java, UTC, UTF-8, `more`, and a log for its output.
 
     Python's own clock is set to UTC for good: `collect()` converts timestamps by it, and outputs
     must be the same in Kolkata and in Quito.
@@ -203,12 +235,7 @@ def _surroundings() -> Iterator[None]:
     # These stay: they are read again whenever a Python worker starts, and when MLflow is imported.
     quiet.prepare()
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    java_and_spark = _for_any_jvm()
-    local = {
-        "SPARK_CONF_DIR": str(Path(java_and_spark["SPARK_HOME"]) / "conf"),
-        "SPARK_LOCAL_IP": "127.0.0.1",
-    }
-    with _environment(java_and_spark | local), _output_to(paths.log("spark")):
+    with _environment(for_any_jvm() | more), _output_to(paths.log("spark")):
         yield
 
 

@@ -26,6 +26,7 @@ def build(
     wanted: Sequence[str] = (),
     *,
     check: bool = False,
+    prose: bool = False,
     before: Callable[[str], object] | None = None,
     after: Callable[[str], object] | None = None,
     sources: Path | None = None,
@@ -36,10 +37,12 @@ def build(
     Each chapter runs from the state before it: `before(number)` is called first, and `after(number)` once
     its products are there. Sources are read from `sources` (the book's chapters) and products written
     below `target` (the repository), each under a temporary name first, and only when its bytes differ.
-    With `check` nothing is run or written.
+    With `check` nothing is run or written. With `prose` nothing is run: the outputs that are stored stay,
+    which holds as long as no code cell has changed.
 
     Raises MedallionError naming `chapter:line` for every rule that is broken and for a cell that fails;
-    with `check` also when a product is missing, out of date, or without a chapter.
+    with `check` also when a product is missing, out of date, or without a chapter; with `prose` for the
+    first code cell that has changed.
     """
     target = target or paths.root()
     found = [parse(path) for path in _sources(wanted, sources or chapters.folder())]
@@ -50,6 +53,11 @@ def build(
         _refuse([problem for chapter in found for problem in stale(chapter, target)] + stray)
         return []
     changed: list[str] = []
+    if prose:
+        made = [(chapter, _with_stored_outputs(chapter, target)) for chapter in found]
+        for chapter, notebook in made:
+            changed += _write(chapter, target, notebook)
+        return changed
     for chapter in found:
         if before is not None:
             before(chapter.number)
@@ -114,7 +122,36 @@ def _make(chapter: Chapter, target: Path) -> list[str]:
         executed = run(
             chapter, path.parent, lambda done, of: bar.update(task, completed=done, total=of), PRODUCING
         )
+    return _write(chapter, target, executed)
+
+
+def _with_stored_outputs(chapter: Chapter, target: Path) -> NotebookNode:
+    """Return the notebook of a chapter with the outputs that are stored, if its code is that which made them.
+
+    Raises MedallionError when no notebook is stored, and for the first code cell that is another.
+    """
+    stored = _read(_path(chapter, target, "notebooks"))
+    page = pages.notebook_page(chapter)
+    old = [cell for cell in stored.cells if cell.cell_type == "code"] if stored else []
+    new = [index for index, cell in enumerate(page.notebook.cells) if cell.cell_type == "code"]
+    for place, index in enumerate(new):
+        cell = page.notebook.cells[index]
+        if place >= len(old) or old[place].source != cell.source:
+            _refuse([_changed(chapter, page.lines[index][0])])
+        cell.outputs, cell.execution_count = old[place].outputs, old[place].execution_count
+    if len(old) > len(new):
+        _refuse([_changed(chapter, 1)])
+    return page.notebook
+
+
+def _changed(chapter: Chapter, line: int) -> Problem:
+    text = f"the code is not that of the stored outputs. Run './medallion build {chapter.number}'."
+    return chapter.problem(line, text)
+
+
+def _write(chapter: Chapter, target: Path, executed: NotebookNode) -> list[str]:
     _refuse(_faults(chapter, pages.notebook_page(chapter), executed))
+    path = _path(chapter, target, "notebooks")
     products = [(path, pages.to_text(executed)), *_unexecuted(chapter, target)]
     return [path.relative_to(target).as_posix() for path, text in products if write_text(path, text)]
 

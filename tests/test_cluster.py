@@ -1,0 +1,104 @@
+"""A cluster on this machine: a session finds it, its executors do the work, and nothing of it stays."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+from deltalake import DeltaTable
+
+from medallion import cluster, session
+from medallion.errors import MedallionError
+
+WORK = """
+import json, os, medallion
+from delta.tables import DeltaTable
+from pyspark.sql import functions as F
+
+spark = medallion.start()
+spark.range(100).selectExpr("id", "id % 7 AS g").write.saveAsTable("bronze.numbers")
+new = spark.range(90, 110).selectExpr("id", "7L AS g")
+table = DeltaTable.forName(spark, "bronze.numbers")
+merge = table.alias("old").merge(new.alias("new"), "old.id = new.id")
+merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+
+@F.pandas_udf("long")
+def process(ids):
+    return ids * 0 + os.getppid()
+
+parents = {row[0] for row in spark.range(4, numPartitions=4).select(process("id")).collect()}
+place = str(medallion.home() / "checkpoint")
+stream = spark.readStream.table("bronze.numbers").writeStream.option("checkpointLocation", place)
+stream.trigger(availableNow=True).toTable("silver.numbers").awaitTermination()
+print(json.dumps({
+    "master": spark.sparkContext.master,
+    "executors": spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() - 1,
+    "here": os.getpid() in parents,
+    "format": spark.sql("DESCRIBE DETAIL silver.numbers").first().format,
+    "shuffles": spark.conf.get("spark.sql.shuffle.partitions"),
+}))
+"""
+
+
+def run(program: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def alive(process: psutil.Process) -> bool:
+    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+
+
+def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "Kurs für Anfänger"
+    monkeypatch.setenv("MEDALLION_HOME", str(home))
+    with cluster.running(workers=2) as there:
+        settings = there.settings / "spark-defaults.conf"
+        assert stat.S_IMODE(settings.stat().st_mode) == 0o600, "the secret is in it"
+        with settings.open("a", encoding="utf-8") as file:
+            file.write("spark.sql.shuffle.partitions 3\n")
+        done = run(WORK, **there.environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {
+            "master": there.master,
+            "executors": 2,
+            "here": False,
+            "format": "delta",
+            "shuffles": "3",  # how fast it is, is the cluster's own affair
+        }
+        # Only those who have the secret may use it.
+        other = tmp_path / "other"
+        other.mkdir()
+        stranger = {**there.environment, "SPARK_CONF_DIR": str(other)}
+        refused = run("import medallion; medallion.start().range(1).count()", **stranger)
+        assert refused.returncode != 0
+        started = psutil.Process().children(recursive=True)
+    assert DeltaTable(str(home / "silver" / "numbers")).count() == 110
+    assert not [process for process in started if alive(process)], "nothing of it stays"
+    assert not there.settings.exists()
+
+
+def test_a_cluster_that_does_not_come_up_says_where_to_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
+    monkeypatch.setattr(cluster, "_SECONDS", 0)
+    told = r"Of 1 workers 0 have found the master within 0 seconds\. "
+    with pytest.raises(MedallionError, match=told), cluster.running(workers=1):
+        pass
+
+
+def test_settings_that_the_chapters_rely_on_are_the_same_here_and_there() -> None:
+    assert session.settings("learn").items() >= session._relied_on().items()
