@@ -9,12 +9,13 @@ from typing import Any
 import pandas as pd
 import pytest
 from conftest import run_chapter
+from pyspark.errors import PySparkException
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import StatefulProcessor
 from test_ch07_crash import functions
 
-from medallion import replay
+from medallion import paths, replay
 
 HOUR = 3_600_000
 ROCKS = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
@@ -118,3 +119,20 @@ def test_the_watchman_says_the_same_in_any_batches(
     expected = lockers["watch_all"](readings, int(readings["at"].max()) - 2 * HOUR)
     assert sorted(found) == expected
     assert {what for _, what, _ in expected} == {"offline", "back", "hot"}
+
+
+def test_the_state_is_read_from_a_folder_with_a_space_and_an_accent(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    source, notes = tmp_path / "source", tmp_path / "Kurs für Anfänger" / "notes"
+    source.mkdir()
+    (source / "rows.json").write_text('{"id": 1}\n{"id": 1}\n{"id": 2}\n', encoding="utf-8")
+    counted = spark.readStream.schema("id INT").json(str(source)).groupBy("id").count()
+    writer = counted.writeStream.outputMode("update").format("noop").option("checkpointLocation", str(notes))
+    writer.trigger(availableNow=True).start().awaitTermination()
+    reader = spark.read.format("statestore")
+    with pytest.raises(PySparkException, match="STDS_COMMITTED_BATCH_UNAVAILABLE"):
+        reader.load(str(notes)).count()  # once this is read, plain_path has no use any more
+    found = reader.load(paths.plain_path(notes)).selectExpr("key.id", "value.count").orderBy("id").collect()
+    assert [tuple(row) for row in found] == [(1, 2), (2, 1)]
+    assert paths.plain_path(source) == str(source), "a plain path stays as it is"

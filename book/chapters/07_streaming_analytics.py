@@ -1395,10 +1395,10 @@ check.silences(silences)
 # ## What does it remember?
 #
 # A state is a table like any other, and Spark reads it from the checkpoint, of a query that runs or of one that is
-# dead.
+# dead. (Its reader finds no folder with a space or an accent in its name; `plain_path` goes round that.)
 
 # %%
-place = str(medallion.scratch() / "watchman-checkpoint")
+place = medallion.plain_path(medallion.scratch() / "watchman-checkpoint")
 of = spark.read.format("state-metadata").load(place)
 of.select("operatorName", "stateStoreName", "numPartitions", "maxBatchId")
 

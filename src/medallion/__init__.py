@@ -1,6 +1,6 @@
 """The support package of the course: what would distract from the lesson.
 
-A notebook needs eight names of it:
+A notebook needs nine names of it:
 
 | name | what it is |
 |---|---|
@@ -9,6 +9,7 @@ A notebook needs eight names of it:
 | `landing()` | the folder that the source files arrive in |
 | `dataset(name)` | a file of real data that the repository keeps |
 | `scratch()` | an empty folder of this session, gone when the session ends |
+| `plain_path(folder)` | a path to a folder without the characters that Spark stumbles over |
 | `keep_view(name)` | keeps a view's definition, so that later sessions have the view too |
 | `reason(error)` | why Spark refused something, in one line |
 | `last_error()` | the full text of the last Spark error |
@@ -28,6 +29,7 @@ _WHERE = {
     "landing": "medallion.paths",
     "home": "medallion.paths",
     "dataset": "medallion.paths",
+    "plain_path": "medallion.paths",
 }
 
 

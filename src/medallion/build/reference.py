@@ -42,6 +42,7 @@ ENTRIES = (
     Entry("medallion.landing", "paths", "landing"),
     Entry("medallion.dataset", "paths", "dataset"),
     Entry("medallion.scratch", "session", "scratch"),
+    Entry("medallion.plain_path", "paths", "plain_path"),
     Entry("medallion.keep_view", "views", "keep_view"),
     Entry("medallion.reason", "tracebacks", "reason"),
     Entry("medallion.last_error", "tracebacks", "last_error"),
