@@ -200,6 +200,17 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
             ":1: 'leaves' lists folders of the lakehouse",
         ),
         (
+            "#     makes:\n",
+            "#     varies: {bronze.orders: [id]}\n#     makes:\n",
+            ":1: 'varies' lists, for tables that this chapter makes, the columns that differ at each run",
+        ),
+        (
+            "#     makes:\n",
+            "#     varies: {silver.orders: id}\n#     makes:\n",
+            ":1: 'varies' lists, for tables",
+        ),
+        ("#     makes:\n", "#     varies: [silver.orders]\n#     makes:\n", ":1: 'varies' lists, for tables"),
+        (
             "#       silver.orders: [bronze.orders]",
             "#       silver.orders: bronze.orders",
             ":1: the header lacks 'makes'",
@@ -908,8 +919,13 @@ def test_a_replay_compares_works_and_leaves_blank_from_a_home_of_its_own(replaye
     def before(number, place):
         (place / number).mkdir(parents=True)
 
-    assert [str(problem) for problem in replay.replay(["98"], home, before, root=replayed)] == [
+    def after(number, place):
+        assert [path.name for path in place.iterdir()] == [number]
+        return [build.Problem("notebooks/98_sample.ipynb", 1, "the table is another.")]
+
+    assert [str(problem) for problem in replay.replay(["98"], home, before, after, root=replayed)] == [
         "notebooks/98_sample.ipynb:1: an output differs or a cell fails; nbval's report is above.",
+        "notebooks/98_sample.ipynb:1: the table is another.",
         "solutions/98_sample.ipynb:1: a check or a cell fails; nbval's report is above.",
         "exercises/98_sample.ipynb:8: the check of a blank says: ✗ Exercise 98.2. 7 is not the last. "
         "Let it answer self.not_done().",

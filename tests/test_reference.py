@@ -1,14 +1,15 @@
 """The reference: schemas read from real Delta logs, meanings from the dictionary, pages from the code."""
 
 import re
+import shutil
 
 import pyarrow as pa
 import pytest
 from deltalake import Field, Schema, write_deltalake
 from deltalake.schema import ArrayType, MapType, PrimitiveType, StructType
 
-from medallion import chapters, cli, paths
-from medallion.build import dictionary, reference, schemas
+from medallion import chapters, cli, durations, paths
+from medallion.build import dictionary, digests, lakehouse, reference, schemas
 from medallion.build.chapter import parse
 from medallion.errors import MedallionError
 
@@ -83,26 +84,68 @@ def write(repository, schema, rows):
 
 
 def test_a_schema_is_flat_with_the_types_of_sql_and_the_comments_of_the_table(repository):
-    assert schemas.of("silver.orders") == {"rows": 2, "columns": COLUMNS}
+    held = schemas.of("silver.orders")
+    assert held == {"rows": 2, "digest": digests.of("silver.orders"), "columns": COLUMNS}
 
 
 def test_what_is_stored_is_what_is_read_again(repository):
-    reference.record("02", repository)
-    assert schemas.load(repository) == {"silver.orders": {"rows": 2, "columns": COLUMNS}}
-    before = (repository / schemas.FILE).read_bytes()
-    reference.record("02", repository)
-    assert (repository / schemas.FILE).read_bytes() == before
+    reference.record("02", 103, repository)
+    assert schemas.load(repository) == {"silver.orders": schemas.of("silver.orders")}
+    assert durations.load(repository) == {"02": 105}
+    files = [repository / name for name in (schemas.FILE, durations.FILE)]
+    before = [file.read_bytes() for file in files]
+    reference.record("02", 140, repository)
+    reference.record("02", target=repository)
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_the_columns_that_vary_are_no_part_of_the_digest(repository):
+    chapter = repository / "book" / "chapters" / "02_sorting.py"
+    text = chapter.read_text(encoding="utf-8").replace(
+        "#     grain:", "#     varies: {silver.orders: [id]}\n#     grain:"
+    )
+    chapter.write_text(text, encoding="utf-8")
+    assert schemas.of("silver.orders")["digest"] == digests.of("silver.orders", ["id"])
+    assert chapters.varies("bronze.orders") == []
+
+
+def test_a_table_that_is_not_the_recorded_one_is_told(repository, monkeypatch):
+    monkeypatch.setattr(lakehouse.paths, "root", lambda: repository)
+    assert lakehouse.other_tables("02") == []  # nothing is recorded
+    reference.record("02", 100, repository)
+    assert lakehouse.other_tables("02") == []
+    write(repository, ORDER, {"id": [2, 1]})
+    assert lakehouse.other_tables("02") == []
+
+    def told():
+        (problem,) = lakehouse.other_tables("02")
+        assert (problem.path, problem.line) == ("notebooks/02_sorting.ipynb", 1)
+        return problem.text
+
+    mend = (
+        "If that is meant, run './medallion build 02'; if each run gives other rows, mend the cell, or name "
+        "the columns that differ under 'varies' in the header."
+    )
+    write(repository, ORDER, {"id": [1, 3]})
+    assert told() == f"silver.orders has 2 rows, as recorded, but not the same. {mend}"
+    write(repository, ORDER, {"id": [1, 2, 2]})
+    assert told() == f"silver.orders has 3 rows, recorded are 2. {mend}"
+    shutil.rmtree(repository / "lakehouse" / "silver")
+    assert told() == "silver.orders is not there as a table. Run the chapter that makes it."
+    schema = repository / schemas.FILE
+    schema.write_text(re.sub(" *digest: .*\n", "", schema.read_text(encoding="utf-8")), encoding="utf-8")
+    assert told() == f"{schemas.FILE} has no digest of silver.orders. Run './medallion build 02'."
 
 
 def test_a_promised_table_that_is_not_there_is_named(repository, monkeypatch):
     monkeypatch.setenv("MEDALLION_HOME", str(repository / "elsewhere"))
     with pytest.raises(MedallionError) as refused:
-        reference.record("02", repository)
+        reference.record("02", 100, repository)
     assert str(refused.value) == "silver.orders is not in the lakehouse. Run the chapter that makes it."
 
 
 def test_the_page_of_the_tables_says_grain_rows_source_and_columns(repository):
-    reference.record("02", repository)
+    reference.record("02", 100, repository)
     assert reference.write(repository) == [reference.TABLES, reference.PACKAGE]
     page = (repository / reference.TABLES).read_text(encoding="utf-8")
     assert "| [silver.orders](#silverorders) | one order | 2 | [chapter\u00a002]" in page
@@ -118,12 +161,14 @@ def test_the_page_of_the_tables_says_grain_rows_source_and_columns(repository):
 def test_an_unrecorded_table_a_stray_one_and_an_old_page_are_out_of_date(repository):
     with pytest.raises(MedallionError, match=r"02_sorting\.py:1: .*schemas\.yml lacks silver\.orders\. Run"):
         reference.check(repository)
-    reference.record("02", repository)
+    with pytest.raises(MedallionError, match=r"02_sorting\.py:1: .*seconds\.yml lacks chapter 02\. Run"):
+        reference.check(repository)
+    reference.record("02", 100, repository)
     with pytest.raises(MedallionError, match=r"tables\.md:1: this page is out of date"):
         reference.check(repository)
     reference.write(repository)
     write(repository, Schema([Field("id", "integer")]), {"id": [1, 2, 3]})
-    reference.record("02", repository)
+    reference.record("02", 100, repository)
     with pytest.raises(MedallionError, match=r"tables\.md:1: this page is out of date"):
         reference.check(repository)
     reference.write(repository)

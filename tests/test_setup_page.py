@@ -13,6 +13,7 @@ MODULES = [
     "java",
     "paths",
     "progress",
+    "journal",
     "runner",
     "session",
     "chapters",

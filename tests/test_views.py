@@ -260,7 +260,7 @@ def test_a_run_counts_the_rows_of_tables(
 
 def test_the_page_of_the_tables_shows_a_view(sold: SparkSession, selling: Path, tmp_path: Path) -> None:
     medallion.keep_view("gold.sales_metrics")
-    reference.record("03", tmp_path)
+    reference.record("03", 100, tmp_path)
     held = schemas.load(tmp_path)
     assert held["gold.sales"]["rows"] == 3 and "rows" not in held["gold.sales_metrics"]
     page = reference.tables_page([parse(selling / "03_selling.py")], held, {})

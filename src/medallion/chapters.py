@@ -8,6 +8,8 @@ A chapter is `book/chapters/NN_name.py`. Its header is a YAML block in comments;
 
 Names are `schema.table`; `landing.orders` is the folder that the source files of `orders` arrive in.
 What a chapter keeps beside the tables is a folder of the lakehouse, and `leaves: [mlflow]` names it.
+Whoever reads a table of that chapter needs the folder too, and may add to it. Columns that differ each time
+that the chapter runs, as the id of a run does, stand under `varies: {ml.runs: [run_id]}`.
 
 Only the header is read here, so that starting a session stays quick.
 """
@@ -105,6 +107,45 @@ def leaves_of(front: dict[str, Any], where: str) -> list[str]:
             f"{', '.join(sorted(SHARED))}."
         )
     return left
+
+
+def varies(table: str) -> list[str]:
+    """Return the columns of `table` that differ each time that its chapter runs.
+
+    Raises MedallionError when the header of that chapter names something else.
+    """
+    number = maker(table)
+    if number is None:
+        return []
+    path = find(number)
+    return varies_of(front_matter(path), path.name).get(table, [])
+
+
+def varies_of(front: dict[str, Any], where: str) -> dict[str, list[str]]:
+    """Return the columns that the header `front` of the chapter `where` names under `varies`, by table.
+
+    Raises MedallionError for what is no list of columns, and for a table that the chapter does not make.
+    """
+    told = front.get("varies") or {}
+    makes = front.get("makes") or {}
+    if not isinstance(told, dict) or not all(
+        table in makes and isinstance(columns, list) and all(isinstance(column, str) for column in columns)
+        for table, columns in told.items()
+    ):
+        raise MedallionError(
+            f"{where}:1: 'varies' lists, for tables that this chapter makes, the columns that differ at each "
+            "run, as in 'varies: {ml.runs: [run_id]}'. Write it so."
+        )
+    return told
+
+
+def folders(number: str) -> dict[str, str]:
+    """Return the folders that chapter `number` needs beside the tables, each with the chapter that leaves it.
+
+    They are what the makers of the tables that it reads leave: who reads scores may load the model.
+    """
+    makers = sorted({maker(table) or "" for table in needs(number)} - {""})
+    return {name: other for other in makers for name in leaves(other)}
 
 
 def needs(number: str) -> list[str]:

@@ -41,9 +41,11 @@ def make_parser() -> argparse.ArgumentParser:
         return sub
 
     several: dict[str, Any] = {"metavar": "NN", "nargs": "*", "help": "chapter numbers; none means all"}
-    add("run", _run, "set up, make the data, and run the chapters in order").add_argument(
-        "numbers", **several
+    run = add(
+        "run", _run, "set up, make the data, and run the chapters in order, or go on after an interruption"
     )
+    run.add_argument("numbers", **several)
+    run.add_argument("--anew", action="store_true", help="begin again, also after an interruption")
     add("lab", _lab, "open the exercises in JupyterLab")
     dashboard = add("dashboard", _dashboard, "show gold.live_sales on a page of this machine as it moves")
     dashboard.add_argument(
@@ -65,7 +67,9 @@ def make_parser() -> argparse.ArgumentParser:
     data = add("data", _data, "make the source files")
     data.add_argument("--scale", type=float, default=None, help="1 is 40,000 orders; 0.02 to 100")
     data.add_argument("--force", action="store_true", help="make them again although they are there")
-    catch_up = add("catch-up", _catch_up, "run the earlier chapters that a chapter needs")
+    catch_up = add(
+        "catch-up", _catch_up, "run the earlier chapters that a chapter needs, and say how long that takes"
+    )
     catch_up.add_argument("number", metavar="NN", help="the chapter that is to be begun")
     reset = add("reset", _reset, "remove what a chapter and all later ones made")
     reset.add_argument(
@@ -103,7 +107,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from medallion import report, runner, setup
 
     setup.prepare()
-    report.print_ran(runner.run(arguments.numbers))
+    report.print_ran(runner.run(arguments.numbers, anew=arguments.anew))
 
 
 def _catch_up(arguments: argparse.Namespace) -> None:
@@ -174,9 +178,10 @@ def _data(arguments: argparse.Namespace) -> None:
 
 
 def _reset(arguments: argparse.Namespace) -> None:
-    from medallion import tables
+    from medallion import journal, tables
 
-    gone = tables.reset(arguments.number)
+    with journal.alone():
+        gone = tables.reset(arguments.number)
     print(f"Removed {', '.join(gone)}." if gone else "There was nothing to remove.")
 
 
@@ -195,7 +200,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from medallion import build, setup, tables
+    from medallion import build, journal, setup, tables
     from medallion.build import reference
 
     if arguments.check:
@@ -207,7 +212,8 @@ def _build(arguments: argparse.Namespace) -> None:
         changed = build.build(arguments.numbers, prose=True)
     elif not arguments.reference:
         setup.prepare()
-        changed = build.build(arguments.numbers, before=tables.reset, after=reference.record)
+        with journal.alone():
+            changed = build.build(arguments.numbers, before=tables.reset, after=reference.record)
     changed += reference.write()
     print("\n".join(changed) or "Nothing has changed.")
 

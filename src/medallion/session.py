@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medallion import archive, display, jars, java, paths, tables, tracebacks, workspace
+from medallion import archive, before, display, jars, java, paths, tables, tracebacks, workspace
 from medallion.errors import MedallionError
 from medallion.tracking import quiet
 
@@ -30,7 +30,8 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     """Return a Spark session with Delta, its tables and views registered, ready for `chapter`.
 
     `chapter` is the number of a chapter ("01"): what that chapter reads must be there, or a
-    MedallionError says which chapter makes it and how to catch up. Without it nothing is checked.
+    MedallionError says which chapter makes it and how to catch up, and what earlier chapters left beside
+    the tables is copied, so that `medallion reset` can put it back. Without it neither is done.
     `profile` is "learn" (two cores, little memory, quick to start) or "scale" (all cores, most of
     the memory, the full compiler); without one, MEDALLION_PROFILE says which, else it is "learn".
     Calling it again returns the same session with the tables anew.
@@ -47,6 +48,7 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
         return spark
     if chapter is not None:
         tables.require(chapter)
+        before.keep(chapter)
     master = os.environ.get("MEDALLION_MASTER")
     spark = on_cluster(master) if master else local(profile)
     _prepare_scratch()

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from medallion import chapters, paths, views
+from medallion import before, chapters, paths, views
 from medallion.errors import MedallionError
 
 if TYPE_CHECKING:
@@ -64,24 +64,42 @@ def present() -> list[str]:
     )
 
 
+def missing(number: str) -> dict[str, str | None]:
+    """Return what chapter `number` reads and what is not there: tables and sources, and then folders.
+
+    Each comes with the chapter that makes it, or None for a source. Folders are those beside the tables, as
+    that of the runs and models.
+    """
+    read = {table: chapters.maker(table) for table in chapters.needs(number) if not exists(table)}
+    return read | {name: maker for name, maker in chapters.folders(number).items() if not is_left(name)}
+
+
+def is_left(name: str) -> bool:
+    """Return whether the folder `name`, which a chapter leaves beside the tables, holds something."""
+    place = paths.home() / name
+    return place.is_dir() and any(place.iterdir())
+
+
 def require(number: str) -> None:
-    """Check that what chapter `number` reads is there.
+    """Check that what chapter `number` reads is there: tables, sources, and folders beside them.
 
     Raises MedallionError that names what is missing, who makes it, and the command that catches up.
     """
-    missing = [table for table in chapters.needs(number) if not exists(table)]
-    if not missing:
+    absent = missing(number)
+    if not absent:
         return
+    # Where tables are missing too, they are enough to say
+    absent = {name: maker for name, maker in absent.items() if "." in name} or absent
     padded = number.zfill(2)
-    are = "is" if len(missing) == 1 else "are"
-    if all(table.startswith(f"{chapters.LANDING}.") for table in missing):
+    are = "is" if len(absent) == 1 else "are"
+    if all(table.startswith(f"{chapters.LANDING}.") for table in absent):
         raise MedallionError(
-            f"Chapter {padded} reads the source files in {paths.landing()}, and {_listed(missing)} "
+            f"Chapter {padded} reads the source files in {paths.landing()}, and {_listed(absent)} "
             f"{are} not there. Make the files with `medallion data`."
         )
-    makers = sorted({maker for table in missing if (maker := chapters.maker(table))})
+    makers = sorted({maker for maker in absent.values() if maker})
     raise MedallionError(
-        f"Chapter {padded} reads {_listed(missing)}, which chapter {_listed(makers)} makes. "
+        f"Chapter {padded} reads {_listed(absent)}, which chapter {_listed(makers)} makes. "
         f"Catch up with `medallion catch-up {padded}`."
     )
 
@@ -163,7 +181,9 @@ def reset(number: str) -> list[str]:
     """Return the lakehouse to the state before chapter `number`, and return the tables and folders that went.
 
     What that chapter and all later ones make is removed: tables, kept views, checkpoints, and the folders
-    that they leave beside these. Source files stay.
+    that they leave beside these. What they added to a folder of an earlier chapter, as runs and models in
+    `mlflow`, goes too: the copy that was kept as they started takes its place (see `before` for when there
+    is none). Source files stay, and so does what no chapter makes.
     Raises MedallionError for no chapter, and when a header names folders that are not its chapter's own.
     """
     first = chapters.find(number).name[:2]
@@ -183,6 +203,12 @@ def reset(number: str) -> list[str]:
             if (paths.home() / name).exists():
                 _remove(paths.home() / name)
                 gone.append(name)
+    for name, copy in before.copies(first).items():
+        if (paths.home() / name).exists():
+            _remove(paths.home() / name)
+        copy.rename(paths.home() / name)
+    for copy in before.kept(first):
+        _remove(copy)
     return gone
 
 

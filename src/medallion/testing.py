@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from medallion import chapters, paths, sources, tables
+from medallion.build import lakehouse
+from medallion.build.chapter import Problem
 from medallion.build.replay import replay
 from medallion.doctor import GB
 from medallion.errors import MedallionError
@@ -112,6 +114,8 @@ def _replayed(counts: Path, status: int) -> tuple[int, int]:
 def replay_notebooks(counts: Path, wanted: Sequence[str]) -> None:
     """Replay every chapter up to the last one wanted, and write how much passed and failed to `counts`.
 
+    After each chapter its tables must be those of its last build, and what earlier chapters made unchanged;
+    at the end, a reset of each, from the last one, must lead back to the state before it.
     Only the notebooks of the chapters in `wanted` count; none means all. The lakehouse is a temporary one,
     with the source files at scale 1, and becomes MEDALLION_HOME of this process.
     """
@@ -121,10 +125,22 @@ def replay_notebooks(counts: Path, wanted: Sequence[str]) -> None:
         home = Path(folder) / "lakehouse"
         os.environ["MEDALLION_HOME"] = str(home)
         sources.generate(home / "landing", scale=1)
+        states: dict[str, lakehouse.State] = {}
+
+        def before(number: str, _: Path) -> None:
+            tables.reset(number)
+            states[number] = lakehouse.state()
+
+        def after(number: str, _: Path) -> list[Problem]:
+            touched = lakehouse.touched(number, states[number], lakehouse.state())
+            return lakehouse.other_tables(number) + touched
+
         problems = []
         for number in numbers:
-            found = replay([number], home, lambda number, _: tables.reset(number))
+            found = replay([number], home, before, after)
             problems += found if number in counted else []
+        own = {f"notebooks/{chapters.find(number).stem}.ipynb" for number in counted}
+        problems += [problem for problem in lakehouse.way_back(states) if problem.path in own]
     for problem in problems:
         print(problem)
     failed = len({problem.path for problem in problems})

@@ -87,8 +87,8 @@ def parse(path: Path) -> Chapter:
     """Read the chapter at `path`, a file named `NN_name.py`.
 
     Raises MedallionError, naming the line, when the file is not a chapter: no UTF-8, no header with
-    `makes`, `grain`, `minutes` and `objectives`, folders under `leaves` that are not the chapter's own, no
-    title, or text outside of a cell.
+    `makes`, `grain`, `minutes` and `objectives`, folders under `leaves` that are not the chapter's own,
+    columns under `varies` of no table of its own, no title, or text outside of a cell.
     """
     where = _shown(path)
     if not re.fullmatch(r"\d\d_\w+", path.stem):
@@ -107,6 +107,7 @@ def parse(path: Path) -> Chapter:
     if not isinstance(front, dict):
         raise MedallionError(f"{where}:1: the header has no block 'medallion' under 'jupyter'. Add one.")
     chapters.leaves_of(front, where)
+    chapters.varies_of(front, where)
     cells = _cells(text, notebook.cells, where)
     return Chapter(
         path=path,

@@ -1,5 +1,6 @@
 """Making the three products of a chapter, and saying in seconds whether they are out of date."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -28,17 +29,17 @@ def build(
     check: bool = False,
     prose: bool = False,
     before: Callable[[str], object] | None = None,
-    after: Callable[[str], object] | None = None,
+    after: Callable[[str, float], object] | None = None,
     sources: Path | None = None,
     target: Path | None = None,
 ) -> list[str]:
     """Make the products of the chapters `wanted` ("01"; none means all) and return the paths that changed.
 
-    Each chapter runs from the state before it: `before(number)` is called first, and `after(number)` once
-    its products are there. Sources are read from `sources` (the book's chapters) and products written
-    below `target` (the repository), each under a temporary name first, and only when its bytes differ.
-    With `check` nothing is run or written. With `prose` nothing is run: the outputs that are stored stay,
-    which holds as long as no code cell has changed.
+    Each chapter runs from the state before it: `before(number)` is called first, and `after(number, seconds)`
+    once its products are there, with what they took. Sources are read from `sources` (the book's chapters)
+    and products written below `target` (the repository), each under a temporary name first, and only when
+    its bytes differ. With `check` nothing is run or written. With `prose` nothing is run: the outputs that
+    are stored stay, which holds as long as no code cell has changed.
 
     Raises MedallionError naming `chapter:line` for every rule that is broken and for a cell that fails;
     with `check` also when a product is missing, out of date, or without a chapter; with `prose` for the
@@ -61,9 +62,10 @@ def build(
     for chapter in found:
         if before is not None:
             before(chapter.number)
+        began = time.perf_counter()
         changed += _make(chapter, target)
         if after is not None:
-            after(chapter.number)
+            after(chapter.number, time.perf_counter() - began)
     return changed
 
 

@@ -10,12 +10,12 @@
 import argparse
 import ast
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medallion import chapters, paths
+from medallion import chapters, durations, paths
 from medallion.build import dictionary, schemas
 from medallion.build.chapter import Chapter, Problem, parse
 from medallion.build.files import text_of, write_text
@@ -62,15 +62,21 @@ ENTRIES = (
 )
 
 
-def record(number: str, target: Path | None = None) -> None:
-    """Keep what the tables that chapter `number` has just made look like, for the page of the tables.
+def record(number: str, seconds: float | None = None, target: Path | None = None) -> None:
+    """Keep what the tables that chapter `number` has just made look like and hold, and how long it took.
 
+    The page of the tables shows it, `medallion test` compares with it, and `catch-up` estimates by it. The
+    tables are those of the lakehouse in force: with MEDALLION_HOME on one that a run has built, this keeps
+    what is there without running the chapter, and without `seconds` those that are kept stay.
     Raises MedallionError when the chapter did not make a table that its header promises.
     """
     target = target or paths.root()
     held = schemas.load(target)
     made = {table: schemas.of(table) for table in chapters.makes(number)}
     write_text(target / schemas.FILE, schemas.text(held | made))
+    if seconds is not None:
+        timed = durations.renewed(durations.load(target), number, seconds)
+        write_text(target / durations.FILE, durations.text(timed))
 
 
 def write(target: Path | None = None) -> list[str]:
@@ -88,7 +94,7 @@ def check(target: Path | None = None) -> None:
     """Raise MedallionError, with a line for each, when the schemas or a page are out of date."""
     target = target or paths.root()
     found = _chapters()
-    problems = _unrecorded(found, schemas.load(target)) or [
+    problems = _unrecorded(found, schemas.load(target), durations.load(target)) or [
         Problem(path, 1, "this page is out of date. Run './medallion build --reference'.")
         for path, text in _pages(found, target).items()
         if text_of(target / path) != text
@@ -101,13 +107,19 @@ def _chapters() -> list[Chapter]:
     return [parse(path) for path in chapters.all_chapters().values()]
 
 
-def _unrecorded(found: Iterable[Chapter], held: dict[str, Any]) -> list[Problem]:
-    """Return the tables that chapters make and the schemas lack, and those that no chapter makes."""
+def _unrecorded(found: Sequence[Chapter], held: dict[str, Any], timed: dict[str, int]) -> list[Problem]:
+    """Return the tables and seconds of chapters that were not kept, and the tables that no chapter makes."""
     made = {table: chapter for chapter in found for table in chapter.makes}
+    lacking = [
+        (chapter, f"{schemas.FILE} lacks {table}") for table, chapter in made.items() if table not in held
+    ]
+    lacking += [
+        (chapter, f"{durations.FILE} lacks chapter {chapter.number}")
+        for chapter in found
+        if chapter.number not in timed
+    ]
     missing = [
-        chapter.problem(1, f"{schemas.FILE} lacks {table}. Run './medallion build {chapter.number}'.")
-        for table, chapter in made.items()
-        if table not in held
+        chapter.problem(1, f"{what}. Run './medallion build {chapter.number}'.") for chapter, what in lacking
     ]
     stray = [
         Problem(schemas.FILE, 1, f"no chapter makes {table}. Run './medallion build --reference'.")

@@ -26,11 +26,16 @@ VERDICTS = "medallion.build.verdicts"
 
 
 def replay(
-    wanted: Sequence[str], home: Path, before: Callable[[str, Path], object], root: Path | None = None
+    wanted: Sequence[str],
+    home: Path,
+    before: Callable[[str, Path], object],
+    after: Callable[[str, Path], list[Problem]] | None = None,
+    root: Path | None = None,
 ) -> list[Problem]:
     """Run the three notebooks of each chapter of `wanted`, in order, and return what is wrong.
 
-    `home` is the lakehouse of the test; `before(number, home)` brings it to the state before a chapter.
+    `home` is the lakehouse of the test; `before(number, home)` brings it to the state before a chapter, and
+    `after(number, home)` says what is wrong with what the chapter left there.
     nbval prints its own report. Raises KeyboardInterrupt through; the copies are removed.
     """
     root = root or paths.root()
@@ -39,6 +44,8 @@ def replay(
         before(number, home)
         for path in sorted((root / "notebooks").glob(f"{number}_*.ipynb")):
             found += compare(path, home)
+            if after is not None:
+                found += after(number, home)
             with tempfile.TemporaryDirectory(prefix="medallion-copy-") as copies:
                 copy = Path(copies) / "lakehouse"
                 shutil.copytree(home, copy)

@@ -2,14 +2,16 @@
 
     bronze.orders:
       rows: 91993
+      digest: "0f6c…"
       columns:
         event_id: {type: STRING}
         after.lines: {type: ARRAY<STRUCT>}
         after.lines[].quantity: {type: INT}
 
 Columns are flat: `a.b` is the field `b` of the struct `a`, `a[]` an element of the array `a`. A column
-with a comment in its table has it here too. A view has no rows, and is told by that. Read from the Delta
-logs and from what is kept of a view, so that no session is needed.
+with a comment in its table has it here too. The digest is equal for equal rows: see `digests`. A view has
+neither rows nor digest, and is told by that. Read from the tables and from what is kept of a view, so that no
+session is needed.
 """
 
 import json
@@ -20,7 +22,8 @@ from typing import Any
 import yaml
 from deltalake import DeltaTable
 
-from medallion import tables, views
+from medallion import chapters, tables, views
+from medallion.build import digests
 from medallion.errors import MedallionError
 
 FILE = "book/reference/schemas.yml"
@@ -30,7 +33,7 @@ _SQL = {"integer": "INT", "long": "BIGINT", "short": "SMALLINT", "byte": "TINYIN
 
 
 def of(table: str) -> dict[str, Any]:
-    """Return rows and columns of a Delta table ("bronze.orders") of the lakehouse, as the file holds them.
+    """Return rows, digest and columns of a Delta table ("bronze.orders") of the lakehouse, as in the file.
 
     Of a view: its columns. Raises MedallionError when there is no such table or view.
     """
@@ -39,7 +42,8 @@ def of(table: str) -> dict[str, Any]:
     if tables.is_view(table):
         return {"columns": dict(flat(views.columns(table)))}
     schema = json.loads(DeltaTable(str(tables.folder(table))).schema().to_json())
-    return {"rows": tables.rows(table), "columns": dict(flat(schema))}
+    digest = digests.of(table, chapters.varies(table))
+    return {"rows": tables.rows(table), "digest": digest, "columns": dict(flat(schema))}
 
 
 def flat(struct: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, str]]]:
@@ -86,8 +90,9 @@ def text(held: dict[str, dict[str, Any]]) -> str:
     """Return the text of the file for what it is to hold, the same for the same content."""
     lines = [HEADER.rstrip()]
     for table in sorted(held):
-        rows = [f"  rows: {held[table]['rows']}"] if "rows" in held[table] else []
-        lines += [f"{table}:", *rows, "  columns:"]
+        lines.append(f"{table}:")
+        lines += [f"  {key}: {json.dumps(value)}" for key, value in held[table].items() if key != "columns"]
+        lines.append("  columns:")
         for path, described in held[table]["columns"].items():
             flow = yaml.safe_dump(described, default_flow_style=True, width=10_000, allow_unicode=True)
             lines.append(f"    {json.dumps(path)}: {flow.strip()}")
