@@ -311,10 +311,13 @@ def test_the_replay_counts_the_chapters_wanted(
 ) -> None:
     """The chapters before them are replayed, in a lakehouse of its own, and do not count."""
     monkeypatch.setenv("MEDALLION_HOME", "the learner's")
-    monkeypatch.setattr(testing.chapters, "all_chapters", lambda: ["00", "01", "02", "03"])
+    known = {number: Path(f"{number}_some.py") for number in ("00", "01", "02", "03")}
+    monkeypatch.setattr(testing.chapters, "all_chapters", lambda: known)
     replayed = []
 
-    def replay(numbers: list[str], home: Path, before: Callable[[str, Path], object]) -> list[Problem]:
+    def replay(
+        numbers: list[str], home: Path, before: Callable[[str, Path], object], after: object
+    ) -> list[Problem]:
         assert os.environ["MEDALLION_HOME"] == str(home) and home.name == "lakehouse"
         replayed.extend(numbers)
         return [Problem(f"notebooks/{numbers[0]}.ipynb", line, "is wrong.") for line in (1, 2)]

@@ -14,7 +14,7 @@ from medallion.export import bundle, differences
 from medallion.export.differences import CATALOG, Differences
 
 PAGE = "book/databricks.md"
-BEGIN = "<!-- From here on produced by `medallion build --reference`; do not edit. -->"
+BEGIN = "<!-- From here on produced by `medallion build`; do not edit. -->"
 END = "<!-- Until here. -->"
 _BOX = "**On Databricks**"
 _SAID = {"instead": "Other code", "out": "Left out", CATALOG: "Only with a catalog"}
