@@ -64,6 +64,7 @@ def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
 ) -> None:
     home = tmp_path / "Kurs für Anfänger"
     monkeypatch.setenv("MEDALLION_HOME", str(home))
+    before = psutil.Process().children(recursive=True)
     with cluster.running(workers=2) as there:
         settings = there.settings / "spark-defaults.conf"
         assert stat.S_IMODE(settings.stat().st_mode) == 0o600, "the secret is in it"
@@ -84,7 +85,8 @@ def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
         stranger = {**there.environment, "SPARK_CONF_DIR": str(other)}
         refused = run("import medallion; medallion.start().range(1).count()", **stranger)
         assert refused.returncode != 0
-        started = psutil.Process().children(recursive=True)
+        started = set(psutil.Process().children(recursive=True)) - set(before)
+        assert len(started) >= 3, "a master and two workers"
     assert DeltaTable(str(home / "silver" / "numbers")).count() == 110
     assert not [process for process in started if alive(process)], "nothing of it stays"
     assert not there.settings.exists()

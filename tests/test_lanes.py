@@ -34,11 +34,13 @@ time.sleep(300)
 """
 STUBBORN = "import signal\nfor one in (signal.SIGINT, signal.SIGTERM): signal.signal(one, signal.SIG_IGN)\n"
 TWO_LANES = """
+import signal
 import sys
 from pathlib import Path
 from rich.console import Console
 from medallion import lanes
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
 folder = Path(sys.argv[1])
 command = [sys.executable, str(folder / "busy.py"), str(folder / "pids"), "step"]
 lanes.STEP_PATIENCE = lanes.REST_PATIENCE = 2

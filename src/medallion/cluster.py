@@ -71,7 +71,8 @@ def running(workers: int = 2, cores: int = 1, memory: int = 1000) -> Iterator[Cl
 def serve(workers: int, cores: int, memory: int) -> None:
     """Run a cluster, say how a session finds it, and return on Ctrl-C, SIGTERM or a closed terminal."""
     for stop in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(stop, signal.default_int_handler)
+        if signal.getsignal(stop) != signal.SIG_IGN:  # nohup ignores a closed terminal, and so do we
+            signal.signal(stop, signal.default_int_handler)
     with running(workers, cores, memory) as cluster:
         print(f"A master and {workers} workers run until Ctrl-C; what they do is shown at {cluster.page}")
         print("In another terminal:")
