@@ -34,7 +34,10 @@ parents = {row[0] for row in spark.range(4, numPartitions=4).select(process("id"
 place = str(medallion.home() / "checkpoint")
 stream = spark.readStream.table("bronze.numbers").writeStream.option("checkpointLocation", place)
 stream.trigger(availableNow=True).toTable("silver.numbers").awaitTermination()
+import psutil
+ports = [port for jvm in psutil.Process().children(recursive=True) for port in jvm.net_connections()]
 print(json.dumps({
+    "open to": sorted({port.laddr.ip.removeprefix("::ffff:") for port in ports if port.status == "LISTEN"}),
     "master": spark.sparkContext.master,
     "executors": spark.sparkContext._jsc.sc().getExecutorMemoryStatus().size() - 1,
     "here": os.getpid() in parents,
@@ -73,6 +76,7 @@ def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
         done = run(WORK, **there.environment)
         assert done.returncode == 0, done.stderr
         assert json.loads(done.stdout) == {
+            "open to": ["127.0.0.1"],
             "master": there.master,
             "executors": 2,
             "here": False,
@@ -87,6 +91,10 @@ def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
         assert refused.returncode != 0
         started = set(psutil.Process().children(recursive=True)) - set(before)
         assert len(started) >= 3, "a master and two workers"
+        listening = {
+            one.laddr.ip for process in started for one in process.net_connections() if alive(process)
+        }
+        assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
     assert DeltaTable(str(home / "silver" / "numbers")).count() == 110
     assert not [process for process in started if alive(process)], "nothing of it stays"
     assert not there.settings.exists()

@@ -39,7 +39,12 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """What a process has to have in its environment for `medallion.start()` to use this cluster."""
-        return {"MEDALLION_MASTER": self.master, "SPARK_CONF_DIR": str(self.settings)}
+        return {
+            "MEDALLION_MASTER": self.master,
+            "SPARK_CONF_DIR": str(self.settings),
+            # Otherwise the web page of the session would be there for the whole network.
+            "SPARK_LOCAL_IP": HOST,
+        }
 
 
 @contextmanager

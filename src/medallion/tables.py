@@ -125,9 +125,9 @@ def register(spark: "SparkSession") -> None:
         place = sql_text(paths.home() / schema)
         spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{place}'")
         known |= {f"{schema}.{name}" for name in catalog.listTables(schema).mkString("\n").split("\n")}
-    missing = [table for table in present() if table not in known]
-    if missing:
-        _register(spark, missing)
+    new = [table for table in present() if table not in known]
+    if new:
+        _register(spark, new)
     views.recreate(spark, [view for schema in SCHEMAS for view in views.kept(schema)])
 
 
@@ -150,12 +150,12 @@ def _register(spark: "SparkSession", names: list[str]) -> None:
     for name in names[1:]:
         schema, _, table = name.partition(".")
         place = jvm.java.net.URI("file", None, str(folder(name)), None)
-        new = record(
+        registered = record(
             identifier=identifier(table=table, database=some(schema)),
             tableType=managed,
             storage=storage(locationUri=some(place)),
         )
-        catalog.createTable(new, True)  # True: another thread of this session may have been quicker
+        catalog.createTable(registered, True)  # True: another thread of this session may have been quicker
 
 
 def _copier(record: Any) -> Callable[..., Any]:

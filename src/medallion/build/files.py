@@ -11,10 +11,15 @@ def text_of(path: Path) -> str | None:
 
 def write_text(path: Path, text: str) -> bool:
     """Write a product under another name and rename it; say whether its bytes changed."""
-    if text_of(path) == text:
+    return write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> bool:
+    """Write a product under another name and rename it; say whether its bytes changed."""
+    if path.is_file() and path.read_bytes() == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(text, encoding="utf-8", newline="\n")
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(content)
     new.replace(path)
     return True

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from medallion import chapters, paths
 from medallion.build.chapter import Chapter, parse
+from medallion.build.files import write_bytes
 from medallion.errors import MedallionError
 from medallion.export import bundle, differences, notebook, rules
 from medallion.export.differences import Differences
@@ -39,7 +40,7 @@ def write(to: Path | None = None, root: Path | None = None) -> list[str]:
     products[LIST] = "".join(f"{path}\n" for path in sorted([*products, LIST])).encode()
     for path in sorted(set(before) - set(products)):
         (to / path).unlink(missing_ok=True)
-    return [path for path, content in sorted(products.items()) if _write(to / path, content)]
+    return [path for path, content in sorted(products.items()) if write_bytes(to / path, content)]
 
 
 def _listed(to: Path) -> list[str]:
@@ -96,14 +97,3 @@ def _copied(root: Path) -> Iterator[Path]:
             yield path
     for pattern in _COPIED:
         yield from (path for path in sorted(root.glob(pattern)) if path.is_file())
-
-
-def _write(path: Path, content: bytes) -> bool:
-    """Write a file under another name and rename it; say whether its bytes changed."""
-    if path.is_file() and path.read_bytes() == content:
-        return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.new")
-    new.write_bytes(content)
-    new.replace(path)
-    return True
