@@ -170,12 +170,19 @@ def sources(notebook):
 # What a chapter declares
 
 
+def test_a_chapter_also_needs_what_it_reads_and_makes_no_table_of(sample):
+    path = sample()
+    header = "#     reads: [ml.scores, silver.orders]\n#     makes:\n"
+    path.write_text(path.read_text(encoding="utf-8").replace("#     makes:\n", header), encoding="utf-8")
+    assert parse(path).needs == ("bronze.orders", "ml.scores")  # what it makes itself it does not need
+
+
 def test_a_chapter_knows_its_contract_and_its_lines(sample):
     path = sample()
     chapter = parse(path)
     assert (chapter.number, chapter.name, chapter.title) == ("98", "98_sample", "Doubling, für Anfänger")
     assert chapter.makes == {"silver.orders": ["bronze.orders"], "silver.order_lines": ["silver.orders"]}
-    assert chapter.needs == ["bronze.orders"]
+    assert chapter.needs == ("bronze.orders",)
     assert chapter.minutes == {"read": 5, "practise": 10}
     text = path.read_text(encoding="utf-8").splitlines()
     for cell in chapter.cells:
@@ -210,6 +217,11 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
             ":1: 'varies' lists, for tables",
         ),
         ("#     makes:\n", "#     varies: [silver.orders]\n#     makes:\n", ":1: 'varies' lists, for tables"),
+        (
+            "#     makes:\n",
+            "#     reads: ml.scores\n#     makes:\n",
+            ":1: 'reads' lists tables that the chapter needs",
+        ),
         (
             "#       silver.orders: [bronze.orders]",
             "#       silver.orders: bronze.orders",

@@ -318,7 +318,7 @@ def test_the_replay_counts_the_chapters_wanted(
     replayed = []
 
     def replay(
-        numbers: list[str], home: Path, before: Callable[[str, Path], object], after: object
+        numbers: list[str], home: Path, before: Callable[[str, Path], object], after: object, lineage: Path
     ) -> list[Problem]:
         assert os.environ["MEDALLION_HOME"] == str(home) and home.name == "lakehouse"
         replayed.extend(numbers)
@@ -326,11 +326,14 @@ def test_the_replay_counts_the_chapters_wanted(
 
     monkeypatch.setattr(testing, "replay", replay)
     monkeypatch.setattr(testing.sources, "generate", lambda landing, scale: None)
+    monkeypatch.setattr(testing.lakehouse, "way_back", lambda states: [])
+    differs = Problem("notebooks/02.ipynb", 1, "missing: an edge.")
+    monkeypatch.setattr(testing, "_lineage", lambda number, *_: [differs] if number == "02" else [])
     step = testing._notebooks(["00", "02"], tmp_path)
     assert step.count(0) == (0, 1), "no counts, no success"
     testing.replay_notebooks(Path(step.command[4]), ["00", "02"])
     assert replayed == ["00", "01", "02"]
     assert step.count(0) == (4, 2) and step.count(1) == (0, 1)
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
-        f"notebooks/{number}.ipynb" for number in ("00", "00", "02", "02")
+        f"notebooks/{number}.ipynb" for number in ("00", "00", "02", "02", "02")
     ]

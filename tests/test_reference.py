@@ -12,6 +12,9 @@ from medallion import chapters, cli, durations, paths
 from medallion.build import dictionary, digests, lakehouse, reference, schemas
 from medallion.build.chapter import parse
 from medallion.errors import MedallionError
+from medallion.lineage import figure
+from medallion.lineage import page as lineage
+from medallion.lineage.observed import Edge
 
 LINE = StructType([Field("line_no", "integer"), Field("sku", "string")])
 ORDER = Schema(
@@ -35,6 +38,7 @@ COLUMNS = {
     "who": {"type": "STRUCT"},
     "who.name": {"type": "STRING"},
 }
+MADE = [Edge("bronze.orders", "silver.orders", "02", "spark")]
 HEADER = """\
 # ---
 # jupyter:
@@ -145,8 +149,9 @@ def test_a_promised_table_that_is_not_there_is_named(repository, monkeypatch):
 
 
 def test_the_page_of_the_tables_says_grain_rows_source_and_columns(repository):
-    reference.record("02", 100, repository)
-    assert reference.write(repository) == [reference.TABLES, reference.PACKAGE]
+    reference.record("02", 100, repository, MADE)
+    written = [reference.TABLES, reference.PACKAGE, lineage.PAGE, figure.FILE]
+    assert reference.write(repository) == written
     page = (repository / reference.TABLES).read_text(encoding="utf-8")
     assert "| [silver.orders](#silverorders) | one order | 2 | [chapter\u00a002]" in page
     assert "One row is one order. 2 rows." in page
@@ -164,6 +169,18 @@ def test_an_unrecorded_table_a_stray_one_and_an_old_page_are_out_of_date(reposit
     with pytest.raises(MedallionError, match=r"02_sorting\.py:1: .*seconds\.yml lacks chapter 02\. Run"):
         reference.check(repository)
     reference.record("02", 100, repository)
+    with pytest.raises(MedallionError, match=r"02_sorting\.py:1: .*lineage\.yml lacks what this chapter"):
+        reference.check(repository)
+    reference.record("02", 100, repository, [Edge("bronze.else", "silver.orders", "02", "spark")])
+    with pytest.raises(MedallionError) as refused:
+        reference.check(repository)
+    assert [line.split(":1: ")[1] for line in str(refused.value).splitlines()] == [
+        "missing: silver.orders declares bronze.orders, and was not seen to read it. "
+        "Mend the header, or run './medallion build 02'.",
+        "not declared: silver.orders was made from bronze.else. "
+        "Mend the header, or run './medallion build 02'.",
+    ]
+    reference.record("02", 100, repository, MADE)
     with pytest.raises(MedallionError, match=r"tables\.md:1: this page is out of date"):
         reference.check(repository)
     reference.write(repository)

@@ -231,7 +231,7 @@ def test_a_replay_notes_what_each_chapter_leaves_and_goes_back(
         (target / "orders").mkdir(parents=True)
         (target / "orders" / "orders.jsonl").touch()
 
-    def replay(numbers: list[str], home: Path, begin: Any, end: Any) -> list[Problem]:
+    def replay(numbers: list[str], home: Path, begin: Any, end: Any, lineage: Path) -> list[Problem]:
         (number,) = numbers
         begin(number, home)
         play(number)
@@ -244,6 +244,7 @@ def test_a_replay_notes_what_each_chapter_leaves_and_goes_back(
     monkeypatch.setattr(testing.sources, "generate", generate)
     monkeypatch.setattr(testing, "replay", replay)
     monkeypatch.setattr(lakehouse, "other_tables", lambda number: [])
+    monkeypatch.setattr(testing, "_lineage", lambda *_: [])
     testing.replay_notebooks(tmp_path / "counts.json", wanted)
     passed, failed = json.loads((tmp_path / "counts.json").read_text(encoding="utf-8"))
     said = capsys.readouterr().out.splitlines()

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from rich.console import Console
 
 from medallion import chapters, durations, journal, report, runner, tables
 from medallion.errors import MedallionError
+from medallion.lineage import table as lineage_table
+from medallion.lineage.observed import Edge, Observed
 
 HEADER = """\
 # ---
@@ -164,6 +167,22 @@ def test_anew_begins_again(played: list[str], interrupt: Callable[..., None]) ->
     interrupt("03")
     runner.run([], progress=False, anew=True)
     assert played == ["01", "02", "03", "04"]
+
+
+def test_a_run_that_records_builds_again_what_was_built_without_a_record(
+    played: list[str], interrupt: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def observing(number: str) -> Iterator[Callable[[], Observed]]:
+        yield lambda: Observed([Edge("landing.orders", "bronze.orders", number, "spark")], {})
+
+    monkeypatch.setattr(runner.observed, "observing", observing)
+    interrupt("03")
+    runner.run([], progress=False, lineage=True)
+    makers = [number for number in chapters.all_chapters() if chapters.makes(number)]
+    assert [number for number in played if number in makers] == makers
+    assert lineage_table.recorded() == set(makers)
+    assert all(runner._is_complete(number, lineage=True) for number in makers)
 
 
 def test_other_numbers_are_another_run(played: list[str], interrupt: Callable[..., None]) -> None:

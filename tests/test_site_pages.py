@@ -237,6 +237,13 @@ def test_what_the_drawing_shows_is_said_by_the_page_when_it_says_it():
     assert 'aria-label="Where &quot;we&quot; are"' in diagrams.inline(DRAWING, 'Where "we" are', "d-1")
 
 
+def test_a_drawing_with_links_is_a_group_of_them_and_no_image():
+    linked = DRAWING.replace("</svg>", '<a href="#row"><text x="1" y="9">a</text></a></svg>')
+    box = ElementTree.fromstring(diagrams.inline(linked, "What leads where", "drawing-1"))
+    assert (box.get("role"), box.get("aria-label")) == ("group", "What leads where")
+    assert box[0].get("role") is None and box[0].get("aria-label") is None
+
+
 def test_a_page_that_is_moved_keeps_its_links():
     text = (
         '<html data-content_root="../"><a href="setup.html#java">a</a><a href="../notebooks/00.html">b</a>'

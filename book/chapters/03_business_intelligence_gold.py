@@ -12,7 +12,7 @@
 #       gold.dim_date: []
 #       gold.dim_product: [silver.products]
 #       gold.dim_customer: [silver.customers_history, silver.orders]
-#       gold.fact_sales: [silver.orders, silver.order_lines, gold.dim_date, gold.dim_product, gold.dim_customer]
+#       gold.fact_sales: [silver.orders, silver.order_lines, gold.dim_customer]
 #       gold.fact_open_orders: [silver.orders_history, gold.dim_date]
 #       gold.monthly_kpis: [gold.fact_sales, gold.dim_date]
 #       gold.cohort_retention: [gold.fact_sales, gold.dim_date, silver.cdnow]
@@ -20,7 +20,7 @@
 #       gold.funnel: [silver.web_events]
 #       gold.sales_metrics: [gold.fact_sales, gold.dim_date]
 #       gold.daily_sales: [silver.orders]
-#       gold.reconciliation: [silver.orders, gold.fact_sales, gold.daily_sales]
+#       gold.reconciliation: [silver.orders, gold.fact_sales, gold.daily_sales, gold.dim_date]
 #       gold.live_sales: [silver.orders]
 #       gold.method_sales: [silver.orders, silver.payments]
 #     grain:

@@ -9,9 +9,10 @@
 #     name: python3
 #   medallion:
 #     makes:
-#       ml.served_scores: [ml.customer_features, ml.churn_scores]
+#       ml.served_scores: [ml.customer_features]
 #       ml.inference_log: [ml.churn_training]
 #       ml.serving_quality: [ml.inference_log, ml.churn_labels]
+#     reads: [ml.churn_scores]
 #     grain:
 #       ml.served_scores: one customer as of 29 December, scored by Spark
 #       ml.inference_log: one row of a request, as one version of the model answered it

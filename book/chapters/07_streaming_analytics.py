@@ -11,10 +11,11 @@
 #     makes:
 #       ml.payments_live: [landing.payments, silver.payments, silver.chargebacks, ml.payment_features]
 #       ml.payments_live_quarantine: [landing.payments]
-#       gold.fraud_alerts: [ml.payments_live, ml.fraud_scores]
+#       gold.fraud_alerts: [landing.payments, ml.payments_live]
 #       gold.device_alerts: [landing.payments]
 #       gold.locker_windows: [silver.telemetry]
 #       gold.locker_alerts: [silver.telemetry]
+#     reads: [ml.fraud_scores]
 #     grain:
 #       ml.payments_live: one attempt to pay, with what was known of it when it was scored
 #       ml.payments_live_quarantine: one line of the gateway that was set aside, with the reason

@@ -16,6 +16,7 @@ import psutil
 
 from medallion import jars, java, paths
 from medallion.errors import MedallionError
+from medallion.lineage import record
 
 # What a notebook does in its first minute. The classes that this loads are the ones archived.
 _REHEARSAL = "medallion.rehearsal"
@@ -62,6 +63,7 @@ def make() -> Path:
     partial = archive.with_suffix(f".{os.getpid()}.partial")
     done = subprocess.run(
         [sys.executable, "-m", _REHEARSAL, str(partial)],
+        env={name: value for name, value in os.environ.items() if name != record.VARIABLE},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

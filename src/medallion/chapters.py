@@ -6,7 +6,9 @@ A chapter is `book/chapters/NN_name.py`. Its header is a YAML block in comments;
     makes:
       silver.orders: [bronze.orders]
 
-Names are `schema.table`; `landing.orders` is the folder that the source files of `orders` arrive in.
+Names are `schema.table`; `landing.orders` is the folder that the source files of `orders` arrive in. With a
+table stands what it is directly made from, whoever made that: the recorded lineage is compared with it. What
+a chapter needs and makes no table of stands under `reads: [ml.churn_scores]`.
 What a chapter keeps beside the tables is a folder of the lakehouse, and `leaves: [mlflow]` names it.
 Whoever reads a table of that chapter needs the folder too, and may add to it. Columns that differ each time
 that the chapter runs, as the id of a run does, stand under `varies: {ml.runs: [run_id]}`.
@@ -149,9 +151,28 @@ def folders(number: str) -> dict[str, str]:
 
 
 def needs(number: str) -> list[str]:
-    """Return, sorted, what chapter `number` reads and does not make itself."""
-    made = makes(number)
-    return sorted({source for sources in made.values() for source in sources} - set(made))
+    """Return, sorted, what chapter `number` reads and does not make itself.
+
+    Raises MedallionError when its header says under `reads` what is no list of tables.
+    """
+    path = find(number)
+    return needs_of(front_matter(path), path.name)
+
+
+def needs_of(front: dict[str, Any], where: str) -> list[str]:
+    """Return, sorted, what the header `front` of the chapter `where` reads and does not make.
+
+    Raises MedallionError when it says under `reads` what is no list of tables.
+    """
+    read, made = front.get("reads") or [], front.get("makes") or {}
+    if not isinstance(read, list) or not all(
+        isinstance(name, str) and re.fullmatch(r"\w+\.\w+", name) for name in read
+    ):
+        raise MedallionError(
+            f"{where}:1: 'reads' lists tables that the chapter needs and makes no table of, as in "
+            "'reads: [ml.churn_scores]'."
+        )
+    return sorted({*read, *(source for sources in made.values() for source in sources)} - set(made))
 
 
 def maker(table: str) -> str | None:

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,9 @@ def make_parser() -> argparse.ArgumentParser:
         "run", _run, "set up, make the data, and run the chapters in order, or go on after an interruption"
     )
     run.add_argument("numbers", **several)
+    run.add_argument(
+        "--lineage", action="store_true", help="also record what reads and makes what, in gold.lineage"
+    )
     run.add_argument("--anew", action="store_true", help="begin again, also after an interruption")
     add("lab", _lab, "open the exercises in JupyterLab")
     dashboard = add("dashboard", _dashboard, "show gold.live_sales on a page of this machine as it moves")
@@ -79,6 +83,9 @@ def make_parser() -> argparse.ArgumentParser:
     setup.add_argument(
         "--from-dir", type=Path, metavar="DIR", help="take the jars from a folder or a USB stick"
     )
+    setup.add_argument(
+        "--lineage", action="store_true", help="also install what records lineage, a jar of 43 MB"
+    )
     doctor = add("doctor", _doctor, "check this machine, line by line")
     doctor.add_argument("--mend", action="store_true", help="also do what can be done about a FAIL")
     build = add("build", _build, "produce notebooks, exercises and solutions from the chapters")
@@ -106,8 +113,8 @@ def make_parser() -> argparse.ArgumentParser:
 def _run(arguments: argparse.Namespace) -> None:
     from medallion import report, runner, setup
 
-    setup.prepare()
-    report.print_ran(runner.run(arguments.numbers, anew=arguments.anew))
+    setup.prepare(lineage=arguments.lineage)
+    report.print_ran(runner.run(arguments.numbers, anew=arguments.anew, lineage=arguments.lineage))
 
 
 def _catch_up(arguments: argparse.Namespace) -> None:
@@ -189,8 +196,9 @@ def _setup(arguments: argparse.Namespace) -> None:
     from medallion import jars, setup
 
     if arguments.from_dir:
-        jars.install(from_dir=arguments.from_dir)
-    setup.prepare_spark()
+        for group in ("", jars.LINEAGE) if arguments.lineage else ("",):
+            jars.install(from_dir=arguments.from_dir, group=group)
+    setup.prepare_spark(lineage=arguments.lineage)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:
@@ -200,7 +208,7 @@ def _doctor(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> None:
-    from medallion import build, journal, setup, tables
+    from medallion import build, journal, setup
     from medallion.build import reference
 
     if arguments.check:
@@ -211,11 +219,38 @@ def _build(arguments: argparse.Namespace) -> None:
     if arguments.prose:
         changed = build.build(arguments.numbers, prose=True)
     elif not arguments.reference:
-        setup.prepare()
+        setup.prepare(lineage=True)
         with journal.alone():
-            changed = build.build(arguments.numbers, before=tables.reset, after=reference.record)
+            changed = _build_chapters(arguments.numbers)
     changed += reference.write()
     print("\n".join(changed) or "Nothing has changed.")
+
+
+def _build_chapters(numbers: Sequence[str]) -> list[str]:
+    """Make the products of chapters, and keep for the reference what their tables look like and come from.
+
+    In a lakehouse where lineage cannot be recorded that is said, and what is kept of it stays as it is.
+    """
+    from medallion import build, tables
+    from medallion.build import reference
+    from medallion.lineage import observed
+
+    seen: dict[str, Callable[[], observed.Observed]] = {}
+    with ExitStack() as recording:
+
+        def before(number: str) -> None:
+            tables.reset(number)
+            try:
+                seen[number] = recording.enter_context(observed.observing(number))
+            except MedallionError as error:
+                print(f"medallion: {error}", file=sys.stderr)
+
+        def after(number: str, seconds: float) -> None:
+            edges = seen[number]().edges if number in seen else None
+            reference.record(number, seconds, edges=edges)
+            recording.close()
+
+        return build.build(numbers, before=before, after=after)
 
 
 def _check_products(numbers: Sequence[str]) -> None:
@@ -260,7 +295,7 @@ def _export(arguments: argparse.Namespace) -> None:
 def _test(arguments: argparse.Namespace) -> int:
     from medallion import setup, testing
 
-    setup.prepare_spark()
+    setup.prepare_spark(lineage=True)
     return testing.main(arguments.numbers)
 
 

@@ -16,7 +16,8 @@ from rich.text import Text
 from medallion import archive, jars, java, lock, paths
 from medallion.errors import MedallionError
 
-GB = 1_000_000_000
+MB = 1_000_000
+GB = 1_000 * MB
 CHAPTER_MEMORY = 1.8 * GB  # what the processes of a chapter may take together
 LAKEHOUSE_DISK = 2 * GB  # source files, tables and checkpoints of all chapters at scale 1
 CACHE_DISK = 0.5 * GB  # the jars and the class archive, and what is fetched to make them
@@ -118,9 +119,23 @@ def _jars() -> Iterator[Line]:
         if (trouble := jars.what_is_wrong(jars.folder() / jar.file, jar))
     ]
     if wrong:
-        yield Line(False, "jars", f"in {jars.folder()}: {'; '.join(wrong)}.", jars.MEND)
+        yield Line(False, "jars", f"in {jars.folder()}: {'; '.join(wrong)}.", jars.MENDS[""])
     else:
         yield Line(True, "jars", f"{len(jars.locked())} in {jars.folder()}, as jars.lock says")
+
+
+def _lineage() -> Iterator[Line]:
+    for jar in jars.locked(jars.LINEAGE):
+        path = jars.folder() / jar.file
+        if not path.exists():
+            size = f"{jar.bytes / MB:.0f} MB"
+            yield Line(
+                True, "lineage", f"no {jar.file} ({size}): only `run --lineage` needs it, and fetches it"
+            )
+        elif trouble := jars.what_is_wrong(path, jar):
+            yield Line(False, "lineage", f"{path} {trouble}.", jars.MENDS[jars.LINEAGE])
+        else:
+            yield Line(True, "lineage", f"{jar.file} is as jars.lock says")
 
 
 def _archive() -> Iterator[Line]:
@@ -206,6 +221,7 @@ CHECKS = (
     Check("packages", _packages),
     Check("Java", _java),
     Check("jars", _jars, jars.install),
+    Check("lineage", _lineage, lambda: jars.install(group=jars.LINEAGE)),
     Check("archive", _archive, archive.make),
     Check("memory", _memory),
     Check("disk", _disk),

@@ -24,7 +24,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from medallion import ivy, paths
 from medallion.errors import MedallionError
 
-MEND = "Run `./medallion setup` (or `medallion doctor --mend`)."
+LINEAGE = "lineage"  # the group of what is needed only where lineage is recorded
+MENDS = {
+    "": "Run `./medallion setup` (or `medallion doctor --mend`).",
+    LINEAGE: "Run `./medallion setup --lineage`.",
+}
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Jar:
-    """A line of `jars.lock`.
+    """A line of `jars.lock`. `group` is "" for what every session needs.
 
     A jar with `sources` is cut from the first of them that yields the locked SHA-256: of its
     members only those whose names start with one of `keep` stay.
@@ -52,6 +56,7 @@ class Jar:
     bytes: int
     keep: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    group: str = ""
 
     @property
     def file(self) -> str:
@@ -68,8 +73,13 @@ def lock_file() -> Path:
     return paths.root() / "jars.lock"
 
 
-def locked(lock: Path | None = None) -> list[Jar]:
-    """Return the jars of the lock file, in the order in which they go on the class path."""
+def locked(group: str = "") -> list[Jar]:
+    """Return the jars of a group, in the order in which they go on the class path."""
+    return [jar for jar in read_lock() if jar.group == group]
+
+
+def read_lock(lock: Path | None = None) -> list[Jar]:
+    """Return the jars of the lock file, of all groups, in its order."""
     lock = lock_file() if lock is None else lock
     content = json.loads(lock.read_text(encoding="utf-8"))
     return [
@@ -79,21 +89,22 @@ def locked(lock: Path | None = None) -> list[Jar]:
             bytes=entry["bytes"],
             keep=tuple(entry.get("keep", ())),
             sources=tuple(Source(**source) for source in entry.get("sources", ())),
+            group=entry.get("for", ""),
         )
         for entry in content["jars"]
     ]
 
 
-def verified() -> list[Path]:
-    """Return the paths of all locked jars, in lock order, each with its locked SHA-256.
+def verified(group: str = "") -> list[Path]:
+    """Return the paths of the jars of a group, in lock order, each with its locked SHA-256.
 
     Raises MedallionError when a jar is missing or is not what the lock says.
     """
     found = []
-    for jar in locked():
+    for jar in locked(group):
         path = folder() / jar.file
         if wrong := what_is_wrong(path, jar):
-            raise MedallionError(f"The jar {path} {wrong}. {MEND}")
+            raise MedallionError(f"The jar {path} {wrong}. {MENDS[group]}")
         found.append(path)
     return found
 
@@ -117,8 +128,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def install(from_dir: Path | None = None, progress: bool = True) -> None:
-    """Bring every locked jar that is missing or damaged into the cache.
+def install(from_dir: Path | None = None, progress: bool = True, group: str = "") -> None:
+    """Bring every jar of a group that is missing or damaged into the cache.
 
     The jars come from Maven Central, or from the mirror that `MEDALLION_MAVEN` names, or, with
     `from_dir`, from that folder alone. Safe to repeat and to interrupt: a jar appears in the cache
@@ -127,7 +138,7 @@ def install(from_dir: Path | None = None, progress: bool = True) -> None:
     """
     target = paths.writable(folder(), "MEDALLION_CACHE")
     with FileLock(target.parent / "jars.filelock"):
-        wanted = [jar for jar in locked() if what_is_wrong(target / jar.file, jar)]
+        wanted = [jar for jar in locked(group) if what_is_wrong(target / jar.file, jar)]
         if not wanted:
             return
         with tempfile.TemporaryDirectory(prefix=".jars-", dir=target.parent) as work:
@@ -168,7 +179,7 @@ def _fetch(wanted: list[Jar], target: Path, work: Path, progress: bool) -> None:
         disable=not progress,
     )
     with bar:
-        task = bar.add_task(f"Fetching {len(wanted)} jars for Spark", total=None)
+        task = bar.add_task(f"Fetching {_counted(wanted)} for Spark", total=None)
 
         def tell(line: str) -> None:
             bar.update(task, description=line)
@@ -187,7 +198,11 @@ def _fetch(wanted: list[Jar], target: Path, work: Path, progress: bool) -> None:
                 raise MedallionError(
                     f"{jar.coordinates} could not be had: neither {tried} was served and right. {ivy.MENDS}"
                 )
-        bar.update(task, description=f"{len(wanted)} jars in {target}")
+        bar.update(task, description=f"{_counted(wanted)} in {target}")
+
+
+def _counted(wanted: list[Jar]) -> str:
+    return f"{len(wanted)} jar{'s' if len(wanted) > 1 else ''}"
 
 
 def _fetched(source: Source, work: Path, tell: Callable[[str], None]) -> Path | None:

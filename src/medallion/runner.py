@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -9,6 +10,8 @@ from rich.console import Console
 
 from medallion import build, chapters, durations, journal, paths, tables
 from medallion.errors import MedallionError
+from medallion.lineage import observed
+from medallion.lineage import table as lineage_table
 
 # At a large scale the stream of the orders is a cell of many minutes.
 _CELL_SECONDS = 2 * 60 * 60
@@ -28,13 +31,16 @@ class Ran:
     earlier: bool = False
 
 
-def run(numbers: Sequence[str], progress: bool = True, anew: bool = False) -> list[Ran]:
+def run(
+    numbers: Sequence[str], progress: bool = True, anew: bool = False, lineage: bool = False
+) -> list[Ran]:
     """Run the chapters `numbers`, or all, in the book's order, each from the state before it.
 
     Each chapter begins with `reset`, so running again, also after a kill, gives the same tables. After an
     interruption the same call goes on with the chapter that was interrupted, unless `anew` is set: what was
     built is left out as long as its source, the data, the profile and its tables are as they were.
-    What is returned has all of them, in order.
+    What is returned has all of them, in order. With `lineage` what each reads and writes is recorded, and
+    kept in gold.lineage; what was built without a record is then built again.
 
     Raises MedallionError, naming the chapter's line, when a cell fails or a promised table is missing, and
     when another run is at work on this lakehouse.
@@ -43,7 +49,7 @@ def run(numbers: Sequence[str], progress: bool = True, anew: bool = False) -> li
     console = Console(stderr=True, quiet=not progress)
     with journal.alone():
         done = journal.begin(wanted, anew)
-        built = list(takewhile(lambda number: number in done and _is_complete(number), wanted))
+        built = list(takewhile(lambda number: number in done and _is_complete(number, lineage), wanted))
         rest = wanted[len(built) :]
         if built:
             were = "was" if len(built) == 1 else "were"
@@ -54,7 +60,7 @@ def run(numbers: Sequence[str], progress: bool = True, anew: bool = False) -> li
             take = "Chapter {} takes" if len(rest) == 1 else "Chapters {} take"
             _say(console, f"{take.format(_spans(rest))} {durations.estimate(rest)}.")
         ran = [_ran(number, done[number].seconds, earlier=True) for number in built]
-        ran += [_run(number, progress) for number in rest]
+        ran += [_run(number, progress, lineage) for number in rest]
         journal.end()
     return ran
 
@@ -89,17 +95,21 @@ def missing_makers(number: str) -> list[str]:
     return sorted(needed)
 
 
-def _run(number: str, progress: bool) -> Ran:
+def _run(number: str, progress: bool, lineage: bool = False) -> Ran:
     tables.reset(number)
     journal.starts(number)
     began = time.perf_counter()
-    _execute(number, progress)
-    seconds = time.perf_counter() - began
+    with observed.observing(number) if lineage else nullcontext() as seen:
+        _execute(number, progress)
+        seconds = time.perf_counter() - began
+        edges = seen().edges if seen else None
     missing = [table for table in chapters.makes(number) if not tables.exists(table)]
     if missing:
         raise MedallionError(
             f"{chapters.find(number).name} promises {', '.join(missing)} and did not make it."
         )
+    if edges is not None:
+        lineage_table.keep(number, edges)
     journal.ended(number, seconds)
     durations.remember(number, seconds)
     return _ran(number, seconds)
@@ -110,8 +120,10 @@ def _ran(number: str, seconds: float, earlier: bool = False) -> Ran:
     return Ran(number, chapters.find(number).stem[3:], seconds, rows, earlier)
 
 
-def _is_complete(number: str) -> bool:
-    """Return whether all that chapter `number` makes and leaves is there."""
+def _is_complete(number: str, lineage: bool) -> bool:
+    """Return whether all that chapter `number` makes and leaves is there, with `lineage` its edges too."""
+    if lineage and chapters.makes(number) and number not in lineage_table.recorded():
+        return False
     made = all(tables.exists(table) for table in chapters.makes(number))
     return made and all(tables.is_left(name) for name in chapters.leaves(number))
 

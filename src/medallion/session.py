@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from medallion import archive, before, display, jars, java, paths, tables, tracebacks, workspace
 from medallion.errors import MedallionError
+from medallion.lineage import record
 from medallion.tracking import quiet
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ def on_cluster(master: str) -> "SparkSession":
 
 def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
     """Return the Spark session of this process, started on this machine with `settings(profile)`."""
-    chosen = settings(profile, archive_to)
+    chosen = settings(profile, archive_to) | record.begin()
     conf = str(Path(for_any_jvm()["SPARK_HOME"]) / "conf")
-    with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1"):
+    with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1", **record.class_path()):
         return _session(chosen)
 
 

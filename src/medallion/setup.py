@@ -4,23 +4,29 @@ from medallion import archive, jars, paths, sources
 from medallion.errors import MedallionError
 
 
-def prepare(scale: float | None = None, progress: bool = True) -> None:
+def prepare(scale: float | None = None, progress: bool = True, lineage: bool = False) -> None:
     """Install the jars, make the class archive, and generate the source files, whichever is missing.
 
-    `scale` is the size of the source files; None leaves what is there and otherwise means 1.
+    `scale` is the size of the source files; None leaves what is there and otherwise means 1. With `lineage`
+    what records lineage is installed too.
     Raises MedallionError when one of them cannot be made.
     """
-    prepare_spark(progress)
+    prepare_spark(progress, lineage)
     if scale is not None or not (paths.landing() / "_manifest.json").exists():
         sources.generate(paths.landing(), scale=1 if scale is None else scale, progress=progress)
 
 
-def prepare_spark(progress: bool = True) -> None:
-    """Install the jars and make the class archive, whichever is missing."""
+def prepare_spark(progress: bool = True, lineage: bool = False) -> None:
+    """Install the jars, with `lineage` also the one that records it, and make the class archive.
+
+    Raises MedallionError when a jar cannot be had.
+    """
     from rich.console import Console
 
     console = Console(stderr=True, quiet=not progress)
     jars.install(progress=progress)
+    if lineage:
+        jars.install(progress=progress, group=jars.LINEAGE)
     if not archive.path().exists():
         with console.status("Making the class archive (once, about 30 s): sessions start faster with it"):
             try:

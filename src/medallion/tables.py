@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 SCHEMAS = ("bronze", "silver", "gold", "ml")
+# What the chapters were seen to do; no chapter makes it. See `lineage.table`
+LINEAGE = "gold.lineage"
 
 
 def folder(table: str) -> Path:
@@ -183,13 +185,14 @@ def reset(number: str) -> list[str]:
     What that chapter and all later ones make is removed: tables, kept views, checkpoints, and the folders
     that they leave beside these. What they added to a folder of an earlier chapter, as runs and models in
     `mlflow`, goes too: the copy that was kept as they started takes its place (see `before` for when there
-    is none). Source files stay, and so does what no chapter makes.
+    is none). gold.lineage loses what it says of these chapters. Source files stay, and so does what no
+    chapter makes.
     Raises MedallionError for no chapter, and when a header names folders that are not its chapter's own.
     """
     first = chapters.find(number).name[:2]
     undone = [other for other in chapters.all_chapters() if other >= first]
     left = {later: chapters.leaves(later) for later in undone}  # a wrong header is told before anything goes
-    gone = []
+    gone = _forget_lineage(undone)
     for later in undone:
         for table in chapters.makes(later):
             held = [place for place in (folder(table), views.path(table)) if place.exists()]
@@ -210,6 +213,18 @@ def reset(number: str) -> list[str]:
     for copy in before.kept(first):
         _remove(copy)
     return gone
+
+
+def _forget_lineage(undone: Iterable[str]) -> list[str]:
+    """Remove from gold.lineage what it says of chapters; return its name when nothing is left of it."""
+    if not exists(LINEAGE):
+        return []
+    from medallion.lineage import table
+
+    if table.forget(undone):
+        return []
+    _remove(folder(LINEAGE))
+    return [LINEAGE]
 
 
 def _remove(place: Path) -> None:

@@ -8,6 +8,7 @@ Run as `python -m medallion.testing COUNTS NN…` this is the step that replays 
 
 import json
 import os
+import shutil
 import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
@@ -25,6 +26,7 @@ from medallion.build.replay import replay
 from medallion.doctor import GB
 from medallion.errors import MedallionError
 from medallion.lanes import Outcome, Step, run
+from medallion.lineage import compare, observed, record
 
 _TOOLS = {
     "ruff": ["-m", "ruff", "check", "."],
@@ -114,16 +116,17 @@ def _replayed(counts: Path, status: int) -> tuple[int, int]:
 def replay_notebooks(counts: Path, wanted: Sequence[str]) -> None:
     """Replay every chapter up to the last one wanted, and write how much passed and failed to `counts`.
 
-    After each chapter its tables must be those of its last build, and what earlier chapters made unchanged;
-    at the end, a reset of each, from the last one, must lead back to the state before it.
-    Only the notebooks of the chapters in `wanted` count; none means all. The lakehouse is a temporary one,
-    with the source files at scale 1, and becomes MEDALLION_HOME of this process.
+    After each chapter its tables must be those of its last build, what earlier chapters made unchanged, and
+    its lineage as its header declares; at the end, a reset of each, from the last one, must lead back to the
+    state before it. Only the notebooks of the chapters in `wanted` count; none means all. The lakehouse is a
+    temporary one, with the source files at scale 1, and becomes MEDALLION_HOME of this process.
     """
     numbers = [number for number in chapters.all_chapters() if not wanted or number <= wanted[-1]]
     counted = [number for number in numbers if not wanted or number in wanted]
     with tempfile.TemporaryDirectory(prefix="medallion-test-") as folder:
         home = Path(folder) / "lakehouse"
         os.environ["MEDALLION_HOME"] = str(home)
+        record.refuse_odd(home)
         sources.generate(home / "landing", scale=1)
         states: dict[str, lakehouse.State] = {}
 
@@ -137,7 +140,9 @@ def replay_notebooks(counts: Path, wanted: Sequence[str]) -> None:
 
         problems = []
         for number in numbers:
-            found = replay([number], home, before, after)
+            recorded = Path(folder) / "lineage"
+            found = replay([number], home, before, after, lineage=recorded)
+            found += _lineage(number, recorded / number, home)
             problems += found if number in counted else []
         own = {f"notebooks/{chapters.find(number).stem}.ipynb" for number in counted}
         problems += [problem for problem in lakehouse.way_back(states) if problem.path in own]
@@ -145,6 +150,17 @@ def replay_notebooks(counts: Path, wanted: Sequence[str]) -> None:
         print(problem)
     failed = len({problem.path for problem in problems})
     counts.write_text(json.dumps([3 * len(counted) - failed, failed]), encoding="utf-8")
+
+
+def _lineage(number: str, recorded: Path, home: Path) -> list[Problem]:
+    """Return where what chapter `number` was seen to do differs from its contract; remove the record."""
+    seen = observed.of(number, recorded, home)
+    shutil.rmtree(recorded, ignore_errors=True)  # some hundred megabytes
+    where = f"notebooks/{chapters.find(number).stem}.ipynb"
+    return [
+        Problem(where, 1, f"{line} Mend its header.")
+        for line in compare.differences(chapters.makes(number), seen)
+    ]
 
 
 def _print(outcomes: Sequence[Outcome], console: Console) -> None:

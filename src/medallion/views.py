@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
     from pyspark.sql.types import StructType
 
+# What Spark's log says of a view that a session makes anew, by which lineage tells it from one that is made
+REGISTERING = "medallion registers the views that are kept"
 _SUFFIX = ".view.sql"
 _NAME = re.compile(r"\w+\.\w+")
 _NOT_THERE = "TABLE_OR_VIEW_NOT_FOUND"
@@ -91,13 +93,15 @@ def recreate(spark: "SparkSession", names: list[str]) -> None:
     that names its file; nothing is raised, so that a session starts whatever the files hold.
     """
     waiting = [name for name in names if not spark.catalog.tableExists(name)]
+    failed: dict[str, Exception] = {}
+    if waiting:
+        spark.sparkContext.setJobDescription(REGISTERING)
     while waiting:
         failed = {name: error for name in waiting if (error := _make(spark, name))}
         if len(failed) == len(waiting):
             break
         waiting = list(failed)  # a view on a view may find it now
-    else:
-        return
+    spark.sparkContext.setJobDescription(None)  # type: ignore[arg-type]  # it may be None
     for name, error in failed.items():
         if tracebacks.reason(error) != _NOT_THERE:
             warnings.warn(

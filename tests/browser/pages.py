@@ -21,6 +21,7 @@ _TOC = yaml.safe_load((paths.root() / "_toc.yml").read_text(encoding="utf-8"))
 _LISTED = [f"{name}.html" for name in _files(_TOC)]
 # The first page of the book stands at the address of the site as well, and is tested there
 WELCOME = "index.html"
+LINEAGE = "book/reference/lineage.html"
 CHAPTERS = [name for name in _LISTED if name.startswith("notebooks/")]
 SHEETS = [name for name in _LISTED if name.startswith("book/cheatsheets/")]
 ALL = [WELCOME, *_LISTED, "search.html", "404.html"]

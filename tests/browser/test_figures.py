@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .pages import ALL, CHAPTERS, PHONE, WELCOME, WIDE
+from .pages import ALL, CHAPTERS, LINEAGE, PHONE, WELCOME, WIDE
 
 # Of each trace of each figure the number of marks that have a size on the screen
 _MARKS = """(figure) => {
@@ -104,7 +104,7 @@ def test_a_figure_says_in_words_and_in_a_table_what_it_shows(open_page, name):
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("name", [WELCOME, *CHAPTERS])
+@pytest.mark.parametrize("name", [WELCOME, LINEAGE, *CHAPTERS])
 def test_the_text_in_figures_and_drawings_can_be_read(open_page, name, theme):
     opened = open_page(name, theme=theme)
     opened.draw_figures()

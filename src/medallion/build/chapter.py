@@ -69,11 +69,7 @@ class Chapter:
     objectives: tuple[str, ...]
     cells: tuple[Cell, ...]
     sha256: str
-
-    @property
-    def needs(self) -> list[str]:
-        """The tables and sources that the chapter reads and does not make itself, sorted."""
-        return sorted({source for sources in self.makes.values() for source in sources} - set(self.makes))
+    needs: tuple[str, ...] = ()  # what it reads and does not make itself, sorted
 
     def problem(self, line: int, text: str) -> Problem:
         """Return the complaint about one line of this chapter."""
@@ -88,7 +84,8 @@ def parse(path: Path) -> Chapter:
 
     Raises MedallionError, naming the line, when the file is not a chapter: no UTF-8, no header with
     `makes`, `grain`, `minutes` and `objectives`, folders under `leaves` that are not the chapter's own,
-    columns under `varies` of no table of its own, no title, or text outside of a cell.
+    columns under `varies` of no table of its own, no tables under `reads`, no title, or text outside of a
+    cell.
     """
     where = _shown(path)
     if not re.fullmatch(r"\d\d_\w+", path.stem):
@@ -121,6 +118,7 @@ def parse(path: Path) -> Chapter:
         objectives=_objectives(front, where),
         cells=cells,
         sha256=sha256(text.encode()).hexdigest(),
+        needs=tuple(chapters.needs_of(front, where)),
     )
 
 

@@ -4,13 +4,14 @@
 |---|---|
 | `book/reference/tables.md` | the chapters' headers, the schemas of the last run, the data dictionary |
 | `book/reference/package.md` | the docstrings of what a notebook uses, the parser of the command line |
+| `book/reference/lineage.md` and its drawing | what the chapters were seen to do when they were built last |
 | `book/databricks.md`, in part | `book/databricks.yml` |
 """
 
 import argparse
 import ast
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,9 @@ from medallion.build.chapter import Chapter, Problem, parse
 from medallion.build.files import text_of, write_text
 from medallion.errors import MedallionError
 from medallion.export import page as databricks
+from medallion.lineage import compare, figure, kept
+from medallion.lineage import page as lineage
+from medallion.lineage.observed import Edge
 
 TABLES = "book/reference/tables.md"
 PACKAGE = "book/reference/package.md"
@@ -62,12 +66,18 @@ ENTRIES = (
 )
 
 
-def record(number: str, seconds: float | None = None, target: Path | None = None) -> None:
+def record(
+    number: str,
+    seconds: float | None = None,
+    target: Path | None = None,
+    edges: Sequence[Edge] | None = None,
+) -> None:
     """Keep what the tables that chapter `number` has just made look like and hold, and how long it took.
 
     The page of the tables shows it, `medallion test` compares with it, and `catch-up` estimates by it. The
     tables are those of the lakehouse in force: with MEDALLION_HOME on one that a run has built, this keeps
-    what is there without running the chapter, and without `seconds` those that are kept stay.
+    what is there without running the chapter, and without `seconds` those that are kept stay. `edges` is
+    what it was seen to make from what, for the page of the lineage; without them what is kept of it stays.
     Raises MedallionError when the chapter did not make a table that its header promises.
     """
     target = target or paths.root()
@@ -77,6 +87,8 @@ def record(number: str, seconds: float | None = None, target: Path | None = None
     if seconds is not None:
         timed = durations.renewed(durations.load(target), number, seconds)
         write_text(target / durations.FILE, durations.text(timed))
+    if edges is not None:
+        kept.keep(number, edges, target)
 
 
 def write(target: Path | None = None) -> list[str]:
@@ -84,9 +96,12 @@ def write(target: Path | None = None) -> list[str]:
     target = target or paths.root()
     found = _chapters()
     made = {table for chapter in found for table in chapter.makes}
-    kept = {table: schema for table, schema in schemas.load(target).items() if table in made}
-    if kept:
-        write_text(target / schemas.FILE, schemas.text(kept))
+    held = {table: schema for table, schema in schemas.load(target).items() if table in made}
+    if held:
+        write_text(target / schemas.FILE, schemas.text(held))
+    numbers = {chapter.number for chapter in found}
+    if edges := {number: several for number, several in kept.load(target).items() if number in numbers}:
+        write_text(target / kept.FILE, kept.text(edges))
     return [path for path, text in _pages(found, target).items() if write_text(target / path, text)]
 
 
@@ -94,7 +109,10 @@ def check(target: Path | None = None) -> None:
     """Raise MedallionError, with a line for each, when the schemas or a page are out of date."""
     target = target or paths.root()
     found = _chapters()
-    problems = _unrecorded(found, schemas.load(target), durations.load(target)) or [
+    problems = [
+        *_unrecorded(found, schemas.load(target), durations.load(target)),
+        *_unseen(found, kept.load(target)),
+    ] or [
         Problem(path, 1, "this page is out of date. Run './medallion build --reference'.")
         for path, text in _pages(found, target).items()
         if text_of(target / path) != text
@@ -129,11 +147,30 @@ def _unrecorded(found: Sequence[Chapter], held: dict[str, Any], timed: dict[str,
     return missing + stray
 
 
+def _unseen(found: Iterable[Chapter], edges: Mapping[str, Sequence[Edge]]) -> list[Problem]:
+    """Return where the lineage that is kept lacks a chapter, or differs from its contract."""
+    problems = []
+    for chapter in found:
+        again = f"run './medallion build {chapter.number}'."
+        if chapter.makes and chapter.number not in edges:
+            problems.append(
+                chapter.problem(1, f"{kept.FILE} lacks what this chapter was seen to make: {again}")
+            )
+        elif chapter.makes:
+            lines = compare.differences(chapter.makes, compare.as_observed(edges[chapter.number]))
+            problems += [chapter.problem(1, f"{line} Mend the header, or {again}") for line in lines]
+    return problems
+
+
 def _pages(found: Sequence[Chapter], target: Path) -> dict[str, str]:
     pages = {
         TABLES: tables_page(found, schemas.load(target), dictionary.meanings(target)),
         PACKAGE: package_page(),
     }
+    if edges := kept.load(target):
+        pages[lineage.PAGE] = lineage.text(edges, found)
+        said = lineage.about(edges, found)
+        pages[figure.FILE] = figure.drawing((one for held in edges.values() for one in held), said)
     if (page := text_of(target / databricks.PAGE)) is not None:
         pages[databricks.PAGE] = databricks.renewed(page, target)
     return pages

@@ -20,6 +20,7 @@ from medallion.build import outputs
 from medallion.build.chapter import Problem
 from medallion.build.execute import CELL_SECONDS, CellFailed, execute
 from medallion.build.producer import PRODUCING
+from medallion.lineage.record import VARIABLE
 
 _MEND_CHECK = "Let it answer self.not_done()."
 VERDICTS = "medallion.build.verdicts"
@@ -31,19 +32,21 @@ def replay(
     before: Callable[[str, Path], object],
     after: Callable[[str, Path], list[Problem]] | None = None,
     root: Path | None = None,
+    lineage: Path | None = None,
 ) -> list[Problem]:
     """Run the three notebooks of each chapter of `wanted`, in order, and return what is wrong.
 
     `home` is the lakehouse of the test; `before(number, home)` brings it to the state before a chapter, and
     `after(number, home)` says what is wrong with what the chapter left there.
-    nbval prints its own report. Raises KeyboardInterrupt through; the copies are removed.
+    With `lineage` the first notebook of each records what it reads and writes, in a folder of that with its
+    number. nbval prints its own report. Raises KeyboardInterrupt through; the copies are removed.
     """
     root = root or paths.root()
     found: list[Problem] = []
     for number in wanted:
         before(number, home)
         for path in sorted((root / "notebooks").glob(f"{number}_*.ipynb")):
-            found += compare(path, home)
+            found += compare(path, home, lineage=lineage and lineage / number)
             if after is not None:
                 found += after(number, home)
             with tempfile.TemporaryDirectory(prefix="medallion-copy-") as copies:
@@ -54,10 +57,11 @@ def replay(
     return found
 
 
-def compare(path: Path, home: Path, *, lax: bool = False) -> list[Problem]:
+def compare(path: Path, home: Path, *, lax: bool = False, lineage: Path | None = None) -> list[Problem]:
     """Run the notebook at `path` under nbval on the lakehouse `home` and return what is wrong.
 
     Strict, every stored output must come again. Lax, only the verdicts count: each check must be right.
+    What it reads and writes is recorded in the folder `lineage`, if there is one.
     """
     kind = "--nbval-lax" if lax else "--nbval"
     command = [
@@ -76,7 +80,7 @@ def compare(path: Path, home: Path, *, lax: bool = False) -> list[Problem]:
     # Not the project's configuration, which is about its unit tests.
     command += ["-c", os.devnull, "--rootdir", str(path.parent), str(path)]
     with tempfile.TemporaryDirectory(prefix="medallion-") as ipython:
-        env = {**os.environ, **_environment(home), "IPYTHONDIR": ipython}
+        env = {**os.environ, **_environment(home), "IPYTHONDIR": ipython, VARIABLE: str(lineage or "")}
         done = subprocess.run(command, cwd=path.parent, env=env, check=False)
     if done.returncode:
         what = "a check or a cell fails" if lax else "an output differs or a cell fails"

@@ -18,6 +18,7 @@ from deltalake import DeltaTable, QueryBuilder
 
 from medallion import dashboard, tables
 from medallion.errors import MedallionError
+from medallion.lineage import record
 
 _WHOLE = ("byte", "short", "integer", "long")
 # What each column may be, in Delta's names, and how SQL calls the first of them
@@ -97,7 +98,10 @@ class Feed:
     def _read(self, commit: tuple[str, int]) -> tuple[Seen, tuple[str, int] | None]:
         stamp = f"{commit[0]} {commit[1]}"
         try:
-            return Seen(stamp, read(self.table)), commit
+            sales = read(self.table)
+            if self._seen.sales is None:
+                record.note(record.DASHBOARD, tables.folder(self.table))
+            return Seen(stamp, sales), commit
         except MedallionError as error:
             return Seen(stamp, note=str(error)), commit
         except Exception as error:  # half a table fails in many ways, and the reader has no one name for them

@@ -5,6 +5,7 @@ become the page's own; those of the layers stay, because they mean the same on b
 """
 
 import re
+from html import escape
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -47,6 +48,7 @@ def inline(text: str, alt: str, name: str) -> str:
 
     `alt` is its name for who cannot see it; without one its own title is. Ids get `name` before them.
     On a narrow page it scrolls where it would shrink until it cannot be read; on a wide one it does not grow.
+    A drawing with links is a group of them, which `alt` names; any other is one image.
     """
     ElementTree.register_namespace("", _SVG)
     root = ElementTree.fromstring(text)
@@ -65,15 +67,17 @@ def inline(text: str, alt: str, name: str) -> str:
             root.remove(element)
     for attribute in ("aria-labelledby", "aria-describedby", "width", "height"):
         root.attrib.pop(attribute, None)
-    root.set("role", "img")
-    root.set("aria-label", label)
+    linked = root.find(f".//{{{_SVG}}}a") is not None
+    if not linked:
+        root.set("role", "img")
+        root.set("aria-label", label)
     width = float(root.get("viewBox", "0 0 0 0").split()[2])
     smallest = min((float(size) for e in root.iter() if (size := e.get("font-size"))), default=16)
     least = min(1, _SMALLEST_TEXT / smallest) * width
     root.set("style", f"min-width:{least:.0f}px;max-width:{width:.0f}px")
     svg = re.sub(r">\s+<", "><", ElementTree.tostring(root, encoding="unicode"))
-    number = name.rsplit("-", 1)[-1]
-    return f'<div class="drawing" tabindex="0" role="group" aria-label="Drawing {number}">{svg}</div>'
+    box = escape(label) if linked else f"Drawing {name.rsplit('-', 1)[-1]}"
+    return f'<div class="drawing" tabindex="0" role="group" aria-label="{box}">{svg}</div>'
 
 
 def _themed(element: ElementTree.Element, key: str, value: str) -> str:

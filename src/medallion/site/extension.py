@@ -19,6 +19,7 @@ from medallion.site.config import BRANCH, addresses, previewing
 
 _ALWAYS = ["medallion.js"]
 _SEARCH = ["documentation_options.js", "doctools.js", "sphinx_highlight.js"]
+_LINEAGE = ["lineage.js"]
 _LOG = logging.getLogger(__name__)
 
 
@@ -98,8 +99,12 @@ def _page_context(
 ) -> None:
     urls = addresses()
     number = navigation.number_of(pagename)
-    scripts = [*(_SEARCH if template == "search.html" else []), *_ALWAYS]
     text = context.get("body", "")
+    scripts = [
+        *(_SEARCH if template == "search.html" else []),
+        *_ALWAYS,
+        *(_LINEAGE if 'class="lineage"' in text else []),
+    ]
     is_page = pagename in app.env.all_docs
     context.update(
         css_files=[],
