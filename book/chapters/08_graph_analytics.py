@@ -1404,6 +1404,30 @@ class Fraud(mlflow.pyfunc.PythonModel):
 mlflow.models.set_model(Fraud())
 """
 
+# %% [markdown]
+# The run names the three tables that it learns from, each with its version. Otherwise a later change of the graph's
+# features could not be told from a change of the model.
+
+# %%
+from mlflow.data.delta_dataset_source import DeltaDatasetSource
+
+USED = {
+    "payment_features": SIGNS,
+    "payment_graph_features": GRAPH,
+    "fraud_labels": ["fraud"],
+}
+
+
+def name_data(table, columns):
+    """Have the current run name columns of a table that it trains on."""
+    history = spark.sql(f"DESCRIBE HISTORY ml.{table} LIMIT 1")
+    place = str(medallion.home() / "ml" / table)
+    source = DeltaDatasetSource(place, delta_table_version=history.first().version)
+    rows = paid.loc[in_time, columns].astype(float)
+    named = mlflow.data.from_pandas(rows, source=source, name=table)
+    mlflow.log_input(named, "training")
+
+
 # %%
 from importlib import metadata
 
@@ -1414,7 +1438,11 @@ place = medallion.scratch()
 (place / "fraud.py").write_text(CODE, encoding="utf-8")
 trees["with the graph"].save_model(str(place / "trees.txt"))
 inputs = paid.loc[in_time, SIGNS + GRAPH]
+
+# %%
 with mlflow.start_run(run_name="with the graph") as run:
+    for table, columns in USED.items():
+        name_data(table, columns)
     mlflow.log_metrics({"auc": now["auc"], "pr_auc": now["pr_auc"]})
     kept = mlflow.pyfunc.log_model(
         name="model", python_model=str(place / "fraud.py"),
