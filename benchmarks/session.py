@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -21,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
+from processes import peak_of
 from rich.console import Console
 
 from medallion import archive, jars, java
@@ -126,38 +125,9 @@ def measure(kind: str) -> tuple[dict[str, float], int]:
     with tempfile.TemporaryDirectory(prefix="medallion-bench-") as folder:
         result = Path(folder) / "seconds.json"
         log = Path(folder) / "output.log"
-        with log.open("wb") as output:
-            child = subprocess.Popen(
-                [sys.executable, __file__, "--run", kind, str(result)],
-                cwd=folder,
-                env={**os.environ, "MEDALLION_HOME": str(Path(folder) / "lakehouse")},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-            peak = 0
-            while child.poll() is None:
-                peak = max(peak, memory_of_tree(child.pid))
-                time.sleep(0.2)
-        if child.returncode:
-            raise SystemExit(f"The {kind} run failed:\n{log.read_text(encoding='utf-8', errors='replace')}")
+        command = [sys.executable, __file__, "--run", kind, str(result)]
+        peak = peak_of(command, Path(folder), log, MEDALLION_HOME=str(Path(folder) / "lakehouse"))
         return json.loads(result.read_text(encoding="utf-8")), peak
-
-
-def memory_of_tree(pid: int) -> int:
-    """Return the bytes that a process and its descendants hold now: PSS on Linux, RSS elsewhere."""
-    total = 0
-    try:
-        root = psutil.Process(pid)
-        family = [root, *root.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
-    for process in family:
-        try:
-            memory = process.memory_full_info()
-            total += getattr(memory, "pss", memory.rss)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue  # it ended while we looked
-    return total
 
 
 def main(pairs: int) -> None:
