@@ -470,12 +470,12 @@ def test_models_are_trained_on_what_mlflow_says(tmp_path):
         """)
         path = json.dumps({"path": str(tmp_path / "ml" / "churn_training")})
         database.execute("INSERT INTO datasets VALUES ('d', ?), ('web', '{}')", (path,))
-    assert models.trained(tmp_path, 20, 29) == [
+    assert models.trained(tmp_path, 20) == [
         ("ml.churn_training", "model.churn.2"),
         ("ml.churn_training", "model.fraud.1"),
     ]
-    assert models.trained(tmp_path, 11, 19) == []
-    assert models.trained(tmp_path / "elsewhere", 0, 99) == []
+    assert models.trained(tmp_path, 21) == []
+    assert models.trained(tmp_path / "elsewhere", 0) == []
 
 
 def test_the_dashboard_notes_once_which_table_it_opens(recorded, monkeypatch):

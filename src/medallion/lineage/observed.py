@@ -97,7 +97,10 @@ def observing(number: str) -> Iterator[Callable[[], Observed]]:
 
 
 def of(number: str, folder: Path, home: Path) -> Observed:
-    """Return what chapter `number` was seen to do in the lakehouse `home`, from its record in `folder`."""
+    """Return what chapter `number` was seen to do in the lakehouse `home`, from its record in `folder`.
+
+    Models count that were trained since the record began: ask before another chapter trains one.
+    """
     recorded = events.processes(folder, home)
     found = _Found()
     for process in recorded:
@@ -115,7 +118,8 @@ def of(number: str, folder: Path, home: Path) -> Observed:
     edges += [Edge(source, memory, number, NOTEBOOK) for source in set().union(*before.values())]
     moments = [one for process in recorded for run in process.runs for one in (run.began, run.ended) if one]
     if moments:
-        trained = models.trained(home, min(moments), max(moments))
+        # With no end: the last event is no sign of one, because a listener that lags behind is cut off.
+        trained = models.trained(home, min(moments))
         edges += [Edge(table, model, number, MLFLOW) for table, model in trained]
     return Observed(sorted(edges), before)
 
