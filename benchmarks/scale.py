@@ -17,7 +17,7 @@ Spark's own count. Memory is the peak of the whole process tree, sampled every 2
     .venv/bin/python benchmarks/scale.py FOLDER [SCALE…]
 
 FOLDER must be empty or one of an earlier call; each scale gets a lakehouse there, which stays. Scale 100
-takes 20 GB.
+takes 10 GB.
 """
 
 import hashlib
