@@ -23,7 +23,7 @@ LAYERS = {
     USE: ("Python, models, page", "#5b6b8c"),
 }
 _INK, _CARD, _LINE = "#2b2b2b", "#ffffff", "#6a6a6a"  # the page puts its own in their place: `site.diagrams`
-_WIDTH, _HEIGHT, _GAP, _PITCH, _TOP, _FONT = 158, 22, 40, 29, 44, 11
+_WIDTH, _HEIGHT, _GAP, _PITCH, _TOP, _FONT = 170, 22, 40, 29, 44, 11
 _ROUNDS = 12
 _DASHES = {PLAN: ' stroke-dasharray="6 3"', NOTEBOOK: ' stroke-dasharray="1.5 3"'}
 
