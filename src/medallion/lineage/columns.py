@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-REPLACE = "ReplaceTableAsSelect"
+from medallion.lineage import plans
+
+_REPLACE = "ReplaceTableAsSelect"
 # What is made of what, by the ids that Spark gives to columns, and the origin of the columns of a table
 _Ids = dict[int, set[int]]
 _LISTS = ("projectList", "aggregateExpressions")
@@ -25,7 +27,7 @@ class _Node:
 
     @property
     def kind(self) -> str:
-        return str(self.fields["class"]).rpartition(".")[2]
+        return plans.kind(self.fields)
 
 
 def of(plan: list[dict[str, Any]]) -> dict[str, set[tuple[str, str]]]:
@@ -34,7 +36,7 @@ def of(plan: list[dict[str, Any]]) -> dict[str, set[tuple[str, str]]]:
     `plan` is as Spark writes it in JSON. A column of which nothing is known, a constant or one that was
     read from files, is left out.
     """
-    if not plan or not str(plan[0].get("class", "")).endswith(f".{REPLACE}"):
+    if not plan or plans.kind(plan[0]) != _REPLACE:
         return {}
     made: _Ids = defaultdict(set)
     origins: dict[int, tuple[str, str]] = {}
@@ -61,10 +63,7 @@ def _output(node: _Node, made: _Ids, origins: dict[int, tuple[str, str]]) -> lis
             return [_expression(one, made) for one in fields[key]]
     if "output" in fields and not node.children:
         columns = [_expression(one, made) for one in fields["output"]]
-        table = fields.get("catalogTable")
-        if isinstance(table, dict):
-            identifier = table["identifier"]
-            name = f"{identifier['database']}.{identifier['table']}"
+        if name := plans.table(fields):
             origins.update({number: (name, column) for column, number in columns})
         return columns
     if node.kind == "Union":
@@ -87,7 +86,7 @@ def _expression(expression: list[dict[str, Any]], made: _Ids) -> tuple[str, int]
     """Return name and id of a named expression, listed parent first; add to `made` what it is made of."""
     head = expression[0]
     number = head["exprId"]["id"]
-    if str(head["class"]).endswith(".Alias"):
+    if plans.kind(head) == "Alias":
         made[number] |= _references(expression[1:])
     return head["name"], number
 
@@ -96,7 +95,7 @@ def _references(expression: list[dict[str, Any]]) -> set[int]:
     """Return the ids of the columns in an expression; the window of a window function does not count."""
     found = set()
     for part in expression:
-        kind = str(part["class"]).rpartition(".")[2]
+        kind = plans.kind(part)
         if kind == "WindowSpecDefinition":
             break  # the last child of its expression
         if kind == "AttributeReference":

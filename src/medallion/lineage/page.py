@@ -52,8 +52,9 @@ What is in between has been left out: the scratch tables of a chapter, and the l
 tables. What is made through a scratch table is traced through it. A line from a table to itself, as each
 `MERGE` would have, is left out too.
 
-What this record cannot show: which rows a model has scored, because a model is an object in Python; and
-what reads a table without Spark, as DuckDB does in chapter 03.
+What this record cannot show: which rows a model has scored, because a model is an object in Python; that one
+model is made from another, as chapter 06 wraps versions of `churn` for its endpoint; and what reads a table
+without Spark, as DuckDB does in chapter 03.
 """
 _COLUMNS = """\
 ## Columns, where they are known

@@ -85,10 +85,10 @@ class Leaves:
 
 def leaves(plan: list[dict[str, Any]]) -> Leaves:
     """Return the leaves of a plan as Spark writes it in JSON: a list of nodes, parents first."""
-    is_merge = bool(plan) and _kind(plan[0]) == _MERGE
+    is_merge = bool(plan) and kind(plan[0]) == _MERGE
     nodes = list(_nodes(plan))
-    kinds = {_kind(node) for node in nodes}
-    read = frozenset(table for node in nodes if (table := _table(node)))
+    kinds = {kind(node) for node in nodes}
+    read = frozenset(name for node in nodes if (name := table(node)))
     return Leaves(
         named=read if is_merge else frozenset(),
         tables=read,
@@ -104,19 +104,21 @@ def _nodes(plan: Any) -> Iterator[dict[str, Any]]:
             yield from _nodes(one)
     elif isinstance(plan, dict):
         yield plan
-        written = {"target"} if _kind(plan) == _MERGE else {"table"}
+        written = {"target"} if kind(plan) == _MERGE else {"table"}
         for key, value in plan.items():
             if key not in written and isinstance(value, list | dict):
                 yield from _nodes(value)
 
 
-def _kind(node: dict[str, Any]) -> str:
+def kind(node: dict[str, Any]) -> str:
+    """Return the class of a node, without its package."""
     return str(node.get("class", "")).rpartition(".")[2]
 
 
-def _table(node: dict[str, Any]) -> str | None:
+def table(node: dict[str, Any]) -> str | None:
+    """Return the table that a leaf of a plan reads, as gold.plain; None for any other node."""
     known = node.get("catalogTable")
-    if _kind(node) != _RELATION or not isinstance(known, dict):
+    if kind(node) != _RELATION or not isinstance(known, dict):
         return None
     identifier = known["identifier"]
     return f"{identifier['database']}.{identifier['table']}"
@@ -127,7 +129,7 @@ def view(plan: list[dict[str, Any]], sql: str) -> tuple[str, frozenset[str]] | N
 
     Names are those with a schema of the lakehouse, which the definition of a view that is kept must have.
     """
-    if not plan or _kind(plan[0]) != _METRIC_VIEW:
+    if not plan or kind(plan[0]) != _METRIC_VIEW:
         return None
     made = _CREATED.search(sql)
     if made is None:
