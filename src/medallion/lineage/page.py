@@ -39,8 +39,8 @@ A **dashed** line is completed from Spark's own log, because an event leaves the
 none. A `MERGE` tells its target only; the tables of its source stand in its plan. Within `foreachBatch` the
 rows come from the micro-batch, and the log says which one that was, and what it read. And when the listener
 lags behind, an event is lost, and the plan that Spark ran is not. We complete nothing from the contracts in
-the headers of the chapters. A test goes the other way: it compares them with this record, and fails for an
-edge that is missing or that no contract names.
+the headers of the chapters. A test goes the other way: it compares them with this record, and fails for a
+source that was not read, and for a solid or dashed line that no contract names.
 
 A **dotted** line goes through Python. Where a chapter takes rows out of Spark, works on them in pandas, and
 makes a table of the result, nobody can say which rows went in. So the chapter is a box of its own. To it
