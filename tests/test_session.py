@@ -300,7 +300,7 @@ def test_a_session_of_the_surroundings_is_left_alone(launch: Launch, tmp_path: P
         DATABRICKS_RUNTIME_VERSION="17.3",
         TZ="Asia/Kolkata",
         SPARK_LOCAL_IP="127.0.0.1",
-        JAVA_HOME=str(session.java.find().home),
+        **session.for_any_jvm(),
     )
     assert answer(child) == ["local[*]", "parquet", "Asia/Kolkata", "none"]
     assert not (tmp_path / "none").exists()
