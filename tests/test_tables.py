@@ -117,6 +117,15 @@ def test_a_missing_table_names_its_chapter_and_the_mend(house: Path, chapter_02:
     )
 
 
+def test_tables_of_several_chapters_that_are_missing(house: Path) -> None:
+    with pytest.raises(MedallionError) as refused:
+        tables.require("07")
+    assert str(refused.value) == (
+        "Chapter 07 reads ml.fraud_scores, ml.payment_features, silver.chargebacks, silver.payments and "
+        "silver.telemetry, which chapters 02, 04 and 05 make. Catch up with `medallion catch-up 07`."
+    )
+
+
 def test_a_missing_source_names_the_command(house: Path) -> None:
     with pytest.raises(MedallionError) as refused:
         tables.require("01")

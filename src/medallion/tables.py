@@ -99,9 +99,12 @@ def require(number: str) -> None:
             f"Chapter {padded} reads the source files in {paths.landing()}, and {_listed(absent)} "
             f"{are} not there. Make the files with `medallion data`."
         )
-    makers = sorted({maker for maker in absent.values() if maker})
+    # Catching up makes the source files too
+    made = {name: maker for name, maker in absent.items() if maker}
+    makers = sorted(set(made.values()))
+    make = f"chapter {makers[0]} makes" if len(makers) == 1 else f"chapters {_listed(makers)} make"
     raise MedallionError(
-        f"Chapter {padded} reads {_listed(absent)}, which chapter {_listed(makers)} makes. "
+        f"Chapter {padded} reads {_listed(made)}, which {make}. "
         f"Catch up with `medallion catch-up {padded}`."
     )
 
