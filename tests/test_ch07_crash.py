@@ -23,6 +23,8 @@ from pyspark.sql import functions as F
 
 from medallion import replay
 
+pytestmark = pytest.mark.late
+
 Launch = Callable[..., "subprocess.Popen[str]"]
 
 KILLS = int(os.environ.get("MEDALLION_KILLS", "10"))

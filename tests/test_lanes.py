@@ -249,23 +249,26 @@ def names(sides: list[list[Step]]) -> list[list[str]]:
 
 TOOLS = ["ruff", "ruff format", "mypy", "codespell"]
 NOTEBOOKS = "notebooks, solutions, exercises"
+ALL = [*TOOLS, "unit tests", NOTEBOOKS, "late tests"]
 
 
 def test_two_lanes_a_table_and_a_last_line(
     given: list[list[list[Step]]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert testing.main([]) == 1
-    assert names(given[0]) == [[*TOOLS, "unit tests"], [NOTEBOOKS]]
+    assert names(given[0]) == [[*TOOLS, "unit tests"], [NOTEBOOKS, "late tests"]]
     out = capsys.readouterr().out.splitlines()
     assert any("What was tested" in line for line in out)
-    assert out[-1] == "12 passed, 1 failed"
+    assert out[-1] == "14 passed, 1 failed"
 
 
 def test_the_numbers_choose_the_tests_and_the_notebooks(given: list[list[list[Step]]]) -> None:
     testing.main(["2", "00", "2"])
-    [[unit], [notebooks]] = given[0]
-    tests = [Path(one).name for one in unit.command if one.endswith(".py")]
-    assert sorted(tests) == ["test_ch00_checks.py", "test_ch02_checks.py", "test_ch02_orders.py"]
+    [[unit], [notebooks, late]] = given[0]
+    for step, marked in ((unit, "not late"), (late, "late")):
+        assert step.command[step.command.index("-m", 3) + 1] == marked
+        tests = [Path(one).name for one in step.command if one.endswith(".py")]
+        assert sorted(tests) == ["test_ch00_checks.py", "test_ch02_checks.py", "test_ch02_orders.py"]
     assert list(notebooks.command[-2:]) == ["00", "02"]
 
 
@@ -274,7 +277,7 @@ def test_one_lane_when_it_is_asked_for(
 ) -> None:
     monkeypatch.setenv("MEDALLION_TEST_LANES", "1")
     testing.main([])
-    assert names(given[0]) == [[*TOOLS, "unit tests", NOTEBOOKS]]
+    assert names(given[0]) == [ALL]
 
 
 def test_one_lane_when_memory_is_short(
@@ -282,7 +285,7 @@ def test_one_lane_when_memory_is_short(
 ) -> None:
     monkeypatch.setattr(testing, "MEMORY_FOR_TWO_LANES", 10**15)
     testing.main([])
-    assert names(given[0]) == [[*TOOLS, "unit tests", NOTEBOOKS]]
+    assert names(given[0]) == [ALL]
     assert capsys.readouterr().out.startswith("One lane after the other: ")
 
 
@@ -304,7 +307,7 @@ def test_unit_tests_are_counted_from_their_report(
 ) -> None:
     step = testing._checks([], tmp_path)[-1]
     if suite is not None:
-        (tmp_path / "report.xml").write_text(suite, encoding="utf-8")
+        (tmp_path / "unit-tests.xml").write_text(suite, encoding="utf-8")
     assert step.count(status) == counted
 
 

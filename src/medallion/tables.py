@@ -104,8 +104,7 @@ def require(number: str) -> None:
     makers = sorted(set(made.values()))
     make = f"chapter {makers[0]} makes" if len(makers) == 1 else f"chapters {_listed(makers)} make"
     raise MedallionError(
-        f"Chapter {padded} reads {_listed(made)}, which {make}. "
-        f"Catch up with `medallion catch-up {padded}`."
+        f"Chapter {padded} reads {_listed(made)}, which {make}. Catch up with `medallion catch-up {padded}`."
     )
 
 

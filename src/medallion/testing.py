@@ -2,6 +2,7 @@
 
 The notebooks are replayed in one lane and everything else runs in another, at the same time: a Spark session
 of ours keeps one thread busy most of the time, so that on two cores the two hardly slow each other down.
+Tests with the mark `late` follow the notebooks, so that neither lane waits long for the other.
 
 Run as `python -m medallion.testing COUNTS NN…` this is the step that replays the notebooks.
 """
@@ -47,7 +48,8 @@ def main(numbers: Sequence[str]) -> int:
     wanted = sorted({chapters.find(number).name[:2] for number in numbers})
     console = Console()
     with tempfile.TemporaryDirectory(prefix="medallion-test-") as folder:
-        lanes = [_checks(wanted, Path(folder)), [_notebooks(wanted, Path(folder))]]
+        late = _pytest("late tests", "late", wanted, Path(folder))
+        lanes = [_checks(wanted, Path(folder)), [_notebooks(wanted, Path(folder)), *late]]
         if not _at_once(console):
             lanes = [[step for lane in lanes for step in lane]]
         outcomes = run(lanes, Path(folder), console)
@@ -72,14 +74,19 @@ def _at_once(console: Console) -> bool:
 def _checks(wanted: Sequence[str], folder: Path) -> list[Step]:
     """Return the steps that need no lakehouse of the book: the tools, and the unit tests."""
     tools = [] if wanted else [Step(name, _python(*told), _tool) for name, told in _TOOLS.items()]
+    return [*tools, *_pytest("unit tests", "not late", wanted, folder)]
+
+
+def _pytest(name: str, marked: str, wanted: Sequence[str], folder: Path) -> list[Step]:
+    """Return the step that runs the tests so `marked`, all or those of the chapters in `wanted`, if any."""
     chosen = [
         str(path) for number in wanted for path in (paths.root() / "tests").glob(f"test_ch{number}_*.py")
     ]
     if wanted and not chosen:
-        return tools
-    report = folder / "report.xml"
-    command = _python("-m", "pytest", "-q", f"--junitxml={report}", *chosen)
-    return [*tools, Step("unit tests", command, lambda status: _unit_tests(report, status))]
+        return []
+    report = folder / f"{name.replace(' ', '-')}.xml"
+    command = _python("-m", "pytest", "-q", "-m", marked, f"--junitxml={report}", *chosen)
+    return [Step(name, command, lambda status: _counted(report, status))]
 
 
 def _notebooks(wanted: Sequence[str], folder: Path) -> Step:
@@ -97,7 +104,7 @@ def _tool(status: int) -> tuple[int, int]:
     return (0, 1) if status else (1, 0)
 
 
-def _unit_tests(report: Path, status: int) -> tuple[int, int]:
+def _counted(report: Path, status: int) -> tuple[int, int]:
     if not report.exists():
         return 0, 1
     suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
