@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sqlite3
 import subprocess
 import sys
@@ -620,7 +621,7 @@ def test_the_table_holds_the_edges_of_each_chapter_until_it_is_undone(tmp_path, 
 def test_nothing_is_recorded_unless_it_is_asked_for(monkeypatch):
     monkeypatch.delenv(record.VARIABLE, raising=False)
     assert record.place() is None
-    assert record.begin() == {} == record.class_path()
+    assert record.begin() == {} and record.more_jars() == []
     assert "spark.extraListeners" not in session.settings("learn")
 
 
@@ -628,19 +629,21 @@ def test_a_missing_jar_names_the_mend(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDALLION_CACHE", str(tmp_path))
     monkeypatch.setenv(record.VARIABLE, str(tmp_path / "record"))
     with pytest.raises(MedallionError, match=r"is missing\. Run `\./medallion setup --lineage`\."):
-        record.class_path()
+        record.more_jars()
 
 
 def test_the_jar_goes_to_the_end_of_the_class_path_and_to_no_other_session(monkeypatch, tmp_path):
     jar = tmp_path / "openlineage.jar"
     monkeypatch.setattr(jars, "verified", lambda group="": [jar] if group == jars.LINEAGE else [])
     monkeypatch.setenv(record.VARIABLE, str(tmp_path / "record"))
-    monkeypatch.delenv("SPARK_DIST_CLASSPATH", raising=False)
-    assert record.class_path() == {"SPARK_DIST_CLASSPATH": str(jar)}
-    monkeypatch.setenv("SPARK_DIST_CLASSPATH", "/theirs")
-    assert record.class_path() == {"SPARK_DIST_CLASSPATH": f"/theirs{os.pathsep}{jar}"}
+    assert class_path(session.settings("learn")).endswith(f"{os.pathsep}{jar}")
     monkeypatch.delenv(record.VARIABLE)
-    assert record.class_path() == {}
+    assert str(jar) not in class_path(session.settings("learn"))
+
+
+def class_path(settings):
+    options = shlex.split(settings["spark.driver.extraJavaOptions"])
+    return options[options.index("-cp") + 1]
 
 
 def test_the_lock_has_the_jar_in_a_group_of_its_own():

@@ -903,9 +903,9 @@ for _ in range(2):
 spark.table("scratch.appended").count(), spark.table("bronze.chargebacks").count()
 
 # %% [markdown]
-# Now a crash. A second process lands the payments, nine files to a batch. When two commits are there, we kill
-# it as a power cut would: `SIGKILL`, Python and Java together. (This takes a while, since the
-# process starts a Spark of its own.)
+# Now a crash. A second process lands the payments, nine files to a batch. When its first commit is there and
+# it goes on, we kill it as a power cut would: `SIGKILL`, Python and Java together. (This takes a while, since
+# the process starts a Spark of its own.)
 
 
 # %%
@@ -922,20 +922,20 @@ source, target = str(landing / "payments"), str(medallion.scratch() / "killed")
 
 # %%
 import inspect
-import subprocess
-import sys
 
 program = f"import medallion\n{inspect.getsource(land_payments)}"
 program += f"land_payments(medallion.start(), {source!r}, {target!r})"
-quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-child = subprocess.Popen([sys.executable, "-c", program], process_group=0, **quiet)
 
 # %%
 import os
 import signal
+import subprocess
+import sys
 import time
 
-while len(list((medallion.scratch() / "killed" / "_delta_log").glob("*.json"))) < 2:
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+child = subprocess.Popen([sys.executable, "-c", program], process_group=0, **quiet)
+while not list((medallion.scratch() / "killed" / "_delta_log").glob("*.json")):
     assert child.poll() is None, "the process ended before we could kill it"
     time.sleep(0.05)
 os.killpg(child.pid, signal.SIGKILL)

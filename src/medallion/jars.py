@@ -109,6 +109,16 @@ def verified(group: str = "") -> list[Path]:
     return found
 
 
+def class_path() -> list[str]:
+    """Return the class path of a local session: the locked jars, then all of Spark's, as the pattern `…/*`.
+
+    Raises MedallionError when one of ours is missing or is not what the lock says.
+    """
+    import pyspark
+
+    return [*map(str, verified()), str(Path(pyspark.__file__).parent / "jars" / "*")]
+
+
 def what_is_wrong(path: Path, jar: Jar) -> str | None:
     """Return why `path` is not the locked `jar`, as the end of a sentence; None when it is."""
     try:

@@ -100,7 +100,7 @@ def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
     """Return the Spark session of this process, started on this machine with `settings(profile)`."""
     chosen = settings(profile, archive_to) | record.begin()
     conf = str(Path(for_any_jvm()["SPARK_HOME"]) / "conf")
-    with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1", **record.class_path()):
+    with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1"):
         return _session(chosen)
 
 
@@ -127,8 +127,6 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
         # Two cores everywhere: the number of files a write leaves behind is then the same on every laptop.
         "spark.master": f"local[{parallel}]",
         "spark.driver.memory": "720m" if learn else f"{_memory_for_scale()}m",
-        # On the class path rather than in spark.jars: no copying, and the archive may hold their classes.
-        "spark.driver.extraClassPath": os.pathsep.join(str(jar) for jar in jars.verified()),
         "spark.driver.extraJavaOptions": " ".join(_java_options(learn, archive_to)),
         # The defaults, 50, 10,000 and 200, are made for clusters: each small read, each VACUUM and each
         # shuffle would be as many tasks. VACUUM of a table with four files took a hundred seconds.
@@ -170,12 +168,12 @@ def _plain_java_options() -> list[str]:
 
 
 def _java_options(learn: bool, archive_to: Path | None) -> list[str]:
-    options = _plain_java_options()
-    if archive_to:
-        options.append(_quoted(f"-XX:ArchiveClassesAtExit={archive_to}"))
-    elif (shared := archive.path()).exists():
-        # A JVM that finds the archive does not fit goes on without it.
-        options += [_quoted(f"-XX:SharedArchiveFile={shared}"), "-Xshare:auto"]
+    # Of two class paths Java takes the last: this one comes after that of Spark's launcher, which has a jar
+    # twice and a folder that is not there. With such a class path Java 21 uses no archive.
+    class_path = [*jars.class_path(), *map(str, record.more_jars())]
+    options = [*_plain_java_options(), "-cp", _quoted(os.pathsep.join(class_path))]
+    shared = archive.options_to_make(archive_to) if archive_to else archive.options()
+    options += map(_quoted, shared)
     if learn:
         # The quick compiler only: a notebook's JVM rarely lives long enough to repay the other one. It
         # would get a code cache of 48 MB, which a chapter fills: code is then swept out and compiled again.

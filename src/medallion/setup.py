@@ -27,7 +27,7 @@ def prepare_spark(progress: bool = True, lineage: bool = False) -> None:
     jars.install(progress=progress)
     if lineage:
         jars.install(progress=progress, group=jars.LINEAGE)
-    if not archive.path().exists():
+    if not archive.options():
         with console.status("Making the class archive (once, about 30 s): sessions start faster with it"):
             try:
                 archive.make()

