@@ -1572,6 +1572,12 @@ tracking.use("fraud")
 model = mlflow.pyfunc.load_model("models:/fraud@champion")
 """
 
+
+def commits(folder):
+    """Return how many commits a Delta table has, asked from outside."""
+    return len(list((folder / "_delta_log").glob("*.json")))
+
+
 # %%
 import os
 import signal
@@ -1582,14 +1588,6 @@ prepare(spark, here)
 command = [sys.executable, "-c", START + program + "\n" + task]
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 child = subprocess.Popen(command, process_group=0, **quiet)
-
-
-def commits(folder):
-    """Return how many commits a Delta table has, asked from outside."""
-    return len(list((folder / "_delta_log").glob("*.json")))
-
-
-# %%
 try:
     while commits(place / "live") < 2:
         assert child.poll() is None, "it ended before we could kill it"
