@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from deltalake import write_deltalake
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from medallion import dashboard, tables
 
@@ -95,6 +95,32 @@ def test_it_survives_a_reset(opened) -> None:
     expect(page.locator("#total")).to_have_text("– ")
     commit(2)
     expect_total(page, "€42.00", "4")
+
+
+def test_what_is_shown_late_is_not_taken_for_what_was_asked(opened) -> None:
+    page = opened(WIDE, "light").page
+    commit(1)
+    expect_total(page, "€21.00", "2")
+
+    looks: list[Route] = []
+
+    def come_and_go(route: Route) -> None:
+        """Have a table while the page is told of what it missed, and none a moment later."""
+        # The next look waits until the answer has come
+        page.route("**/state", lambda look: looks.append(look))
+        page.unroute("**/_dash-update-component**")
+        commit(2)
+        answer = route.fetch()
+        shutil.rmtree(tables.folder(dashboard.TABLE))
+        route.fulfill(response=answer)
+
+    page.route("**/_dash-update-component**", come_and_go)
+    shutil.rmtree(tables.folder(dashboard.TABLE))
+    expect_total(page, "€42.00", "4")
+    page.unroute("**/state")
+    for look in looks:
+        look.continue_()
+    expect(page.locator("#note")).to_contain_text("Waiting for gold.live_sales.", timeout=SOON)
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,7 @@ _SHOWN = (
     Output("chart", "aria-label"),
     Output("channels", "children"),
     Output("version", "children"),
+    Output("shown", "data"),
 )
 
 
@@ -68,7 +69,7 @@ def make(feed: Feed) -> dash.Dash:
         Output("stamp", "data"),
         Output("lost", "children"),
         Input("tick", "n_intervals"),
-        State("stamp", "data"),
+        State("shown", "data"),
         State("lost", "children"),
     )
     app.clientside_callback(
@@ -117,7 +118,9 @@ def _layout(table: str) -> html.Main:
             ),
             html.P(html.Button("Pause", id="hold", type="button")),
             dcc.Interval(id="tick", interval=1_000),
+            # The stamp last asked for, and that of what came: the table may have changed in between
             dcc.Store(id="stamp"),
+            dcc.Store(id="shown"),
         ]
     )
 
@@ -127,7 +130,7 @@ def show(feed: Feed) -> tuple[Any, ...]:
     seen = feed.look()
     sales = seen.sales
     if sales is None:
-        return "–", "", _note(seen.note), True, "", go.Figure(), "", [], ""
+        return "–", "", _note(seen.note), True, "", go.Figure(), "", [], "", seen.stamp
     return (
         euros(sales.revenue_cents),
         f"from {sales.orders:,} orders",
@@ -138,6 +141,7 @@ def show(feed: Feed) -> tuple[Any, ...]:
         alt(sales),
         _channels(sales),
         f" in version {sales.version}",
+        seen.stamp,
     )
 
 

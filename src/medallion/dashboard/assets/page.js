@@ -3,7 +3,7 @@
 
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   medallion: {
-    async look(_, stamp, lost) {
+    async look(_, shown, lost) {
       const same = window.dash_clientside.no_update;
       let found;
       try {
@@ -13,7 +13,7 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       } catch {
         return [same, "This page has ended with the program that served it. The numbers are the last it had."];
       }
-      return [found.stamp === stamp ? same : found.stamp, lost ? "" : same];
+      return [found.stamp === shown ? same : found.stamp, lost ? "" : same];
     },
     hold(clicks) {
       const held = clicks % 2 === 1;
