@@ -63,12 +63,16 @@ def make(feed: Feed) -> dash.Dash:
         add_log_handler=False,
     )
     app.layout = _layout(feed.table)
-    app.callback(*_SHOWN, Input("stamp", "data"))(lambda _: show(feed))
+    app.callback(*_SHOWN, Output("answered", "data"), Input("asked", "data"))(
+        lambda stamp: (*show(feed), stamp)
+    )
     app.clientside_callback(
         ClientsideFunction("medallion", "look"),
-        Output("stamp", "data"),
+        Output("asked", "data"),
         Output("lost", "children"),
         Input("tick", "n_intervals"),
+        State("asked", "data"),
+        State("answered", "data"),
         State("shown", "data"),
         State("lost", "children"),
     )
@@ -118,8 +122,9 @@ def _layout(table: str) -> html.Main:
             ),
             html.P(html.Button("Pause", id="hold", type="button")),
             dcc.Interval(id="tick", interval=1_000),
-            # The stamp last asked for, and that of what came: the table may have changed in between
-            dcc.Store(id="stamp"),
+            # Stamps: the last one asked for, the last one answered, and that of what came
+            dcc.Store(id="asked"),
+            dcc.Store(id="answered"),
             dcc.Store(id="shown"),
         ]
     )

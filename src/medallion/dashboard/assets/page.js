@@ -3,7 +3,7 @@
 
 window.dash_clientside = Object.assign({}, window.dash_clientside, {
   medallion: {
-    async look(_, shown, lost) {
+    async look(_, asked, answered, shown, lost) {
       const same = window.dash_clientside.no_update;
       let found;
       try {
@@ -13,7 +13,9 @@ window.dash_clientside = Object.assign({}, window.dash_clientside, {
       } catch {
         return [same, "This page has ended with the program that served it. The numbers are the last it had."];
       }
-      return [found.stamp === shown ? same : found.stamp, lost ? "" : same];
+      // The answer to what was asked last may still be on its way, or may be of a later state than was asked for
+      const known = asked === answered ? shown : asked;
+      return [found.stamp === known ? same : found.stamp, lost ? "" : same];
     },
     hold(clicks) {
       const held = clicks % 2 === 1;
