@@ -34,7 +34,9 @@ from typing import TYPE_CHECKING, Any
 from processes import peak_of
 from rich.console import Console
 
-from medallion import java, paths, sources
+import kestrel
+from medallion import paths
+from medallion.machine import java
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -179,7 +181,7 @@ def main(target: Path, scales: Iterable[float]) -> None:
     for scale in scales:
         folder = target / f"{scale:g}"
         folder.mkdir(parents=True, exist_ok=True)
-        sources.generate(folder / "lakehouse" / "landing", scale=scale)
+        kestrel.generate(folder / "lakehouse" / "landing", scale=scale)
         answers = set()
         for profile in PROFILES:
             for step in (*STEPS, "duckdb") if profile == PROFILES[-1] else STEPS:

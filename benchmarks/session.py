@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 from processes import peak_of
 from rich.console import Console
 
-from medallion import archive, jars, java
 from medallion.errors import MedallionError
+from medallion.machine import archive, jars, java
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+import kestrel
 import medallion
-from medallion import chapters, paths, sources
-from medallion.build.chapter import parse
-from medallion.site import build as site_build
+from medallion import contract, paths
+from press.site import build as site_build
+from press.source.chapter import parse
 
 SCALE = 0.05
 BOOK = ("_config.yml", "_toc.yml", "book", "notebooks", "exercises", "datasets")
@@ -41,7 +42,7 @@ SAMPLE = """\
 def lakehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lakehouse folder with the source files, and no table yet."""
     folder = tmp_path_factory.mktemp("lakehouse")
-    sources.generate(folder / "landing", scale=SCALE)
+    kestrel.generate(folder / "landing", scale=SCALE)
     return folder
 
 
@@ -111,7 +112,7 @@ def run_cells() -> Callable[..., dict[str, Any]]:
 
 def run_chapter(number: str, *roles: str, defining: Collection[str] = (), **given: Any) -> dict[str, Any]:
     """See `run_cells`. A process that a test starts has no fixtures, and calls this."""
-    chapter = parse(chapters.find(number))
+    chapter = parse(contract.find(number))
     names: dict[str, Any] = {"__name__": "chapter", **given}
     for cell in chapter.cells:
         if cell.kind == "code" and (cell.role in roles or _bound(cell.source) & set(defining)):
@@ -148,12 +149,13 @@ def launch(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 def chapter_02(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The book's chapters 00 and 01 with a chapter 02 that reads Bronze and makes two tables."""
     folder = tmp_path / "chapters"
-    folder.mkdir()
     for number in ("00", "01"):
-        source = chapters.find(number)
-        (folder / source.name).write_bytes(source.read_bytes())
-    (folder / "02_sample.py").write_text(SAMPLE, encoding="utf-8")
-    monkeypatch.setattr(chapters, "folder", lambda: folder)
-    chapters.all_chapters.cache_clear()
+        source = contract.find(number)
+        (folder / source.parent.name).mkdir(parents=True)
+        (folder / source.parent.name / source.name).write_bytes(source.read_bytes())
+    (folder / "02_sample").mkdir()
+    (folder / "02_sample" / "lesson.py").write_text(SAMPLE, encoding="utf-8")
+    monkeypatch.setattr(contract, "folder", lambda: folder)
+    contract.chapters.cache_clear()
     yield
-    chapters.all_chapters.cache_clear()
+    contract.chapters.cache_clear()

@@ -14,9 +14,9 @@ from deltalake import DeltaTable
 from pyspark.sql import Row, SparkSession
 
 import medallion
-from medallion import chapters
-from medallion.build.chapter import parse
+from medallion import contract
 from medallion.errors import MedallionError
+from press.source.chapter import parse
 
 GOOD = '{"payment_id":"PY1","amount_cents":3803,"paid_at":"2025-07-01T06:57:51.626Z"}'
 CUT_OFF = '{"payment_id":"PY2","amount_cents":38'
@@ -124,7 +124,7 @@ def test_a_text_that_is_named_parquet(
     chapter: dict[str, Any], landing: Path, home: Path, spark: SparkSession
 ) -> None:
     """The cell that loads the telemetry, first with good files, then with a bad one among them."""
-    cells = parse(chapters.find("01")).cells
+    cells = parse(contract.find("01")).cells
     (load,) = (
         cell.source for cell in cells if cell.kind == "code" and "newer = spark.read.parquet" in cell.source
     )

@@ -1,6 +1,5 @@
 """The producer: products of a sample chapter, and for each rule a chapter that breaks it."""
 
-import importlib
 import json
 import shutil
 import signal
@@ -14,14 +13,16 @@ import nbformat
 import psutil
 import pytest
 
-from medallion import build
-from medallion.build import pages, producer, replay, rules
-from medallion.build.chapter import parse
-from medallion.build.names import names
-from medallion.build.numbers import quoted, unsupported
-from medallion.build.outputs import faults
-from medallion.build.starter import StarterError, starter, worked
+from medallion.course.execute import CellFailed, execute
 from medallion.errors import MedallionError
+from press.notebooks import producer
+from press.notebooks.numbers import quoted, unsupported
+from press.notebooks.outputs import faults
+from press.source import pages, rules
+from press.source.chapter import Problem, parse
+from press.source.names import names
+from press.source.starter import StarterError, starter, worked
+from press.trial import replay
 
 HEADER = """\
 # ---
@@ -53,7 +54,7 @@ BODY = '''
 # We double numbers.
 
 # %% tags=["setup"]
-import sample_checks as check
+import checks as check
 
 numbers = list(range(1, 40 + 1))
 
@@ -96,7 +97,7 @@ check.last(last)
 '''
 
 CHECKS = """
-from medallion.checks import Exercise
+from medallion.lesson.checks import Exercise
 
 class Double(Exercise):
     number = "98.1"
@@ -127,21 +128,16 @@ two_hints = TwoHints()
 @pytest.fixture
 def sample(tmp_path, monkeypatch):
     """Return a function that writes a chapter, its text changed by pairs of old and new, and its path."""
-    (tmp_path / "chapters").mkdir()
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    (modules / "sample_checks.py").write_text(CHECKS, encoding="utf-8")
-    monkeypatch.syspath_prepend(modules)
-    monkeypatch.setenv("PYTHONPATH", str(modules))
-    monkeypatch.delitem(sys.modules, "sample_checks", raising=False)
-    importlib.invalidate_caches()
 
-    def write(*changes, name="98_sample.py"):
+    def write(*changes, name="98_sample"):
         text = HEADER + BODY
         for old, new in changes:
             assert old in text
             text = text.replace(old, new)
-        path = tmp_path / "chapters" / name
+        path = tmp_path / "chapters" / name / "lesson.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name("checks.py").write_text(CHECKS, encoding="utf-8")
+        monkeypatch.setenv("PYTHONPATH", str(path.parent))
         path.write_text(text, encoding="utf-8", newline="\n")
         return path
 
@@ -153,7 +149,7 @@ def line_of(path, text):
 
 
 def make(path, tmp_path, **how):
-    return build.build(["98"], sources=path.parent, target=tmp_path, **how)
+    return producer.build(["98"], sources=path.parents[1], target=tmp_path, **how)
 
 
 def refused(path, tmp_path, **how):
@@ -325,16 +321,14 @@ def test_a_worked_solution_knows_the_lines_it_came_from():
 def built(tmp_path_factory):
     """Build the sample chapter once, in a folder with a space and an accent."""
     home = tmp_path_factory.mktemp("Kurs für Anfänger")
-    (home / "modules").mkdir()
-    (home / "chapters").mkdir()
-    (home / "modules" / "sample_checks.py").write_text(CHECKS, encoding="utf-8")
-    (home / "chapters" / "98_sample.py").write_text(HEADER + BODY, encoding="utf-8", newline="\n")
+    folder = home / "chapters" / "98_sample"
+    folder.mkdir(parents=True)
+    (folder / "checks.py").write_text(CHECKS, encoding="utf-8")
+    (folder / "lesson.py").write_text(HEADER + BODY, encoding="utf-8", newline="\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(home / "modules")
-        patch.setenv("PYTHONPATH", str(home / "modules"))
-        patch.delitem(sys.modules, "sample_checks", raising=False)
+        patch.setenv("PYTHONPATH", str(folder))
         order = []
-        changed = build.build(sources=home / "chapters", target=home, before=order.append)
+        changed = producer.build(sources=home / "chapters", target=home, before=order.append)
         yield home, changed, order
 
 
@@ -355,7 +349,7 @@ def test_the_notebook_shows_the_starter_and_folds_the_solution(built):
         "| Time | 5 minutes to read, 10 minutes to practise |\n"
         "| Needs | `bronze.orders` |\n| Makes | `silver.orders`, `silver.order_lines` |",
         "We double numbers.",
-        "import sample_checks as check\n\nnumbers = list(range(1, 40 + 1))",
+        "import checks as check\n\nnumbers = list(range(1, 40 + 1))",
         "How large is the sum of the first 40 numbers?",
         "sum(numbers)",
         "It is 820, on 1 July 2025 too. See Exercise 98.1.",
@@ -384,7 +378,7 @@ def test_the_notebook_shows_the_starter_and_folds_the_solution(built):
 def test_the_exercises_are_an_excerpt_with_blanks_and_the_solutions_the_same_worked(built):
     blank, solved = product(built, "exercises"), product(built, "solutions")
     assert sources(blank)[1:] == [
-        "import sample_checks as check\n\nnumbers = list(range(1, 40 + 1))",
+        "import checks as check\n\nnumbers = list(range(1, 40 + 1))",
         "### Exercise 98.1: twice\n\nWrite `double`, which returns its argument twice.",
         'def double(x):\n    """Return x twice."""\n    ...',
         "check.double(double)",
@@ -422,13 +416,13 @@ def test_products_hold_nothing_of_the_machine_that_made_them(built):
 def test_a_rebuild_changes_no_byte_and_touches_no_file(built):
     products = [built[0] / folder / "98_sample.ipynb" for folder in pages.FOLDERS]
     before = [(path.read_bytes(), path.stat().st_mtime_ns) for path in products]
-    assert build.build(["98"], sources=built[0] / "chapters", target=built[0]) == []
+    assert producer.build(["98"], sources=built[0] / "chapters", target=built[0]) == []
     assert [(path.read_bytes(), path.stat().st_mtime_ns) for path in products] == before
 
 
 def test_check_is_silent_when_all_is_current(built):
     began = time.process_time()  # of the clock, whatever else is busy takes its share
-    assert build.build(check=True, sources=built[0] / "chapters", target=built[0]) == []
+    assert producer.build(check=True, sources=built[0] / "chapters", target=built[0]) == []
     assert time.process_time() - began < 5
 
 
@@ -442,7 +436,7 @@ def copy(built, tmp_path):
 
 def outdated(home):
     with pytest.raises(MedallionError) as error:
-        build.build(check=True, sources=home / "chapters", target=home)
+        producer.build(check=True, sources=home / "chapters", target=home)
     return str(error.value).splitlines()
 
 
@@ -453,7 +447,7 @@ def change(path, old, new):
 
 
 def test_check_names_what_the_source_has_left_behind(copy):
-    chapter = copy / "chapters" / "98_sample.py"
+    chapter = copy / "chapters" / "98_sample" / "lesson.py"
     change(chapter, "# We double numbers.", "# We double many numbers.")
     state = "is out of date. Run './medallion build 98'."
     assert outdated(copy) == [f"{chapter}:1: notebooks/98_sample.ipynb {state}"]
@@ -471,24 +465,24 @@ def outputs_in(notebook):
 def test_an_edit_of_the_prose_keeps_the_outputs_and_runs_nothing(copy, monkeypatch):
     notebook = copy / "notebooks" / "98_sample.ipynb"
     before = outputs_in(notebook)
-    change(copy / "chapters" / "98_sample.py", "# We double numbers.", "# We double each number.")
+    change(copy / "chapters" / "98_sample" / "lesson.py", "# We double numbers.", "# We double each number.")
     monkeypatch.setattr(producer, "execute", None)
-    changed = build.build(prose=True, sources=copy / "chapters", target=copy)
+    changed = producer.build(prose=True, sources=copy / "chapters", target=copy)
     assert changed == ["notebooks/98_sample.ipynb"]
     assert outputs_in(notebook) == before
     assert "We double each number." in notebook.read_text(encoding="utf-8")
-    assert build.build(check=True, sources=copy / "chapters", target=copy) == []
+    assert producer.build(check=True, sources=copy / "chapters", target=copy) == []
 
 
 @pytest.mark.parametrize("new", ["sum(numbers) + 0", "2\n\n# %%\nsum(numbers)"])
 def test_an_edit_of_the_code_cannot_keep_the_outputs(copy, new):
-    chapter = copy / "chapters" / "98_sample.py"
+    chapter = copy / "chapters" / "98_sample" / "lesson.py"
     notebook = copy / "notebooks" / "98_sample.ipynb"
     before = notebook.read_bytes()
     line = line_of(chapter, "sum(numbers)")
     change(chapter, "sum(numbers)", new)
     with pytest.raises(MedallionError) as refused:
-        build.build(prose=True, sources=copy / "chapters", target=copy)
+        producer.build(prose=True, sources=copy / "chapters", target=copy)
     told = "the code is not that of the stored outputs. Run './medallion build 98'."
     assert str(refused.value) == f"{chapter}:{line}: {told}"
     assert notebook.read_bytes() == before
@@ -499,12 +493,13 @@ def test_check_sees_a_product_that_was_edited_or_is_missing(copy, folder):
     path = copy / folder / "98_sample.ipynb"
     change(path, "range(1, 40 + 1)", "range(1, 42)")
     assert outdated(copy) == [
-        f"{copy}/chapters/98_sample.py:1: {folder}/98_sample.ipynb is out of date. Run './medallion "
+        f"{copy}/chapters/98_sample/lesson.py:1: {folder}/98_sample.ipynb is out of date. Run './medallion "
         f"build 98'."
     ]
     path.unlink()
     assert outdated(copy) == [
-        f"{copy}/chapters/98_sample.py:1: {folder}/98_sample.ipynb is missing. Run './medallion build 98'."
+        f"{copy}/chapters/98_sample/lesson.py:1: {folder}/98_sample.ipynb is missing. "
+        "Run './medallion build 98'."
     ]
 
 
@@ -513,7 +508,7 @@ def test_check_sees_a_torn_notebook_and_one_without_a_chapter(copy):
     path.write_bytes(path.read_bytes()[:500])
     (copy / "exercises" / "97_gone.ipynb").write_text("{}", encoding="utf-8")
     assert outdated(copy) == [
-        f"{copy}/chapters/98_sample.py:1: notebooks/98_sample.ipynb is out of date. Run './medallion "
+        f"{copy}/chapters/98_sample/lesson.py:1: notebooks/98_sample.ipynb is out of date. Run './medallion "
         f"build 98'.",
         "exercises/97_gone.ipynb:1: no chapter makes this notebook. Delete it.",
     ]
@@ -521,7 +516,7 @@ def test_check_sees_a_torn_notebook_and_one_without_a_chapter(copy):
 
 def test_check_sees_an_output_that_was_edited(copy):
     change(copy / "notebooks" / "98_sample.ipynb", '"820"', '"821"')
-    chapter = copy / "chapters" / "98_sample.py"
+    chapter = copy / "chapters" / "98_sample" / "lesson.py"
     line = line_of(chapter, "It is 820")
     why = "is in no output and no code of this chapter. Correct it, or name it in given=[...]."
     assert outdated(copy) == [f"{chapter}:{line}: the number 820 {why}"]
@@ -534,7 +529,7 @@ def test_a_new_form_of_the_products_asks_for_a_rebuild(copy, monkeypatch):
 
 def test_a_chapter_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(MedallionError, match=r"There is no chapter 07\. The chapters are none yet\."):
-        build.build(["7"], sources=tmp_path)
+        producer.build(["7"], sources=tmp_path)
 
 
 # Rules for the source. In each case `at` is a text on the line that the message must name.
@@ -636,30 +631,25 @@ RULES = {
         "Exercise 98.3",
         "exercise 98.3 stands where 98.2 is due. Renumber it.",
     ),
-    "no import": (
-        ("import sample_checks as check", "check = None"),
-        "check.double",
-        "no setup cell imports the checks. Add 'from medallion.checks import ch98 as check' to one.",
-    ),
     "no such check": (
         ("check.double(double)", "check.triple(double)"),
         "check.triple",
-        "there is no check 'triple' in sample_checks. Write it there.",
+        "there is no check 'triple' in checks.py. Write it there.",
     ),
     "no exercise": (
         ("check.double(double)", "check.Exercise(double)"),
         "check.Exercise",
-        "sample_checks.Exercise is not an Exercise. Make it an object of such a class.",
+        "Exercise is not an Exercise. Make it an object of such a class.",
     ),
     "other number": (
         ("check.double(double)", "check.last(double)"),
         "check.last(double)",
-        "sample_checks.last is for exercise 98.2, not 98.1. Renumber it.",
+        "last is for exercise 98.2, not 98.1. Renumber it.",
     ),
     "two hints": (
         ("check.double(double)", "check.two_hints(double)"),
         "check.two_hints",
-        "sample_checks.two_hints lacks its three hints. Write them, from weak to strong.",
+        "two_hints lacks its three hints. Write them, from weak to strong.",
     ),
     "no call": (
         ("check.double(double)", "double(2)"),
@@ -746,7 +736,7 @@ def test_execute_normalises_what_differs_from_run_to_run(tmp_path):
     notebook = notebook_of("print(1)\nprint(2)", "1 / 0", "import os; os.getcwd(), os.environ['COLOUR']")
     notebook.cells[1].metadata.tags = ["raises-exception"]
     seen = []
-    done = build.execute(notebook, tmp_path, lambda *at: seen.append(at), {"COLOUR": "grün"})
+    done = execute(notebook, tmp_path, lambda *at: seen.append(at), {"COLOUR": "grün"})
     assert seen == [(1, 3), (2, 3), (3, 3)]
     assert done.cells[0].outputs == [{"output_type": "stream", "name": "stdout", "text": "1\n2\n"}]
     assert done.cells[1].outputs[0].traceback == ["ZeroDivisionError: division by zero"]
@@ -755,10 +745,10 @@ def test_execute_normalises_what_differs_from_run_to_run(tmp_path):
 
 
 def test_a_cell_that_takes_too_long_and_a_kernel_that_dies_are_told(tmp_path):
-    with pytest.raises(build.CellFailed, match="cell 0, line 1: it was still running after 1 seconds"):
-        build.execute(notebook_of("import time; time.sleep(60)"), tmp_path, seconds=1)
-    with pytest.raises(build.CellFailed, match="cell 1, line 1: the kernel died while it ran"):
-        build.execute(notebook_of("1", "import os; os._exit(1)"), tmp_path)
+    with pytest.raises(CellFailed, match="cell 0, line 1: it was still running after 1 seconds"):
+        execute(notebook_of("import time; time.sleep(60)"), tmp_path, seconds=1)
+    with pytest.raises(CellFailed, match="cell 1, line 1: the kernel died while it ran"):
+        execute(notebook_of("1", "import os; os._exit(1)"), tmp_path)
 
 
 def test_ctrl_c_stops_the_kernel_and_what_it_started(tmp_path):
@@ -916,9 +906,7 @@ def test_a_number_from_elsewhere_can_be_given(sample, built):
 @pytest.fixture
 def replayed(copy, monkeypatch):
     """Return the folder of a built sample whose checks the kernels can import."""
-    (copy / "modules").mkdir()
-    (copy / "modules" / "sample_checks.py").write_text(CHECKS, encoding="utf-8")
-    monkeypatch.setenv("PYTHONPATH", str(copy / "modules"))
+    monkeypatch.setenv("PYTHONPATH", str(copy / "chapters" / "98_sample"))
     return copy
 
 
@@ -933,7 +921,7 @@ def test_a_replay_compares_works_and_leaves_blank_from_a_home_of_its_own(replaye
 
     def after(number, place):
         assert [path.name for path in place.iterdir()] == [number]
-        return [build.Problem("notebooks/98_sample.ipynb", 1, "the table is another.")]
+        return [Problem("notebooks/98_sample.ipynb", 1, "the table is another.")]
 
     assert [str(problem) for problem in replay.replay(["98"], home, before, after, root=replayed)] == [
         "notebooks/98_sample.ipynb:1: an output differs or a cell fails; nbval's report is above.",

@@ -8,7 +8,7 @@ import pytest
 from pyspark.sql import SparkSession
 from verdicts import NOT_DONE
 
-from medallion import checks
+from medallion.lesson import checks
 
 
 @pytest.fixture(scope="module")

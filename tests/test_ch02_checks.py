@@ -10,8 +10,10 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from verdicts import NOT_DONE, wrong
 
-from medallion import checks
-from medallion.checks import ch02 as check
+import medallion
+from medallion.lesson import checks
+
+check = medallion.checks("02")
 
 
 @pytest.fixture(scope="module")

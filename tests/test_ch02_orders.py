@@ -19,8 +19,9 @@ from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
 
 import medallion
-from medallion import chapters, tables
-from medallion.build import parse
+from medallion import contract
+from medallion.lakehouse import tables
+from press.notebooks import parse
 
 EVENTS = """event_id STRING, sequence BIGINT, op STRING, committed_at TIMESTAMP,
     before STRUCT<order_id: STRING, status: STRING, total_cents: INT>,
@@ -65,7 +66,7 @@ def functions(spark: SparkSession) -> dict[str, Any]:
     bronze = spark.table("bronze.orders")
     given = {"medallion": medallion, "spark": spark, "F": F, "Window": Window, "DeltaTable": DeltaTable}
     names = run_chapter("02", defining=NAMES, bronze_orders=bronze, **given)
-    chapter = parse(chapters.find("02"))
+    chapter = parse(contract.find("02"))
     for cell in chapter.cells:
         if "CREATE TABLE IF NOT EXISTS silver." in cell.source:
             exec(compile(cell.source, f"{chapter.where}:{cell.line}", "exec"), names)

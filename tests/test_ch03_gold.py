@@ -11,8 +11,10 @@ from deltalake import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from medallion import chapters, tables, tracebacks
-from medallion.build.chapter import Cell, parse
+from medallion import contract
+from medallion.lakehouse import tables
+from medallion.spark import tracebacks
+from press.source.chapter import Cell, parse
 
 # The sections whose cells make the tables that are tested here
 SECTIONS = (
@@ -149,7 +151,7 @@ def silver(spark: SparkSession) -> Iterator[None]:
 def cells() -> list[Cell]:
     """Return the code cells of the sections, and the setup cells, in the chapter's order."""
     found, section = [], ""
-    for cell in parse(chapters.find("03")).cells:
+    for cell in parse(contract.find("03")).cells:
         if cell.kind == "markdown" and cell.source.startswith("## "):
             section = cell.source.splitlines()[0][3:]
         wanted = section in SECTIONS and cell.role in ("", "predict")
@@ -174,7 +176,7 @@ def sorted_rows(frame: DataFrame) -> list[tuple[Any, ...]]:
 def test_every_section_is_there() -> None:
     headings = {
         cell.source.splitlines()[0][3:]
-        for cell in parse(chapters.find("03")).cells
+        for cell in parse(contract.find("03")).cells
         if cell.kind == "markdown" and cell.source.startswith("## ")
     }
     assert set(SECTIONS) <= headings

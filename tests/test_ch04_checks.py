@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from verdicts import NO_RETURN, NOT_DONE, wrong
 
-from medallion import tables
+from medallion.lakehouse import tables
 
 Build = Callable[[DataFrame, str], DataFrame]
 

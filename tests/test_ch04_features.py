@@ -17,8 +17,9 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 import medallion
-from medallion import chapters, tables
-from medallion.build.chapter import parse
+from medallion import contract
+from medallion.lakehouse import tables
+from press.source.chapter import parse
 
 RunCells = Callable[..., dict[str, Any]]
 MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
@@ -503,7 +504,7 @@ def section_04(heading: str, **given: Any) -> dict[str, Any]:
     """Run the cells of a section that are no exercise, and return their names."""
     names: dict[str, Any] = {"__name__": "chapter", **given}
     within = False
-    for cell in parse(chapters.find("04")).cells:
+    for cell in parse(contract.find("04")).cells:
         if cell.kind == "markdown" and cell.source.startswith("## "):
             within = cell.source.splitlines()[0][3:] == heading
         if within and cell.kind == "code" and not cell.role:

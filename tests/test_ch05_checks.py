@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 from verdicts import NOT_DONE, wrong
 
-from medallion.checks import ch05
+import medallion
+
+ch05 = medallion.checks("05")
 
 pytestmark = pytest.mark.usefixtures("no_progress")
 

@@ -14,7 +14,9 @@ import pandas as pd
 import pytest
 from verdicts import NOT_DONE, wrong
 
-from medallion.checks import ch06
+import medallion
+
+ch06 = medallion.checks("06")
 
 pytestmark = pytest.mark.usefixtures("no_progress")
 

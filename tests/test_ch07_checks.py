@@ -11,8 +11,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from verdicts import NO_RETURN, NOT_DONE, wrong
 
-from medallion import tables
-from medallion.checks import ch07
+import medallion
+from medallion.lakehouse import tables
+
+ch07 = medallion.checks("07")
 
 ANSWERS = ("dropped", "declined", "reason", "keep_alerts", "silences")
 

@@ -21,8 +21,6 @@ from conftest import run_chapter
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from medallion import replay
-
 pytestmark = pytest.mark.late
 
 Launch = Callable[..., "subprocess.Popen[str]"]
@@ -179,7 +177,7 @@ def test_killed_at_any_moment_the_stream_equals_the_batch(
     names, draw = functions(), random.Random(2025)
     arrivals = tmp_path / "arrivals"
     lines, arrived = payments()
-    assert len(replay.write(lines, arrived, arrivals, hours=24)) == DAYS
+    assert len(arrivals.write(lines, arrived, arrivals, hours=24)) == DAYS
     disputes = f"delta.`{tmp_path / 'disputes'}`"
     at = pd.Timestamp("2025-11-03").to_pydatetime()
     known = spark.createDataFrame(

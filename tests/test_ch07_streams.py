@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming import StatefulProcessor
 from test_ch07_crash import functions
 
-from medallion import paths, replay
+from medallion import paths
+from medallion.lesson import arrivals
 
 HOUR = 3_600_000
 ROCKS = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider"
@@ -49,7 +50,7 @@ def test_each_bad_payment_is_set_aside_with_its_reason(spark: SparkSession, tmp_
     lines = [json.dumps(row) for row in (GOOD, *rows)]
     lines += [json.dumps(GOOD)[:60], '{"payment_id": "P7", "amount_cents": "much"}', "", json.dumps(GOOD)]
     stamp = pd.Timestamp("2025-11-28 10:00")
-    replay.write(lines, [stamp] * len(lines), tmp_path / "files", hours=1)
+    arrivals.write(lines, [stamp] * len(lines), tmp_path / "files", hours=1)
     names["follow"](spark, tmp_path / "files", tables, tmp_path / "notes", "bad")
     aside = spark.table(tables["aside"]).toPandas()
     named = aside[aside["reason"] != "unreadable"]
@@ -101,7 +102,7 @@ def test_the_watchman_says_the_same_in_any_batches(
     readings = pd.DataFrame(rows, columns=["locker_id", "measured_at", "temperature"])
     lines = readings.assign(measured_at=readings["measured_at"].dt.strftime("%Y-%m-%dT%H:%M:%SZ"))
     lines = lines.to_json(orient="records", lines=True).splitlines()
-    replay.write(lines, readings["measured_at"], tmp_path / "files", hours=hours)
+    arrivals.write(lines, readings["measured_at"], tmp_path / "files", hours=hours)
     schema = "locker_id STRING, measured_at TIMESTAMP, temperature DOUBLE"
     stream = spark.readStream.schema(schema).option("maxFilesPerTrigger", 1).json(str(tmp_path / "files"))
     said = lockers["alerts"](

@@ -9,8 +9,10 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from verdicts import NOT_DONE, wrong
 
-from medallion import tables
-from medallion.checks import ch08
+import medallion
+from medallion.lakehouse import tables
+
+ch08 = medallion.checks("08")
 
 NO_FRAME = "Your function returned 'x'. It should return a DataFrame."
 NAMES = ("faults", "shared", "same_partition", "known_sharers", "measured")

@@ -11,8 +11,9 @@ import psutil
 import pytest
 from deltalake import DeltaTable
 
-from medallion import cluster, session
 from medallion.errors import MedallionError
+from medallion.servers import cluster
+from medallion.spark import session
 
 WORK = """
 import json, os, medallion

@@ -19,9 +19,11 @@ from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from medallion import cli, dashboard, tables
-from medallion.dashboard import feed, page
+import medallion_cli
 from medallion.errors import MedallionError
+from medallion.lakehouse import tables
+from medallion.servers import dashboard
+from medallion.servers.dashboard import feed, page
 
 Launch = Callable[..., "subprocess.Popen[str]"]
 TABLE = dashboard.TABLE
@@ -307,7 +309,7 @@ def test_a_port_that_is_taken(house: Path, capsys: pytest.CaptureFixture[str]) -
         with pytest.raises(MedallionError) as refused:
             dashboard.start(port=port)
         assert str(refused.value) == message
-        assert cli.main(["dashboard", "--port", str(port)]) == 1
+        assert medallion_cli.main(["dashboard", "--port", str(port)]) == 1
         assert capsys.readouterr().err == f"medallion: {message}\n"
 
 
@@ -369,7 +371,7 @@ def test_the_command_serves_until_ctrl_c(house: Path, there: bool) -> None:
     if there:
         write(sales(1))
     child = subprocess.Popen(
-        [sys.executable, "-m", "medallion.cli", "dashboard", "--port", "0"],
+        [sys.executable, "-m", "medallion_cli", "dashboard", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

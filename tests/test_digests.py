@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
-from medallion import tables
-from medallion.build import digests
 from medallion.errors import MedallionError
+from medallion.lakehouse import tables
+from press.recorded import digests
 
 NOON = datetime(2025, 7, 1, 12, tzinfo=UTC)
 LINE = pa.struct([("no", pa.int32()), ("tags", pa.list_(pa.string())), ("price", pa.decimal128(9, 2))])

@@ -18,8 +18,8 @@ import psutil
 import pytest
 import requests
 
-from medallion import endpoint, tracking
 from medallion.errors import MedallionError
+from medallion.servers import endpoint, tracking
 
 ROWS = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0] * 20, "b": [1.0, 0.0, 1.0, 0.0] * 20})
 CODE = """

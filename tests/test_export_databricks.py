@@ -19,18 +19,25 @@ import pytest
 import yaml
 from databricks.sdk.service.jobs import JobSettings
 
+import kestrel
 import medallion
-from medallion import chapters, charts, cli, export, paths, replay, session, sources, tables, workspace
-from medallion.build import rules as chapter_rules
-from medallion.build.chapter import parse
-from medallion.build.starter import worked
+import medallion_cli
+from medallion import contract, paths
 from medallion.errors import MedallionError
-from medallion.export import bundle, differences, folder, notebook, page, rules
-from medallion.export.notebook import Cell
-from medallion.tracking import store
+from medallion.lakehouse import tables
+from medallion.lesson import arrivals, charts
+from medallion.servers.tracking import store
+from medallion.spark import databricks, session
+from press import export
+from press.export import bundle, differences, folder, notebook, rules
+from press.export.notebook import Cell
+from press.reference import databricks_page
+from press.source import rules as chapter_rules
+from press.source.chapter import parse
+from press.source.starter import worked
 
 FOUND = differences.load()
-NAMES = [path.stem for number, path in chapters.all_chapters().items() if number in FOUND.chapters]
+NAMES = [one.name for number, one in contract.chapters().items() if number in FOUND.chapters]
 NOTEBOOKS = [bundle.PREPARE, *NAMES]
 # The mappings at the top of a bundle, by https://docs.databricks.com/aws/en/dev-tools/bundles/reference
 MAPPINGS = {"artifacts", "bundle", "experimental", "include", "permissions", "presets", "python", "resources"}
@@ -72,12 +79,12 @@ def quick(monkeypatch, exported):
 @pytest.fixture
 def at_work(monkeypatch, tmp_path):
     """A function that says where the course works, and whose word ends with the test."""
-    monkeypatch.setattr(workspace, "_place", None)
+    monkeypatch.setattr(databricks, "_place", None)
     for name in ("MEDALLION_HOME", "MEDALLION_PROGRESS"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setattr(workspace, "_DBFS", tmp_path / "dbfs")
-    monkeypatch.setattr(workspace, "_LINK", tmp_path / "medallion")
-    return workspace.use
+    monkeypatch.setattr(databricks, "_DBFS", tmp_path / "dbfs")
+    monkeypatch.setattr(databricks, "_LINK", tmp_path / "medallion")
+    return databricks.use
 
 
 def cells_of(exported, name):
@@ -89,7 +96,7 @@ def content(to):
 
 
 def chapter(tmp_path, code):
-    path = tmp_path / "04_sorting.py"
+    path = tmp_path / "04_sorting" / "lesson.py"
     path.write_text(CHAPTER.format(code=code), encoding="utf-8")
     return parse(path)
 
@@ -130,7 +137,7 @@ def test_an_exported_file_keeps_the_rules(exported, name):
 def test_no_cell_of_a_chapter_goes_without_a_word(exported, name):
     """Each is there as it is in the book, or is named among the differences, whose reason is there."""
     there = {cell.source for cell in cells_of(exported, name)}
-    source = parse(chapters.find(name[:2]))
+    source = parse(contract.find(name[:2]))
     differ = differences.of(source, FOUND)
     for cell in source.cells[1:]:
         if cell.line not in differ:
@@ -138,7 +145,7 @@ def test_no_cell_of_a_chapter_goes_without_a_word(exported, name):
     for difference in differ.values():
         assert f"{notebook._SAID[difference.kind]} {difference.why}" in there
     code = [cell for cell in source.cells if cell.kind == "code"]
-    assert sum(page.count(source, FOUND).values()) == len(code)
+    assert sum(databricks_page.count(source, FOUND).values()) == len(code)
     assert len(differ) < len(code) / 2  # it is still the chapter
 
 
@@ -173,8 +180,8 @@ def test_code_that_stands_in_for_a_cell_is_as_narrow_as_a_chapter():
         ("import duckdb", "duckdb is neither in Databricks Runtime 17.3 LTS ML nor among"),
         ("from deltalake import DeltaTable", "deltalake is neither in"),
         ("def late():\n    import requests_html", "requests_html is neither in"),
-        ("from medallion import dashboard", "medallion.dashboard works on a laptop only"),
-        ("from medallion.endpoint import start", "medallion.endpoint works on a laptop only"),
+        ("from medallion import dashboard", "medallion.servers.dashboard works on a laptop only"),
+        ("from medallion.servers.endpoint import start", "medallion.servers.endpoint works on a laptop only"),
         ("import subprocess", "subprocess reaches for the machine itself"),
         ("import tempfile", "tempfile reaches for the machine itself"),
         ("import signal", "signal reaches for the machine itself"),
@@ -205,7 +212,7 @@ def test_code_that_stands_in_for_a_cell_is_as_narrow_as_a_chapter():
 )
 def test_a_bad_chapter_is_told_with_its_line(tmp_path, monkeypatch, code, told):
     path = chapter(tmp_path, code).path
-    monkeypatch.setattr(chapters, "find", lambda number: path)
+    monkeypatch.setattr(contract, "find", lambda number: path)
     with pytest.raises(MedallionError) as refused:
         folder.exported(found_for())
     line = CODE_BEGINS + code.count("\n")  # the bad line is the last one
@@ -261,7 +268,7 @@ def test_a_cell_is_left_out_replaced_or_guarded_with_the_reason(tmp_path):
         "**Only with a catalog:** Views of metrics.",
         "if workspace.has_catalog():\n    display(spark.sql('X'))\nelse:\n    print('Views of metrics.')",
     ]
-    assert page.count(source, found) == {"same": 1, "instead": 1, "catalog": 1, "out": 2}
+    assert databricks_page.count(source, found) == {"same": 1, "instead": 1, "catalog": 1, "out": 2}
 
 
 @pytest.mark.parametrize(
@@ -486,8 +493,8 @@ def test_the_tasks_stand_in_the_order_of_the_contracts(exported, config):
     made = set()
     for task in tasks[1:]:
         number = task["task_key"][:2]
-        assert {table for table in chapters.needs(number) if not table.startswith("landing.")} <= made
-        made |= set(chapters.makes(number))
+        assert {table for table in contract.read(number).reads if not table.startswith("landing.")} <= made
+        made |= set(contract.read(number).makes)
 
 
 def test_what_is_synced_is_what_was_exported(exported, config):
@@ -617,11 +624,11 @@ def test_what_is_not_exported_any_more_goes_and_what_is_not_ours_stays(tmp_path,
 
 
 def test_the_command_says_where_it_wrote(tmp_path, capsys, quick):
-    assert cli.main(["export", "databricks", "--to", str(tmp_path / "out")]) == 0
+    assert medallion_cli.main(["export", "databricks", "--to", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert re.match(r"Files changed: \d+\.\n", said)
     assert f"in {tmp_path / 'out'}. There: `databricks bundle validate`." in said
-    assert cli.main(["export", "databricks", "--to", str(tmp_path)]) == 1
+    assert medallion_cli.main(["export", "databricks", "--to", str(tmp_path)]) == 1
     assert "holds something that was not exported" in capsys.readouterr().err
     assert export.default() == paths.root() / "_build" / "databricks"
     assert "/_build/" in (paths.root() / ".gitignore").read_text(encoding="utf-8").split()
@@ -631,32 +638,32 @@ def test_the_command_says_where_it_wrote(tmp_path, capsys, quick):
 
 
 def test_the_page_is_in_step_with_what_is_exported():
-    text = (paths.root() / page.PAGE).read_text(encoding="utf-8")
-    assert page.renewed(text, paths.root()) == text
+    text = (paths.root() / databricks_page.PAGE).read_text(encoding="utf-8")
+    assert databricks_page.renewed(text, paths.root()) == text
     for entries in FOUND.chapters.values():
         for one in entries:
             assert one.why in text
 
 
 def test_the_page_says_plainly_what_nobody_has_run():
-    text = " ".join((paths.root() / page.PAGE).read_text(encoding="utf-8").split())
+    text = " ".join((paths.root() / databricks_page.PAGE).read_text(encoding="utf-8").split())
     assert "We have no workspace, and neither has our CI. Nobody has run these notebooks there yet." in text
     declared = yaml.safe_load(bundle.text(NAMES, FOUND))["variables"]
     assert set(declared) == set(
-        re.findall(r"^\| `(\w+)` \|", (paths.root() / page.PAGE).read_text(), flags=re.M)
+        re.findall(r"^\| `(\w+)` \|", (paths.root() / databricks_page.PAGE).read_text(), flags=re.M)
     )
 
 
-@pytest.mark.parametrize("mark", [page.BEGIN, page.END])
+@pytest.mark.parametrize("mark", [databricks_page.BEGIN, databricks_page.END])
 def test_a_page_without_its_marks_is_told(mark):
-    text = (paths.root() / page.PAGE).read_text(encoding="utf-8")
+    text = (paths.root() / databricks_page.PAGE).read_text(encoding="utf-8")
     with pytest.raises(MedallionError, match=r"databricks\.md:1: the page lacks the line"):
-        page.renewed(text.replace(mark, ""), paths.root())
+        databricks_page.renewed(text.replace(mark, ""), paths.root())
 
 
 def test_a_chapter_that_says_nothing_of_databricks_is_told(tmp_path):
     with pytest.raises(MedallionError, match=r"04_sorting\.py:1: no paragraph begins with"):
-        page.box(chapter(tmp_path, "rows = 1"))
+        databricks_page.box(chapter(tmp_path, "rows = 1"))
 
 
 # --- In the workspace ---
@@ -672,15 +679,15 @@ class Session:
     def sql(self, text):
         self.told.append(text)
         name = text.split("`")[1] if "`" in text else ""
-        comment = "Sales" if name in self.foreign else workspace.COMMENT
+        comment = "Sales" if name in self.foreign else databricks.COMMENT
         rows = [("Namespace Name", name), ("Comment", comment)] if text.startswith("DESCRIBE") else []
         return types.SimpleNamespace(collect=lambda: rows, first=lambda: ("ann@example.org",))
 
 
 def test_with_a_catalog_files_are_in_a_volume(at_work):
-    assert workspace.chosen() is None and not workspace.has_catalog()
+    assert databricks.chosen() is None and not databricks.has_catalog()
     at_work(" kestrel ", "medallion")
-    assert workspace.chosen() == ("kestrel", "medallion") and workspace.has_catalog()
+    assert databricks.chosen() == ("kestrel", "medallion") and databricks.has_catalog()
     assert medallion.landing() == Path("/Volumes/kestrel/medallion/files/landing")
     assert os.environ["MEDALLION_PROGRESS"] == "off"
 
@@ -693,7 +700,7 @@ def test_without_one_they_are_in_dbfs_under_one_name_for_python_and_spark(at_wor
         at_work("", "course")
     (medallion.home() / "landing").mkdir(parents=True)
     assert (tmp_path / "dbfs" / "medallion" / "course" / "landing").is_dir()
-    assert not workspace.has_catalog()
+    assert not databricks.has_catalog()
 
 
 @pytest.mark.parametrize(
@@ -709,7 +716,7 @@ def test_without_one_they_are_in_dbfs_under_one_name_for_python_and_spark(at_wor
 def test_a_name_that_will_not_do_is_told(at_work, catalog, schema, told):
     with pytest.raises(MedallionError, match=re.escape(told)):
         at_work(catalog, schema)
-    assert workspace.chosen() is None
+    assert databricks.chosen() is None
 
 
 def test_a_start_makes_the_schemas_and_an_empty_scratch_and_looks_at_no_local_folder(
@@ -724,8 +731,8 @@ def test_a_start_makes_the_schemas_and_an_empty_scratch_and_looks_at_no_local_fo
     assert medallion.start("05") is there
     assert there.told[0] == "USE CATALOG `kestrel`"
     assert [text for text in there.told if "DROP" in text] == ["DROP SCHEMA scratch CASCADE"]
-    for name in (*tables.SCHEMAS, "scratch", "medallion"):
-        assert f"CREATE SCHEMA IF NOT EXISTS `{name}` COMMENT '{workspace.COMMENT}'" in there.told
+    for name in (*contract.SCHEMAS, "scratch", "medallion"):
+        assert f"CREATE SCHEMA IF NOT EXISTS `{name}` COMMENT '{databricks.COMMENT}'" in there.told
     assert there.told[-2:] == ["CREATE VOLUME IF NOT EXISTS `medallion`.files", "USE SCHEMA `medallion`"]
     assert [path.name for path in (tmp_path / "scratch").iterdir()] == [str(os.getpid())]
     assert list(medallion.scratch().iterdir()) == []
@@ -743,7 +750,7 @@ def test_a_schema_of_somebody_else_is_not_touched(at_work, schema):
     at_work("kestrel", "medallion")
     there = Session(schema)
     with pytest.raises(MedallionError, match=f"The schema {schema} of kestrel was not made by this course"):
-        workspace.begin(there)
+        databricks.begin(there)
     assert not any("DROP" in text for text in there.told)
 
 
@@ -751,31 +758,31 @@ def test_the_source_files_come_in_the_order_of_their_arrival(at_work, tmp_path, 
     at_work("kestrel", "medallion")
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "volume"))
     copied = []
-    copy_one = workspace._copy
-    monkeypatch.setattr(workspace, "_copy", lambda *both: (copied.append(both[1]), copy_one(*both)))
-    brought = workspace.land(0.02)
-    told = pd.read_csv(medallion.home() / workspace.ARRIVALS, parse_dates=["_arrived_at"])
-    manifest = sources.manifest(medallion.landing())
+    copy_one = databricks._copy
+    monkeypatch.setattr(databricks, "_copy", lambda *both: (copied.append(both[1]), copy_one(*both)))
+    brought = databricks.land(0.02)
+    told = pd.read_csv(medallion.home() / databricks.ARRIVALS, parse_dates=["_arrived_at"])
+    manifest = kestrel.manifest(medallion.landing())
     assert brought == len(told) == len(manifest["files"])
     assert set(told["_source_file"]) == {file["path"] for file in manifest["files"]}
     assert told["_arrived_at"].is_monotonic_increasing
     assert [str(path.relative_to(medallion.landing())) for path in copied[:-2]] == list(told["_source_file"])
-    assert copied[-1].name == sources.MANIFEST
+    assert copied[-1].name == kestrel.MANIFEST
     customers = told.set_index("_source_file")["_arrived_at"]["customers/customers_2025-09-01.csv"]
     assert customers == pd.Timestamp("2025-09-01", tz="UTC")
-    assert workspace.land(0.02) == 0
+    assert databricks.land(0.02) == 0
 
 
 def test_runs_and_models_are_the_workspaces_with_a_catalog_and_on_the_drivers_disk_without(
     at_work, tmp_path, monkeypatch
 ):
     at_work("kestrel", "medallion")
-    monkeypatch.setattr(workspace, "track", lambda experiment: f"id of {experiment}")
+    monkeypatch.setattr(databricks, "track", lambda experiment: f"id of {experiment}")
     assert store.use("churn") == "id of churn"
     (tmp_path / "dbfs").mkdir()
     at_work("", "medallion")
-    assert store.place() == workspace.local() / "mlflow"
-    monkeypatch.setattr(workspace, "_place", None)
+    assert store.place() == databricks.local() / "mlflow"
+    monkeypatch.setattr(databricks, "_place", None)
     assert store.place() == paths.home() / "mlflow"
 
 
@@ -789,7 +796,7 @@ def test_an_experiment_is_in_the_folder_of_the_user(at_work, monkeypatch):
     monkeypatch.setattr(
         mlflow, "set_experiment", lambda name: (said.append(name), types.SimpleNamespace(experiment_id=7))[1]
     )
-    assert workspace.track("churn") == "7"
+    assert databricks.track("churn") == "7"
     assert said == ["databricks-uc", "/Users/ann@example.org/medallion-churn"]
 
 
@@ -806,5 +813,5 @@ def test_replayed_files_keep_the_time_that_the_storage_gives(at_work, tmp_path, 
     at_work("kestrel", "medallion")
     monkeypatch.setattr(os, "utime", lambda *_: pytest.fail("a volume keeps no times"))
     moments = [pd.Timestamp("2025-07-01 01:00"), pd.Timestamp("2025-07-02 01:00")]
-    written = replay.write(["a", "b"], moments, tmp_path / "in", hours=24)
+    written = arrivals.write(["a", "b"], moments, tmp_path / "in", hours=24)
     assert [path.name for path in written] == ["2025-07-02T000000.json", "2025-07-03T000000.json"]

@@ -3,8 +3,8 @@
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from medallion import graphs
 from medallion.errors import MedallionError
+from medallion.lesson import graphs
 
 
 def vertices(spark: SparkSession, *ids: str | None) -> DataFrame:

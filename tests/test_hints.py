@@ -2,10 +2,11 @@
 
 import pytest
 
-from medallion import chapters, checks
+from medallion import contract
 from medallion.errors import MedallionError
+from medallion.lesson import checks
 
-EXERCISES = [exercise for number in chapters.all_chapters() for exercise in checks.exercises(number)]
+EXERCISES = [exercise for number in contract.chapters() for exercise in checks.exercises(number)]
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.number)

@@ -12,9 +12,9 @@ import psutil
 import pytest
 from rich.console import Console
 
-from medallion import lanes, testing
-from medallion.build.chapter import Problem
-from medallion.lanes import Outcome, Step
+from press.source.chapter import Problem
+from press.trial import lanes, testing
+from press.trial.lanes import Outcome, Step
 
 SECONDS = 120  # in which anything has to happen, also on a busy machine
 

@@ -11,12 +11,20 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from medallion import chapters, cli, jars, paths, session, tables, testing, views
-from medallion.build.chapter import parse
-from medallion.dashboard import feed
+import medallion_cli
+from medallion import contract, paths
 from medallion.errors import MedallionError
-from medallion.lineage import compare, figure, kept, models, observed, page, plans, record, table
-from medallion.lineage.observed import Edge, Observed
+from medallion.lakehouse import tables
+from medallion.lakehouse.reset import reset
+from medallion.machine import jars
+from medallion.servers.dashboard import feed
+from medallion.spark import recording, session, views
+from press.lineage import compare, models, observed, plans
+from press.lineage.observed import Edge, Observed
+from press.recorded import lineage, lineage_table
+from press.reference import lineage_figure, lineage_page
+from press.source.chapter import parse
+from press.trial import testing
 
 SPARK = "org.apache.spark.sql."
 BATCH = "\nid = 1\nrunId = abc\nbatch = 0"
@@ -71,7 +79,7 @@ class Record:
         }
         start = {**event, "eventType": "START", "eventTime": _moment(began)}
         end = {**event, "eventType": "COMPLETE", "eventTime": _moment(ended)}
-        self._add(record.EVENTS, *([start] if heard else []), *([end] if heard and complete else []))
+        self._add(recording.EVENTS, *([start] if heard else []), *([end] if heard and complete else []))
         kind = f"{SPARK}execution.ui.SparkListenerSQLExecution"
         physical += "".join(f"Location: PreparedDeltaFileIndex [{self._address(name)}]\n" for name in scans)
         about = {"executionId": number, "rootExecutionId": number if within is None else within}
@@ -100,7 +108,7 @@ class Record:
     def note(self, job: str, *reads: str) -> None:
         """Add a note of ours, as `record.note` writes it."""
         self._add(
-            record.EVENTS,
+            recording.EVENTS,
             {
                 "eventType": "COMPLETE",
                 "eventTime": _moment(10 * self.second),
@@ -166,15 +174,15 @@ def test_the_log_of_a_table_the_table_itself_and_reads_without_a_write_are_no_ed
 
 def test_the_two_events_of_a_run_complete_each_other(recorded):
     recorded.spark(["bronze.orders"], ["silver.orders"])
-    lines = [json.loads(line) for line in (recorded.folder / record.EVENTS).read_text().splitlines()]
+    lines = [json.loads(line) for line in (recorded.folder / recording.EVENTS).read_text().splitlines()]
     lines[0]["outputs"], lines[1]["inputs"] = [], []  # as OpenLineage sends them for saveAsTable
-    (recorded.folder / record.EVENTS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    (recorded.folder / recording.EVENTS).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     assert recorded.edges() == [("bronze.orders", "silver.orders", "spark")]
 
 
 def test_a_write_that_was_killed_is_none_and_half_a_line_is_passed_over(recorded):
     recorded.spark(["bronze.orders"], ["silver.orders"], complete=False)
-    with (recorded.folder / record.EVENTS).open("a") as events:
+    with (recorded.folder / recording.EVENTS).open("a") as events:
         events.write('{"eventType": "COMPL')
     with (recorded.folder / "local-1").open("a") as log:
         log.write('{"Event":"org.apache')
@@ -249,7 +257,7 @@ def test_an_rdd_that_openlineage_has_followed_is_no_memory_of_python(recorded):
 def test_rows_from_the_memory_of_python_come_from_all_that_python_had_read(recorded, leaf):
     recorded.spark(scans=["bronze.orders"], asked_by="toPandas at x")
     recorded.spark(scans=["bronze.payments"], asked_by="count at x")
-    recorded.note(record.NOTEBOOK, "landing.products")
+    recorded.note(recording.NOTEBOOK, "landing.products")
     recorded.spark([], ["silver.orders"], [leaf])
     recorded.spark(scans=["bronze.cdnow"], asked_by="collect at x")
     assert recorded.edges() == [
@@ -481,7 +489,7 @@ def test_models_are_trained_on_what_mlflow_says(tmp_path):
 
 def test_the_dashboard_notes_once_which_table_it_opens(recorded, monkeypatch):
     monkeypatch.setenv("MEDALLION_HOME", str(recorded.home))
-    monkeypatch.setenv(record.VARIABLE, str(recorded.folder.parent))
+    monkeypatch.setenv(recording.VARIABLE, str(recorded.folder.parent))
     monkeypatch.setattr(feed, "_last_commit", lambda _: ("1.json", len(looked)))
     monkeypatch.setattr(feed, "read", lambda _: looked.append(1) or feed.Sales(1, 0, 0, 0, "hour", ()))
     looked = []
@@ -489,7 +497,7 @@ def test_the_dashboard_notes_once_which_table_it_opens(recorded, monkeypatch):
     live.look()
     live.look()
     assert len(looked) == 2
-    assert len((record.place() / record.EVENTS).read_text(encoding="utf-8").splitlines()) == 1
+    assert len((recording.place() / recording.EVENTS).read_text(encoding="utf-8").splitlines()) == 1
     assert recorded.edges() == [("gold.live_sales", "dashboard", "dashboard")]
 
 
@@ -547,44 +555,44 @@ EDGES = {
 
 
 def test_what_is_kept_is_read_again_and_the_same_each_time(tmp_path):
-    kept.keep("02", EDGES["02"], tmp_path)
-    kept.keep("05", EDGES["05"], tmp_path)
-    text = (tmp_path / kept.FILE).read_text(encoding="utf-8")
-    assert {number: sorted(held) for number, held in kept.load(tmp_path).items()} == {
+    lineage.keep("02", EDGES["02"], tmp_path)
+    lineage.keep("05", EDGES["05"], tmp_path)
+    text = (tmp_path / lineage.FILE).read_text(encoding="utf-8")
+    assert {number: sorted(held) for number, held in lineage.load(tmp_path).items()} == {
         number: sorted(held) for number, held in EDGES.items()
     }
-    kept.keep("02", reversed(EDGES["02"]), tmp_path)
-    assert (tmp_path / kept.FILE).read_text(encoding="utf-8") == text
+    lineage.keep("02", reversed(EDGES["02"]), tmp_path)
+    assert (tmp_path / lineage.FILE).read_text(encoding="utf-8") == text
     assert compare.as_observed(EDGES["02"]).before == {"silver.quality": {"bronze.orders"}}
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    (tmp_path / kept.FILE).parent.mkdir(parents=True)
-    (tmp_path / kept.FILE).write_text("'02': [1, 2]", encoding="utf-8")
+    (tmp_path / lineage.FILE).parent.mkdir(parents=True)
+    (tmp_path / lineage.FILE).write_text("'02': [1, 2]", encoding="utf-8")
     with pytest.raises(MedallionError, match=r"lineage\.yml cannot be read"):
-        kept.load(tmp_path)
+        lineage.load(tmp_path)
 
 
 def test_the_page_and_its_drawing_are_the_same_for_the_same_edges_and_name_the_chapter():
-    found = [parse(path) for path in chapters.all_chapters().values()]
+    found = [parse(path) for path in contract.lessons().values()]
     shuffled = {number: list(reversed(EDGES[number])) for number in reversed(EDGES)}
-    text = page.text(EDGES, found)
-    assert page.text(shuffled, found) == text
+    text = lineage_page.text(EDGES, found)
+    assert lineage_page.text(shuffled, found) == text
     assert "| [silver.orders]{#silver-orders} | [chapter\u00a002](../../notebooks/02_" in text
     assert "[bronze.orders](#bronze-orders) (from a plan) |" in text
     assert "| `id` | `bronze.orders.id`, `bronze.orders.key` |" in text
-    said = page.about(EDGES, found)
+    said = lineage_page.about(EDGES, found)
     assert said["silver.orders"] == "table of silver, made in chapter 02, Data quality and the Silver layer"
-    drawn = figure.drawing([edge for held in EDGES.values() for edge in held], said)
-    assert drawn == figure.drawing([edge for held in shuffled.values() for edge in held], said)
+    drawn = lineage_figure.drawing([edge for held in EDGES.values() for edge in held], said)
+    assert drawn == lineage_figure.drawing([edge for held in shuffled.values() for edge in held], said)
     for name in ("bronze.orders", "silver.orders", "notebook.02", "model.churn.1"):
-        assert f'<a href="#{figure.anchor(name)}" class="node" data-node="{name}"' in drawn
-        assert f"{{#{figure.anchor(name)}}}" in text
+        assert f'<a href="#{lineage_figure.anchor(name)}" class="node" data-node="{name}"' in drawn
+        assert f"{{#{lineage_figure.anchor(name)}}}" in text
 
 
 def test_an_edge_that_two_chapters_have_shown_is_drawn_once():
     twice = [Edge("a.b", "ml.c", "05", "plan"), Edge("a.b", "ml.c", "08", "spark")]
-    assert figure.once(twice) == [twice[1]]
+    assert lineage_figure.once(twice) == [twice[1]]
 
 
 # gold.lineage
@@ -593,8 +601,8 @@ def test_an_edge_that_two_chapters_have_shown_is_drawn_once():
 def test_the_table_holds_the_edges_of_each_chapter_until_it_is_undone(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
     for number, held in EDGES.items():
-        table.keep(number, held)
-    table.keep("02", EDGES["02"])  # again: in place of the old ones
+        lineage_table.keep(number, held)
+    lineage_table.keep("02", EDGES["02"])  # again: in place of the old ones
     rows = DeltaTable(str(tables.folder(tables.LINEAGE))).to_pyarrow_table().to_pylist()
     assert len(rows) == 4
     assert {
@@ -606,38 +614,38 @@ def test_the_table_holds_the_edges_of_each_chapter_until_it_is_undone(tmp_path, 
     } in rows
     schema = DeltaTable(str(tables.folder(tables.LINEAGE))).schema()
     assert all(field.metadata["comment"] for field in schema.fields)
-    assert table.recorded() == {"02", "05"}
-    assert tables.reset("03") == []
-    assert table.recorded() == {"02"}
+    assert lineage_table.recorded() == {"02", "05"}
+    assert reset("03") == []
+    assert lineage_table.recorded() == {"02"}
     assert tables.rows(tables.LINEAGE) == 3
-    assert tables.reset("01") == [tables.LINEAGE]
+    assert reset("01") == [tables.LINEAGE]
     assert not tables.exists(tables.LINEAGE)
-    assert table.recorded() == set()
+    assert lineage_table.recorded() == set()
 
 
 # Recording
 
 
 def test_nothing_is_recorded_unless_it_is_asked_for(monkeypatch):
-    monkeypatch.delenv(record.VARIABLE, raising=False)
-    assert record.place() is None
-    assert record.begin() == {} and record.more_jars() == []
+    monkeypatch.delenv(recording.VARIABLE, raising=False)
+    assert recording.place() is None
+    assert recording.begin() == {} and recording.more_jars() == []
     assert "spark.extraListeners" not in session.settings("learn")
 
 
 def test_a_missing_jar_names_the_mend(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDALLION_CACHE", str(tmp_path))
-    monkeypatch.setenv(record.VARIABLE, str(tmp_path / "record"))
+    monkeypatch.setenv(recording.VARIABLE, str(tmp_path / "record"))
     with pytest.raises(MedallionError, match=r"is missing\. Run `\./medallion setup --lineage`\."):
-        record.more_jars()
+        recording.more_jars()
 
 
 def test_the_jar_goes_to_the_end_of_the_class_path_and_to_no_other_session(monkeypatch, tmp_path):
     jar = tmp_path / "openlineage.jar"
     monkeypatch.setattr(jars, "verified", lambda group="": [jar] if group == jars.LINEAGE else [])
-    monkeypatch.setenv(record.VARIABLE, str(tmp_path / "record"))
+    monkeypatch.setenv(recording.VARIABLE, str(tmp_path / "record"))
     assert class_path(session.settings("learn")).endswith(f"{os.pathsep}{jar}")
-    monkeypatch.delenv(record.VARIABLE)
+    monkeypatch.delenv(recording.VARIABLE)
     assert str(jar) not in class_path(session.settings("learn"))
 
 
@@ -658,14 +666,14 @@ def test_a_process_notes_the_first_file_that_it_opens_of_a_source(tmp_path):
         (landing / file).parent.mkdir(parents=True, exist_ok=True)
         (landing / file).write_text("{}", encoding="utf-8")
     program = (
-        "from pathlib import Path; from medallion.lineage import record\n"
+        "from pathlib import Path; from press.lineage import record\n"
         f"landing = Path({str(landing)!r})\n"
         "settings = record.begin(); record.begin()\n"
         "for file in sorted(landing.rglob('*.json*')): file.read_text()\n"
         "(landing / 'customers').mkdir(); (landing / 'customers' / 'c.csv').write_text('')\n"
         "print(settings['spark.openlineage.transport.location'])\n"
     )
-    told = {record.VARIABLE: str(tmp_path / "record"), "MEDALLION_HOME": str(tmp_path / "home")}
+    told = {recording.VARIABLE: str(tmp_path / "record"), "MEDALLION_HOME": str(tmp_path / "home")}
     done = subprocess.run(
         [sys.executable, "-c", program],
         env=os.environ | told,
@@ -682,27 +690,28 @@ def test_a_process_notes_the_first_file_that_it_opens_of_a_source(tmp_path):
 
 def test_a_path_that_openlineage_cannot_bear_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "lake house"))
-    monkeypatch.setenv(record.VARIABLE, str(tmp_path / "record"))
+    monkeypatch.setenv(recording.VARIABLE, str(tmp_path / "record"))
     with pytest.raises(MedallionError, match=r"with ' ' in its path\. Set MEDALLION_HOME to another"):
-        record.begin()
-    monkeypatch.delenv(record.VARIABLE)
+        recording.begin()
+    monkeypatch.delenv(recording.VARIABLE)
     with pytest.raises(MedallionError, match="Lineage cannot be recorded"), observed.observing("02"):
         pass
-    record.refuse_odd(Path("/Kurs-für-Anfänger/lakehouse"))
+    recording.refuse_odd(Path("/Kurs-für-Anfänger/lakehouse"))
 
 
 def test_recording_ends_with_its_block(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
-    monkeypatch.delenv(record.VARIABLE, raising=False)
+    monkeypatch.delenv(recording.VARIABLE, raising=False)
     with observed.observing("02") as seen:
-        place = Path(os.environ[record.VARIABLE])
+        place = Path(os.environ[recording.VARIABLE])
         assert seen().edges == []
-    assert record.VARIABLE not in os.environ
+    assert recording.VARIABLE not in os.environ
     assert not place.exists()
 
 
 def test_the_command_line_records_on_request(monkeypatch):
-    from medallion import report, runner, setup
+    from medallion.course import report, runner
+    from medallion.machine import setup
 
     asked = []
     monkeypatch.setattr(setup, "prepare", lambda lineage=False: asked.append(lineage))
@@ -713,14 +722,14 @@ def test_the_command_line_records_on_request(monkeypatch):
 
     monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(report, "print_ran", lambda ran: None)
-    assert cli.main(["run", "02", "--lineage", "--anew"]) == 0
-    assert cli.main(["run"]) == 0
+    assert medallion_cli.main(["run", "02", "--lineage", "--anew"]) == 0
+    assert medallion_cli.main(["run"]) == 0
     assert asked == [True, (["02"], True, True), False, ([], False, False)]
 
 
 def test_the_lineage_that_is_kept_is_what_the_contracts_declare():
     """The quick half of the test: the other half, in `medallion test`, compares with a run of its own."""
-    held = kept.load(paths.root())
-    for number in chapters.all_chapters():
-        if makes := chapters.makes(number):
+    held = lineage.load(paths.root())
+    for number in contract.chapters():
+        if makes := contract.read(number).makes:
             assert compare.differences(makes, compare.as_observed(held.get(number, []))) == []

@@ -5,11 +5,13 @@ import json
 import nbformat
 import pytest
 
-from medallion import build, chapters, checks, paths, quiz
-from medallion.build import numbers, outputs, pages, producer, rules
-from medallion.build.chapter import parse
+from medallion import contract, paths
+from medallion.lesson import checks, quiz
+from press.notebooks import numbers, outputs, producer
+from press.source import pages, rules
+from press.source.chapter import parse
 
-CHAPTERS = list(chapters.all_chapters().values())
+CHAPTERS = list(contract.lessons().values())
 PRODUCTS = sorted(path for folder in pages.FOLDERS for path in (paths.root() / folder).glob("*.ipynb"))
 
 
@@ -23,7 +25,7 @@ def test_there_is_something_to_test():
 
 
 def test_every_product_is_current_with_its_chapter():
-    assert build.build(check=True) == []
+    assert producer.build(check=True) == []
 
 
 @pytest.mark.parametrize("path", CHAPTERS, ids=lambda path: path.stem)

@@ -11,9 +11,9 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
-from medallion import checks, progress
-from medallion.checks import Exercise, is_blank
 from medallion.errors import MedallionError
+from medallion.lesson import checks, progress
+from medallion.lesson.checks import Exercise, is_blank
 
 
 class Total(Exercise):
@@ -259,7 +259,7 @@ def one_chapter(total, tmp_path, monkeypatch):
     folder = tmp_path / "checks"
     folder.mkdir()
     (folder / "ch98.py").write_text(
-        "from medallion.checks import Exercise\n"
+        "from medallion.lesson.checks import Exercise\n"
         "class One(Exercise):\n"
         "    number, title, hints = '98.2', 'one [bold]', ('a', 'b', 'c')\n"
         "    def check(self, answer):\n"
@@ -271,9 +271,9 @@ def one_chapter(total, tmp_path, monkeypatch):
         encoding="utf-8",
     )
     monkeypatch.setattr(checks, "__path__", [str(folder)])
-    monkeypatch.delitem(sys.modules, "medallion.checks.ch98", raising=False)
+    monkeypatch.delitem(sys.modules, "medallion.lesson.checks.ch98", raising=False)
     yield
-    sys.modules.pop("medallion.checks.ch98", None)
+    sys.modules.pop("medallion.lesson.checks.ch98", None)
 
 
 def test_the_exercises_of_a_chapter_are_found_by_number(one_chapter):

@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from medallion import quiz
 from medallion.errors import MedallionError
+from medallion.lesson import quiz
 
 # What JupyterLab lets through from an output that it does not trust, of the elements used here.
 KEPT = {"section", "p", "fieldset", "legend", "details", "summary", "strong", "em", "code"}

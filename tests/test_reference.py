@@ -8,13 +8,16 @@ import pytest
 from deltalake import Field, Schema, write_deltalake
 from deltalake.schema import ArrayType, MapType, PrimitiveType, StructType
 
-from medallion import chapters, cli, durations, paths
-from medallion.build import dictionary, digests, lakehouse, reference, schemas
-from medallion.build.chapter import parse
+import medallion_cli
+from medallion import contract, paths
+from medallion.course import durations
 from medallion.errors import MedallionError
-from medallion.lineage import figure
-from medallion.lineage import page as lineage
-from medallion.lineage.observed import Edge
+from press.lineage.observed import Edge
+from press.recorded import digests, schemas
+from press.reference import dictionary, lineage_figure, reference
+from press.reference import lineage_page as lineage
+from press.source.chapter import parse
+from press.trial import lakehouse
 
 LINE = StructType([Field("line_no", "integer"), Field("sku", "string")])
 ORDER = Schema(
@@ -62,7 +65,7 @@ def repository(tmp_path, monkeypatch):
     (tmp_path / "book" / "chapters").mkdir(parents=True)
     (tmp_path / "datasets").mkdir()
     makes = "#       silver.orders: [bronze.orders]"
-    chapter = tmp_path / "book" / "chapters" / "02_sorting.py"
+    chapter = tmp_path / "book" / "chapters" / "02_sorting" / "lesson.py"
     chapter.write_text(HEADER.format(makes=makes), encoding="utf-8")
     (tmp_path / "datasets" / "README.md").write_text(
         "# Data\n\n## orders\n\n| field | type | meaning |\n|---|---|---|\n"
@@ -70,11 +73,11 @@ def repository(tmp_path, monkeypatch):
         encoding="utf-8",
     )
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "lakehouse"))
-    monkeypatch.setattr(chapters, "folder", lambda: tmp_path / "book" / "chapters")
-    chapters.all_chapters.cache_clear()
+    monkeypatch.setattr(contract, "folder", lambda: tmp_path / "book" / "chapters")
+    contract.chapters.cache_clear()
     write(tmp_path, ORDER, {"id": [1, 2]})
     yield tmp_path
-    chapters.all_chapters.cache_clear()
+    contract.chapters.cache_clear()
 
 
 def write(repository, schema, rows):
@@ -104,13 +107,13 @@ def test_what_is_stored_is_what_is_read_again(repository):
 
 
 def test_the_columns_that_vary_are_no_part_of_the_digest(repository):
-    chapter = repository / "book" / "chapters" / "02_sorting.py"
+    chapter = repository / "book" / "chapters" / "02_sorting" / "lesson.py"
     text = chapter.read_text(encoding="utf-8").replace(
         "#     grain:", "#     varies: {silver.orders: [id]}\n#     grain:"
     )
     chapter.write_text(text, encoding="utf-8")
     assert schemas.of("silver.orders")["digest"] == digests.of("silver.orders", ["id"])
-    assert chapters.varies("bronze.orders") == []
+    assert contract.varies("bronze.orders") == []
 
 
 def test_a_table_that_is_not_the_recorded_one_is_told(repository, monkeypatch):
@@ -150,7 +153,7 @@ def test_a_promised_table_that_is_not_there_is_named(repository, monkeypatch):
 
 def test_the_page_of_the_tables_says_grain_rows_source_and_columns(repository):
     reference.record("02", 100, repository, MADE)
-    written = [reference.TABLES, reference.PACKAGE, lineage.PAGE, figure.FILE]
+    written = [reference.TABLES, reference.PACKAGE, lineage.PAGE, lineage_figure.FILE]
     assert reference.write(repository) == written
     page = (repository / reference.TABLES).read_text(encoding="utf-8")
     assert "| [silver.orders](#silverorders) | one order | 2 | [chapter\u00a002]" in page
@@ -190,10 +193,9 @@ def test_an_unrecorded_table_a_stray_one_and_an_old_page_are_out_of_date(reposit
         reference.check(repository)
     reference.write(repository)
     reference.check(repository)
-    chapter = repository / "book" / "chapters" / "02_sorting.py"
+    chapter = repository / "book" / "chapters" / "02_sorting" / "lesson.py"
     text = chapter.read_text(encoding="utf-8").replace("silver.orders:", "silver.sorted:")
     chapter.write_text(text, encoding="utf-8")
-    chapters.front_matter.cache_clear()
     with pytest.raises(MedallionError, match=r"no chapter makes silver\.orders"):
         reference.check(repository)
 
@@ -228,7 +230,7 @@ def test_every_bronze_column_that_we_add_has_a_meaning():
 
 def test_every_function_that_a_notebook_takes_from_the_package_is_in_the_reference():
     called = set()
-    for path in chapters.all_chapters().values():
+    for path in contract.lessons().values():
         code = "\n".join(cell.source for cell in parse(path).cells if cell.kind == "code")
         called |= {f"medallion.{name}" for name in re.findall(r"\bmedallion\.(\w+)\(", code)}
         called |= {
@@ -241,7 +243,7 @@ def test_every_function_that_a_notebook_takes_from_the_package_is_in_the_referen
 
 def test_the_page_of_the_package_has_every_command_and_argument():
     page = reference.package_page()
-    for name, command in reference._commands(cli.make_parser()).items():
+    for name, command in reference._commands(medallion_cli.make_parser()).items():
         assert f"\n### {name}\n" in page
         for action in command._actions:
             if action.dest != "help":

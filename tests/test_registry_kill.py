@@ -19,7 +19,7 @@ import pytest
 from conftest import run_chapter
 
 import medallion
-from medallion import tracking
+from medallion.servers import tracking
 
 ROWS = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0] * 20, "b": [1.0, 0.0, 1.0, 0.0] * 20})
 # A process registers version after version and moves the alias each time. It stops for good as it comes to

@@ -13,15 +13,19 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from medallion import before, chapters, display, paths, session, tables, testing, tracebacks, views
-from medallion.build import lakehouse, schemas
-from medallion.build.chapter import Problem
+from medallion import contract, paths
 from medallion.errors import MedallionError
+from medallion.lakehouse import before, tables, view_files
+from medallion.lakehouse.reset import reset
+from medallion.spark import display, session, tracebacks
+from press.recorded import schemas
+from press.source.chapter import Problem
+from press.trial import lakehouse, testing
 
-NUMBERS = list(chapters.all_chapters())
+NUMBERS = list(contract.chapters())
 HELD = schemas.load(paths.root())
 Played = tuple[Path, dict[str, lakehouse.State]]
-READERS = [number for number in NUMBERS if chapters.folders(number)]
+READERS = [number for number in NUMBERS if contract.read(number).folders]
 
 
 def write(table: str, value: object = 1) -> None:
@@ -47,16 +51,16 @@ def runs(folder: Path) -> list[str]:
 def play(number: str) -> None:
     """Do what the chapter says that it does: tables, views, checkpoints, and what it leaves and adds to."""
     before.keep(number)  # as `medallion.start` does
-    for table in chapters.makes(number):
+    for table in contract.read(number).makes:
         if "rows" in HELD.get(table, {"rows": 1}):
             write(table, number)
         else:
-            views.path(table).parent.mkdir(parents=True, exist_ok=True)
-            views.path(table).write_text(f"-- {table}\n", encoding="utf-8")
+            view_files.path(table).parent.mkdir(parents=True, exist_ok=True)
+            view_files.path(table).write_text(f"-- {table}\n", encoding="utf-8")
     checkpoint = tables.checkpoints(number) / "orders" / "commits"
     checkpoint.mkdir(parents=True)
     (checkpoint / "0").write_text(number, encoding="utf-8")
-    for name in {*chapters.leaves(number), *chapters.folders(number)}:
+    for name in {*contract.read(number).leaves, *contract.read(number).folders}:
         register(paths.home() / name, number)
     (paths.home() / "logs").mkdir(exist_ok=True)
     (paths.home() / "logs" / f"spark-{number}.log").touch()
@@ -88,12 +92,14 @@ def home(played: Played, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_reset_leads_back_to_the_state_before_the_chapter(played: Played, home: Path, number: str) -> None:
-    gone = tables.reset(number)
+    gone = reset(number)
     assert lakehouse.state() == played[1][number]
-    assert set(gone) >= {table for later in NUMBERS if later >= number for table in chapters.makes(later)}
+    assert set(gone) >= {
+        table for later in NUMBERS if later >= number for table in contract.read(later).makes
+    }
     assert (home / "logs").is_dir()
     assert not before.kept(number)
-    assert tables.reset(number) == []
+    assert reset(number) == []
     assert lakehouse.state() == played[1][number]
 
 
@@ -104,10 +110,10 @@ def test_the_way_back_from_the_last_chapter_to_the_first(played: Played, home: P
 
 def test_chapters_can_be_played_again_after_each_reset(played: Played, home: Path) -> None:
     for first in (READERS[-1], READERS[1], "00"):
-        tables.reset(first)
+        reset(first)
         for number in (number for number in NUMBERS if number >= first):
             play(number)
-        tables.reset(first)
+        reset(first)
         assert lakehouse.state() == played[1][first]
         for number in (number for number in NUMBERS if number >= first):
             play(number)
@@ -118,18 +124,18 @@ def test_a_way_back_that_does_not_lead_back_is_told(played: Played, home: Path) 
     (home / "landing" / "orders" / "orders.jsonl").write_text("[]\n", encoding="utf-8")
     last = NUMBERS[-1]
     states = {last: {**played[1][last], "silver/orders/gone.parquet": ""}}
-    where = f"notebooks/{chapters.find(last).stem}.ipynb:1: 'medallion reset {last}'"
+    where = f"notebooks/{contract.read(last).name}.ipynb:1: 'medallion reset {last}'"
     assert [str(problem) for problem in lakehouse.way_back(states)] == [
-        f"{where} leaves gold.stray. Mend tables.reset.",
-        f"{where} also removes silver.orders. Mend tables.reset.",
-        f"{where} changes landing. Mend tables.reset.",
+        f"{where} leaves gold.stray. Mend lakehouse/reset.py.",
+        f"{where} also removes silver.orders. Mend lakehouse/reset.py.",
+        f"{where} changes landing. Mend lakehouse/reset.py.",
     ]
 
 
 def test_a_chapter_that_changes_what_is_not_its_own_is_told(home: Path) -> None:
     reader = READERS[-1]
     was = lakehouse.state()
-    for name in chapters.folders(reader):
+    for name in contract.read(reader).folders:
         register(home / name, "again")
     write("gold.new")
     assert lakehouse.touched(reader, was, lakehouse.state()) == []
@@ -146,26 +152,26 @@ def test_a_chapter_that_changes_what_is_not_its_own_is_told(home: Path) -> None:
 def test_what_was_added_before_is_not_lost_when_an_earlier_chapter_ran_again(home: Path) -> None:
     """The copy is of runs and models that belong to tables which are no longer there."""
     maker, reader = "05", "06"
-    write(next(iter(chapters.makes(maker))), "again")
+    write(next(iter(contract.read(maker).makes)), "again")
     register(home / "mlflow", "again")
-    tables.reset(reader)
+    reset(reader)
     assert runs(home / "mlflow")[-1] == "again"
     assert not before.kept(reader)
     play(reader)
-    tables.reset(reader)
+    reset(reader)
     assert runs(home / "mlflow")[-1] == "again"
 
 
 def test_the_state_before_is_that_of_the_chapter_that_started_first(played: Played, home: Path) -> None:
-    tables.reset("06")
+    reset("06")
     play("08")
     play("06")
-    tables.reset("06")
+    reset("06")
     assert lakehouse.state() == played[1]["06"]
 
 
 def test_a_session_keeps_what_was_before_its_chapter(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables.reset("06")
+    reset("06")
     monkeypatch.setattr(session, "local", lambda profile: SimpleNamespace(sql=lambda text: None))
     for module, name in ((session, "_prepare_scratch"), (tracebacks, "shorten"), (display, "show_once")):
         monkeypatch.setattr(module, name, lambda: None)
@@ -179,26 +185,26 @@ def test_a_session_keeps_what_was_before_its_chapter(home: Path, monkeypatch: py
 def test_a_kill_half_way_through_a_copy_leaves_none(
     played: Played, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tables.reset("06")
+    reset("06")
     dead: Callable[..., object] = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # noqa: E731
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(before, "_commits", dead)
         before.keep("06")
     assert not before.kept("06")
     play("06")
-    tables.reset("06")
+    reset("06")
     assert lakehouse.state() == played[1]["06"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", json.dumps({"silver.orders": "0"})])
 def test_a_copy_that_does_not_say_of_which_tables_it_is_is_left_alone(home: Path, text: str) -> None:
     (home / "cache" / "before" / "08" / "commits.json").write_text(text, encoding="utf-8")
-    tables.reset("08")
+    reset("08")
     assert runs(home / "mlflow")[-1] == "08"
 
 
 def test_a_database_is_copied_while_nobody_writes(home: Path) -> None:
-    tables.reset("06")
+    reset("06")
     with closing(sqlite3.connect(home / "mlflow" / "store.db", isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT * FROM runs").fetchall()
@@ -252,8 +258,8 @@ def test_a_replay_notes_what_each_chapter_leaves_and_goes_back(
         assert (passed, failed, said) == (3, 0, [])
     else:
         assert failed == 1 and passed + failed == 3 * len(wanted or NUMBERS)
-        where = f"notebooks/{chapters.find('03').stem}.ipynb:1:"
+        where = f"notebooks/{contract.read('03').name}.ipynb:1:"
         assert said == [
             f"{where} it changes silver.orders, which is not its own. Work in the scratch schema.",
-            f"{where} 'medallion reset 03' leaves gold.stray, silver.orders. Mend tables.reset.",
+            f"{where} 'medallion reset 03' leaves gold.stray, silver.orders. Mend lakehouse/reset.py.",
         ]

@@ -17,10 +17,15 @@ import pytest
 from deltalake import write_deltalake
 from rich.console import Console
 
-from medallion import chapters, durations, journal, report, runner, tables
+from medallion import contract, paths
+from medallion.contract import Contract
+from medallion.course import durations, journal, report, runner
 from medallion.errors import MedallionError
-from medallion.lineage import table as lineage_table
-from medallion.lineage.observed import Edge, Observed
+from medallion.lakehouse import tables
+from press.lineage.observed import Edge, Observed
+from press.recorded import lineage_table, seconds
+from press.source import pages
+from press.source.chapter import parse
 
 HEADER = """\
 # ---
@@ -34,10 +39,10 @@ HEADER = """\
 # ---
 """
 CONTRACTS = {
-    "01_one.py": ("bronze.a: [landing.a]", ""),
-    "02_two.py": ("silver.a: [bronze.a]", "#     leaves: [models]\n"),
-    "03_three.py": ("gold.a: [silver.a]", ""),
-    "04_four.py": ("gold.b: [bronze.a]", ""),
+    "01_one": ("bronze.a: [landing.a]", ""),
+    "02_two": ("silver.a: [bronze.a]", "#     leaves: [models]\n"),
+    "03_three": ("gold.a: [silver.a]", ""),
+    "04_four": ("gold.b: [bronze.a]", ""),
 }
 
 
@@ -49,23 +54,24 @@ class Broken(Exception):
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A course of four chapters, and a lakehouse with its source files."""
     folder = tmp_path / "chapters"
-    folder.mkdir()
     for name, (makes, more) in CONTRACTS.items():
         header = HEADER.format(makes=makes, more=more, table=makes.split(":")[0])
-        (folder / name).write_text(header, encoding="utf-8")
+        (folder / name).mkdir(parents=True)
+        (folder / name / "lesson.py").write_text(header, encoding="utf-8")
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        (tmp_path / "notebooks" / f"{name}.ipynb").touch()
     home = tmp_path / "Kurs für Anfänger"
     (home / "landing" / "a").mkdir(parents=True)
     (home / "landing" / "a" / "a.jsonl").touch()
     (home / "landing" / "_manifest.json").write_text('{"scale": 1}', encoding="utf-8")
     monkeypatch.setenv("MEDALLION_HOME", str(home))
     monkeypatch.delenv("MEDALLION_PROFILE", raising=False)
-    monkeypatch.setattr(chapters, "folder", lambda: folder)
+    monkeypatch.setattr(contract, "folder", lambda: folder)
+    monkeypatch.setattr(paths, "root", lambda: tmp_path)
     monkeypatch.setattr(durations, "FILE", "book/none.yml")
-    chapters.all_chapters.cache_clear()
-    chapters.front_matter.cache_clear()
+    contract.chapters.cache_clear()
     yield home
-    chapters.all_chapters.cache_clear()
-    chapters.front_matter.cache_clear()
+    contract.chapters.cache_clear()
 
 
 @pytest.fixture
@@ -73,13 +79,13 @@ def played(home: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The chapters that were run, in order. Running one makes its tables, and what it leaves."""
     ran: list[str] = []
 
-    def play(number: str, progress: bool) -> None:
-        ran.append(number)
-        for table in chapters.makes(number):
+    def play(chapter: Contract, progress: bool) -> None:
+        ran.append(chapter.number)
+        for table in chapter.makes:
             assert not tables.exists(table), "a chapter begins from the state before it"
             tables.folder(table).parent.mkdir(parents=True, exist_ok=True)
             write_deltalake(tables.folder(table), pa.table({"id": [1, 2, 3]}))
-        for name in chapters.leaves(number):
+        for name in chapter.leaves:
             (home / name).mkdir()
             (home / name / "model").touch()
 
@@ -94,9 +100,9 @@ def interrupt(played: list[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..
     def run(number: str, *numbers: str, by: type[BaseException] = KeyboardInterrupt) -> None:
         play = runner._execute
 
-        def broken(this: str, progress: bool) -> None:
+        def broken(this: Contract, progress: bool) -> None:
             play(this, progress)
-            if this == number:
+            if this.number == number:
                 raise by
 
         with monkeypatch.context() as patch, pytest.raises(by):
@@ -176,13 +182,13 @@ def test_a_run_that_records_builds_again_what_was_built_without_a_record(
     def observing(number: str) -> Iterator[Callable[[], Observed]]:
         yield lambda: Observed([Edge("landing.orders", "bronze.orders", number, "spark")], {})
 
-    monkeypatch.setattr(runner.observed, "observing", observing)
+    monkeypatch.setattr(lineage_table.observed, "observing", observing)
     interrupt("03")
-    runner.run([], progress=False, lineage=True)
-    makers = [number for number in chapters.all_chapters() if chapters.makes(number)]
+    runner.run([], progress=False, recorder=lineage_table)
+    makers = [number for number in contract.chapters() if contract.read(number).makes]
     assert [number for number in played if number in makers] == makers
     assert lineage_table.recorded() == set(makers)
-    assert all(runner._is_complete(number, lineage=True) for number in makers)
+    assert all(runner._is_complete(contract.read(number), lineage_table) for number in makers)
 
 
 def test_other_numbers_are_another_run(played: list[str], interrupt: Callable[..., None]) -> None:
@@ -192,8 +198,7 @@ def test_other_numbers_are_another_run(played: list[str], interrupt: Callable[..
 
 
 def spoil_source(home: Path) -> None:
-    source = chapters.find("02")
-    source.write_text(source.read_text(encoding="utf-8") + "\n# more\n", encoding="utf-8")
+    (home.parent / "notebooks" / "02_two.ipynb").write_text("{}\n", encoding="utf-8")
 
 
 def spoil_table(home: Path) -> None:
@@ -228,8 +233,8 @@ def test_other_data_or_another_profile_begins_again(
 @pytest.mark.parametrize(
     "text",
     [
-        *("", "{", "[]", "{}", "\0", '{"version": 2, "numbers": []}', '{"version": 1, "surprise": 1}'),
-        *('{"version": 1, "numbers": 7, "done": []}', '{"version": 1, "done": {"01": 3}}'),
+        *("", "{", "[]", "{}", "\0", '{"version": 1, "numbers": []}', '{"version": 2, "seconds": 1}'),
+        *('{"version": 2, "numbers": 7, "done": []}', '{"version": 2, "done": {"01": 3}}'),
     ],
 )
 def test_a_journal_that_cannot_be_read_is_as_none(
@@ -247,9 +252,9 @@ def test_a_chapter_that_breaks_its_promise_is_not_done(
 ) -> None:
     with (
         monkeypatch.context() as patch,
-        pytest.raises(MedallionError, match=r"^01_one\.py promises bronze\.a and"),
+        pytest.raises(MedallionError, match=r"^Chapter 01_one promises bronze\.a and"),
     ):
-        patch.setattr(runner, "_execute", lambda number, progress: None)
+        patch.setattr(runner, "_execute", lambda chapter, progress: None)
         runner.run([], progress=False)
     runner.run([], progress=False)
     assert played == ["01", "02", "03", "04"]
@@ -329,24 +334,24 @@ def test_an_estimate_says_how_it_is_known(
     assert durations.estimate(["03"]) == f"about 20 seconds, {on_two}"
     assert durations.estimate(["04"]) == "a time that is not known yet"
     runner.run(["1"], progress=False)
-    durations.remember("02", 61)
+    journal.ended("02", 61)
     assert durations.estimate(["01", "02"]) == "about 60 seconds, by what they took here last"
     assert durations.estimate(["02", "03"]) == (
         "about 80 seconds, by what they took here last, or else on two cores at scale 1"
     )
-    (home / "cache" / "seconds.json").write_text("[]", encoding="utf-8")
+    journal.file().write_text("[]", encoding="utf-8")
     assert durations.estimate(["01", "02"]) == f"about 5 minutes, {on_two}"
 
 
 def test_what_the_repository_has_stays_unless_it_is_off_by_more_than_half(home: Path, tmp_path: Path) -> None:
-    held = durations.renewed({"09": 5}, "01", 103.4)
+    held = seconds.renewed({"09": 5}, "01", 103.4)
     assert held == {"01": 105}, "a chapter that is gone takes its seconds along"
-    assert durations.renewed(held, "01", 60) == durations.renewed(held, "01", 150) == held
-    assert durations.renewed(held, "01", 40) == {"01": 40}
-    assert durations.renewed(held, "02", 0.2) == {"01": 105, "02": 5}
+    assert seconds.renewed(held, "01", 60) == seconds.renewed(held, "01", 150) == held
+    assert seconds.renewed(held, "01", 40) == {"01": 40}
+    assert seconds.renewed(held, "02", 0.2) == {"01": 105, "02": 5}
     file = tmp_path / durations.FILE
     file.parent.mkdir()
-    file.write_text(durations.text(held), encoding="utf-8")
+    file.write_text(seconds.text(held), encoding="utf-8")
     assert durations.load(tmp_path) == held
     file.write_text("- 1\n", encoding="utf-8")
     with pytest.raises(MedallionError, match=r"none\.yml cannot be read .* `git restore book/none\.yml`"):
@@ -354,18 +359,17 @@ def test_what_the_repository_has_stays_unless_it_is_off_by_more_than_half(home: 
 
 
 def test_the_repository_has_the_seconds_of_every_chapter() -> None:
-    from medallion import paths
-
-    assert list(durations.load(paths.root())) == list(chapters.all_chapters())
+    assert list(durations.load(paths.root())) == list(contract.chapters())
 
 
 # A kill, with kernels
 
 PROGRAM = """
-import sys
 from pathlib import Path
-from medallion import chapters, runner
-chapters.folder = lambda: Path({folder!r})
+from medallion import contract, paths
+from medallion.course import runner
+contract.folder = lambda: Path({folder!r}) / "chapters"
+paths.root = lambda: Path({folder!r})
 for one in runner.run([]):
     print(one.number, one.earlier, one.rows)
 """
@@ -393,12 +397,14 @@ if "{number}" == "02" and not (home / "go").exists():
 
 
 def test_a_run_that_was_killed_goes_on(home: Path, tmp_path: Path) -> None:
-    chapters.find("04").unlink()
+    contract.find("04").unlink()
     for number, schema in {"01": "bronze", "02": "silver", "03": "gold"}.items():
-        source = chapters.find(number)
+        source = contract.find(number)
         text = source.read_text(encoding="utf-8") + CELLS.format(number=number, schema=schema)
         source.write_text(text, encoding="utf-8")
-    command = [sys.executable, "-c", PROGRAM.format(folder=str(tmp_path / "chapters"))]
+        notebook = pages.to_text(pages.notebook(parse(source)))
+        (tmp_path / "notebooks" / f"{source.parent.name}.ipynb").write_text(notebook, encoding="utf-8")
+    command = [sys.executable, "-c", PROGRAM.format(folder=str(tmp_path))]
     how: dict[str, Any] = {
         "text": True,
         "stdout": subprocess.PIPE,

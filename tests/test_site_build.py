@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 
 from medallion import paths
 from medallion.errors import MedallionError
-from medallion.site import build
+from press.site import build
 
 # Bytes of a chapter's page, and of a first visit: the page, its styles and its scripts
 LARGEST_CHAPTER = 400_000

@@ -12,11 +12,13 @@ import plotly.graph_objects as go
 import pytest
 from bs4 import BeautifulSoup
 
-from medallion import charts, quiz
-from medallion.checks import ch01
+import medallion
 from medallion.errors import MedallionError
-from medallion.site import figures, html, tables
-from medallion.site.outputs import Renderer
+from medallion.lesson import charts, quiz
+from press.site import figures, html, tables
+from press.site.outputs import Renderer
+
+ch01 = medallion.checks("01")
 
 ALT = "Bar chart of the rows of three layers. Bronze has most of them."
 

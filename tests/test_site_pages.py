@@ -13,10 +13,12 @@ from docutils import nodes
 from pygments import highlight
 from pygments.lexers import PythonLexer
 
-from medallion import chapters, paths
-from medallion.checks import ch01
+import medallion
+from medallion import contract, paths
 from medallion.errors import MedallionError
-from medallion.site import build, chapter, code, config, diagrams, extras, formulas, head, navigation, terms
+from press.site import build, chapter, code, config, diagrams, extras, formulas, head, navigation, terms
+
+ch01 = medallion.checks("01")
 
 ALL = config.Addresses(
     site="https://book.example/medallion",
@@ -27,7 +29,7 @@ ALL = config.Addresses(
 
 
 def notebook(number: str) -> dict:
-    path = paths.root() / "notebooks" / f"{chapters.find(number).stem}.ipynb"
+    path = paths.root() / "notebooks" / f"{contract.read(number).name}.ipynb"
     return json.loads(path.read_text(encoding="utf-8"))
 
 
@@ -150,7 +152,7 @@ def test_addresses_of_a_page():
     )
     assert head.canonical(config.Addresses(), "book/setup", "book/welcome") == ""
     assert head.edit_address(ALL, "notebooks/00_tour", "main", ".ipynb") == (
-        "https://github.com/some/medallion/edit/main/book/chapters/00_tour.py"
+        "https://github.com/some/medallion/edit/main/book/chapters/00_tour/lesson.py"
     )
     assert head.edit_address(ALL, "book/setup", "main", ".md").endswith("/edit/main/book/setup.md")
     assert head.edit_address(ALL, "book/reference/tables", "main", ".md") == ""

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 import pytest
 from filelock import FileLock
 
-from medallion import sources
+import kestrel
+from kestrel import cdnow, landing, settings, writing
 from medallion.errors import MedallionError
-from medallion.sources import cdnow, landing, settings, writing
 
 SCALE = 0.25
 SMALLEST = 0.02
@@ -36,7 +36,7 @@ MANIFEST_SHA256 = "65f334b6a806132b73895c95e4acb8e20f1b2a3a084bf6f8a1c3c4653e81d
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("Kurs für Anfänger") / "landing"
-    sources.generate(target, SCALE)
+    kestrel.generate(target, SCALE)
     return target
 
 
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest landing folder. Do not write to it."""
     target = tmp_path_factory.mktemp("small") / "landing"
-    sources.generate(target, SMALLEST)
+    kestrel.generate(target, SMALLEST)
     return target
 
 
@@ -376,7 +376,7 @@ RULES = {
 
 @pytest.mark.parametrize("table", RULES)
 def test_the_kinds_found_in_the_files_are_the_kinds_in_the_truth(table, folder, tables):
-    truth = sources.truth(folder)["tables"][table]
+    truth = kestrel.truth(folder)["tables"][table]
     planted = {kind: entry["rows"] for kind, entry in truth["kinds"].items()}
     planted["clean"] = truth["dispositions"]["clean"]
     assert RULES[table](tables) == planted
@@ -385,8 +385,8 @@ def test_the_kinds_found_in_the_files_are_the_kinds_in_the_truth(table, folder, 
 
 @pytest.mark.parametrize("table", RULES)
 def test_the_six_dispositions_add_up_to_the_rows_in_the_files(table, folder, tables):
-    truth = sources.truth(folder)["tables"][table]
-    assert tuple(truth["dispositions"]) == sources.DISPOSITIONS
+    truth = kestrel.truth(folder)["tables"][table]
+    assert tuple(truth["dispositions"]) == kestrel.DISPOSITIONS
     assert sum(truth["dispositions"].values()) == truth["rows"] == len(tables[table])
     by_kind = Counter({"clean": truth["dispositions"]["clean"]})
     for entry in truth["kinds"].values():
@@ -395,9 +395,9 @@ def test_the_six_dispositions_add_up_to_the_rows_in_the_files(table, folder, tab
 
 
 def test_the_manifest_lists_every_file_with_its_rows_and_hash(folder):
-    listed = {file["path"]: file for file in sources.manifest(folder)["files"]}
+    listed = {file["path"]: file for file in kestrel.manifest(folder)["files"]}
     present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    assert present == listed.keys() | {sources.MANIFEST, sources.TRUTH}
+    assert present == listed.keys() | {kestrel.MANIFEST, kestrel.TRUTH}
     for path, file in listed.items():
         if path.endswith(".parquet"):
             table = pq.read_table(folder / path)
@@ -408,12 +408,12 @@ def test_the_manifest_lists_every_file_with_its_rows_and_hash(folder):
             headers = path.endswith((".csv", ".txt"))
             if not path.startswith("products/"):
                 assert content.count(b"\n") - headers == file["rows"]
-    content = (folder / sources.TRUTH).read_bytes()
-    assert hashlib.sha256(content).hexdigest() == sources.manifest(folder)["truth_sha256"]
+    content = (folder / kestrel.TRUTH).read_bytes()
+    assert hashlib.sha256(content).hexdigest() == kestrel.manifest(folder)["truth_sha256"]
 
 
 def test_the_bytes_are_the_pinned_ones(folder):
-    assert hashlib.sha256((folder / sources.MANIFEST).read_bytes()).hexdigest() == MANIFEST_SHA256
+    assert hashlib.sha256((folder / kestrel.MANIFEST).read_bytes()).hexdigest() == MANIFEST_SHA256
 
 
 # What else the data promises ------------------------------------------------------------------
@@ -484,7 +484,7 @@ def test_files_hold_what_arrived_in_their_period(folder, tables):
 
 
 def test_every_customer_file_has_accents_and_one_is_latin_1(folder):
-    latin_1 = sources.truth(folder)["files"]["latin_1"]
+    latin_1 = kestrel.truth(folder)["files"]["latin_1"]
     assert latin_1 == ["customers/customers_2025-09-01.csv"]
     for path in _files(folder, "customers/*.csv"):
         encoding = "latin-1" if path.relative_to(folder).as_posix() in latin_1 else "utf-8"
@@ -509,7 +509,7 @@ def test_customers_change_and_people_leave(tables):
 
 
 def test_fraud_is_there_and_cannot_be_told_by_one_sign(folder, tables):
-    fraud = sources.truth(folder)["fraud"]
+    fraud = kestrel.truth(folder)["fraud"]
     payments = {payment["payment_id"]: payment for _, payment in tables["payments"]}
     ringed = set()
     for ring in fraud["rings"]:
@@ -538,7 +538,7 @@ def test_fraud_is_there_and_cannot_be_told_by_one_sign(folder, tables):
 
 
 def test_lockers_run_hot_before_they_fail(folder, tables):
-    failures = sources.truth(folder)["lockers"]["failures"]
+    failures = kestrel.truth(folder)["lockers"]["failures"]
     assert failures
     current: dict = {}
     for row in tables["telemetry"]:
@@ -555,9 +555,9 @@ def test_lockers_run_hot_before_they_fail(folder, tables):
 
 def test_missing_readings_are_counted(folder, tables):
     read = Counter(row["locker_id"] for row in tables["telemetry"])
-    repeats = sources.truth(folder)["tables"]["telemetry"]["kinds"]["repeat"]["rows"]
+    repeats = kestrel.truth(folder)["tables"]["telemetry"]["kinds"]["repeat"]["rows"]
     expected = len(read) * 182 * 12
-    assert expected - (read.total() - repeats) == sources.truth(folder)["lockers"]["missing_readings"]
+    assert expected - (read.total() - repeats) == kestrel.truth(folder)["lockers"]["missing_readings"]
 
 
 def test_journeys_follow_the_chain_of_the_settings(tables):
@@ -609,7 +609,7 @@ def test_a_cdnow_file_with_other_line_ends_is_refused(tmp_path, monkeypatch):
     for file in (changed, tmp_path / "none.txt"):
         monkeypatch.setattr(cdnow, "master", lambda file=file: file)
         with pytest.raises(MedallionError, match="git restore datasets/cdnow"):
-            sources.generate(tmp_path / "landing", SMALLEST)
+            kestrel.generate(tmp_path / "landing", SMALLEST)
 
 
 # Settings --------------------------------------------------------------------------------------
@@ -659,7 +659,7 @@ def test_a_bad_line_is_named(tmp_path, line, bad, key, problem):
     file = tmp_path / "sources.toml"
     file.write_text(text.replace(line, bad), encoding="utf-8")
     with pytest.raises(MedallionError) as raised:
-        sources.generate(tmp_path / "landing", SMALLEST, settings=file)
+        kestrel.generate(tmp_path / "landing", SMALLEST, settings=file)
     message = str(raised.value)
     number = text[: text.index(line)].count("\n") + 1
     assert str(file) in message and problem in message
@@ -692,7 +692,7 @@ def test_a_rate_in_the_settings_reaches_the_data(tmp_path):
     file = tmp_path / "sources.toml"
     line = 'broken_line = { rate = 0.002, disposition = "quarantined" }'
     file.write_text(text.replace(line, line.replace("0.002", "0")), encoding="utf-8")
-    sources.generate(tmp_path / "landing", SMALLEST, settings=file)
+    kestrel.generate(tmp_path / "landing", SMALLEST, settings=file)
     kinds = _web_event_kinds(
         {name: READERS[name](tmp_path / "landing") for name in ("products", "web_events")}
     )
@@ -703,7 +703,7 @@ def test_a_rate_in_the_settings_reaches_the_data(tmp_path):
 @pytest.mark.parametrize("scale", [0, 0.019, 101, float("nan")])
 def test_a_scale_out_of_range_is_refused(tmp_path, scale):
     with pytest.raises(MedallionError, match=r"Choose one from 0\.02 to 100"):
-        sources.generate(tmp_path / "landing", scale)
+        kestrel.generate(tmp_path / "landing", scale)
 
 
 # Writing whole or not at all ---------------------------------------------------------------------
@@ -730,8 +730,8 @@ def test_the_bytes_do_not_depend_on_time_zone_language_or_hash_seed(tmp_path, sm
     odd = {"TZ": "Asia/Kolkata", "LANG": "C", "LC_ALL": "C", "PYTHONHASHSEED": "7", "PYTHONUTF8": "0"}
     run = [sys.executable, "-c", GENERATE, str(there), str(SMALLEST)]
     subprocess.run(run, check=True, env=os.environ | odd)
-    assert (there / sources.MANIFEST).read_bytes() == (small / sources.MANIFEST).read_bytes()
-    for file in sources.manifest(small)["files"]:
+    assert (there / kestrel.MANIFEST).read_bytes() == (small / kestrel.MANIFEST).read_bytes()
+    for file in kestrel.manifest(small)["files"]:
         if "bytes" in file:
             assert (there / file["path"]).read_bytes() == (small / file["path"]).read_bytes()
 
@@ -752,7 +752,7 @@ def test_a_kill_half_way_leaves_the_old_folder_or_none(tmp_path, small, old_one)
     assert run.wait() == -signal.SIGKILL
     assert partial.exists()
     assert _snapshot(target) == before
-    assert sources.generate(target, SMALLEST) == sources.manifest(small)
+    assert kestrel.generate(target, SMALLEST) == kestrel.manifest(small)
     assert not old_one or _snapshot(target) == before
     assert sorted(path.name for path in tmp_path.iterdir()) == [".landing.lock", "landing"]
 
@@ -761,14 +761,14 @@ def test_a_kill_between_the_two_renames_is_undone(tmp_path, small):
     old = tmp_path / ".landing.old"
     shutil.copytree(small, old)
     before = _snapshot(old)
-    sources.generate(tmp_path / "landing", SMALLEST)
+    kestrel.generate(tmp_path / "landing", SMALLEST)
     assert _snapshot(tmp_path / "landing") == before
     assert not old.exists()
 
 
 def test_a_second_run_changes_nothing(tmp_path, small):
     before = _snapshot(small)
-    assert sources.generate(small, SMALLEST) == sources.manifest(small)
+    assert kestrel.generate(small, SMALLEST) == kestrel.manifest(small)
     assert _snapshot(small) == before
 
 
@@ -779,7 +779,7 @@ def test_a_damaged_file_is_made_again(tmp_path, small, file):
     target = tmp_path / "landing"
     shutil.copytree(small, target)
     (target / file).write_bytes(b"{}\n")
-    assert sources.generate(target, SMALLEST) == sources.manifest(small)
+    assert kestrel.generate(target, SMALLEST) == kestrel.manifest(small)
     sizes = [{path: size for path, (_, size) in _snapshot(where).items()} for where in (target, small)]
     assert sizes[0] == sizes[1]
 
@@ -788,19 +788,19 @@ def test_a_folder_of_someone_else_is_left_alone(tmp_path):
     (tmp_path / "landing").mkdir()
     (tmp_path / "landing" / "thesis.txt").write_text("mine")
     with pytest.raises(MedallionError, match="Move them away, or set MEDALLION_HOME"):
-        sources.generate(tmp_path / "landing", SMALLEST)
+        kestrel.generate(tmp_path / "landing", SMALLEST)
     assert (tmp_path / "landing" / "thesis.txt").read_text() == "mine"
 
 
 def test_two_runs_at_once_are_refused(tmp_path):
     with FileLock(tmp_path / ".landing.lock"), pytest.raises(MedallionError, match="Another run is writing"):
-        sources.generate(tmp_path / "landing", SMALLEST)
+        kestrel.generate(tmp_path / "landing", SMALLEST)
 
 
 def test_a_disk_without_room_is_named_before_anything_is_written(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10**7))
     with pytest.raises(MedallionError, match=r"needs 123 MB, and only 10 MB are free.*MEDALLION_HOME"):
-        sources.generate(tmp_path / "landing", 1)
+        kestrel.generate(tmp_path / "landing", 1)
     assert [path.name for path in tmp_path.iterdir()] == [".landing.lock"]
 
 
@@ -814,7 +814,7 @@ def test_a_disk_that_fills_half_way_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(writing.TextFile, "write", full)
     with pytest.raises(MedallionError, match=r"filled the disk half-way.*MEDALLION_HOME"):
-        sources.generate(tmp_path / "landing", SMALLEST)
+        kestrel.generate(tmp_path / "landing", SMALLEST)
     assert [path.name for path in tmp_path.iterdir()] == [".landing.lock"]
 
 

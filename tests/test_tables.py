@@ -6,8 +6,10 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
-from medallion import chapters, tables
+from medallion import contract
 from medallion.errors import MedallionError
+from medallion.lakehouse import tables
+from medallion.lakehouse.reset import reset
 
 
 @pytest.fixture
@@ -35,7 +37,7 @@ def test_what_is_there(house: Path) -> None:
 
 
 def test_reset_removes_the_chapter_and_the_later_ones(house: Path, chapter_02: None) -> None:
-    assert sorted(tables.reset("01")) == ["bronze.cdnow", "bronze.orders", "silver.orders"]
+    assert sorted(reset("01")) == ["bronze.cdnow", "bronze.orders", "silver.orders"]
     assert tables.present() == ["gold.mine"], "what no chapter makes is the learner's"
     assert not tables.checkpoints("01").exists() and not tables.checkpoints("02").exists()
     assert (house / "landing" / "orders" / "orders_2025-W27.jsonl").read_text(encoding="utf-8") == "{}\n"
@@ -43,14 +45,14 @@ def test_reset_removes_the_chapter_and_the_later_ones(house: Path, chapter_02: N
 
 
 def test_reset_leaves_the_earlier_chapters(house: Path, chapter_02: None) -> None:
-    assert tables.reset("2") == ["silver.orders"]
+    assert reset("2") == ["silver.orders"]
     assert tables.present() == ["bronze.cdnow", "bronze.orders", "gold.mine"]
     assert tables.checkpoints("01").exists() and not tables.checkpoints("02").exists()
 
 
 def test_reset_is_safe_to_repeat(house: Path, chapter_02: None) -> None:
-    tables.reset("01")
-    assert tables.reset("01") == []
+    reset("01")
+    assert reset("01") == []
     assert tables.present() == ["gold.mine"]
 
 
@@ -59,13 +61,13 @@ def test_reset_goes_on_after_a_kill_half_way(house: Path, chapter_02: None) -> N
     left = house / "cache" / "removed" / "bronze-products-1-1"
     left.mkdir(parents=True)
     (tables.folder("bronze.payments") / "_delta_log").mkdir(parents=True)
-    assert "bronze.payments" in tables.reset("01")
+    assert "bronze.payments" in reset("01")
     assert not tables.folder("bronze.payments").exists() and not left.exists()
 
 
 def chapter_02_leaves(folders: str) -> None:
     """Have the header of chapter 02 say what it leaves. A header is read once, so say it before."""
-    source = chapters.folder() / "02_sample.py"
+    source = contract.find("02")
     text = source.read_text(encoding="utf-8").replace(
         "#     makes:", f"#     leaves: {folders}\n#     makes:"
     )
@@ -76,25 +78,26 @@ def test_reset_removes_the_folders_that_a_chapter_leaves(house: Path, chapter_02
     chapter_02_leaves("[mlflow, feast]")
     (house / "mlflow" / "artifacts").mkdir(parents=True)
     (house / "mlflow" / "mlflow.db").touch()
-    assert (chapters.leaves("1"), chapters.leaves("2")) == ([], ["mlflow", "feast"])
-    assert tables.reset("02") == ["silver.orders", "mlflow"]
+    assert (contract.read("1").leaves, contract.read("2").leaves) == ([], ["mlflow", "feast"])
+    assert reset("02") == ["silver.orders", "mlflow"]
     assert not (house / "mlflow").exists() and not (house / "cache" / "removed").exists()
-    assert sorted(tables.reset("01")) == ["bronze.cdnow", "bronze.orders"]
-    assert tables.reset("01") == []
+    assert sorted(reset("01")) == ["bronze.cdnow", "bronze.orders"]
+    assert reset("01") == []
 
 
 @pytest.mark.parametrize(
     "folders",
     ["mlflow", "[a/b]", "[..]", "['']", "[/tmp]", "[7]", "[Landing]", "[.hidden]"]
-    + [f"[mlflow, {name}]" for name in sorted(chapters.SHARED)],
+    + [f"[mlflow, {name}]" for name in sorted(contract.SHARED)],
 )
 def test_a_chapter_leaves_only_folders_of_its_own(house: Path, chapter_02: None, folders: str) -> None:
     chapter_02_leaves(folders)
     (house / "mlflow").mkdir()
     with pytest.raises(MedallionError) as refused:
-        tables.reset("01")
+        reset("01")
     assert str(refused.value) == (
-        "02_sample.py:1: 'leaves' lists folders of the lakehouse that this chapter alone makes, as in "
+        f"{contract.shown(contract.find('02'))}:1: "
+        "'leaves' lists folders of the lakehouse that this chapter alone makes, as in "
         "'leaves: [mlflow]'. A name has small letters, digits, '_' and '-', and is none of bronze, cache, "
         "checkpoints, default, gold, landing, logs, ml, scratch, silver."
     )
@@ -104,7 +107,7 @@ def test_a_chapter_leaves_only_folders_of_its_own(house: Path, chapter_02: None,
 
 def test_reset_of_no_chapter(house: Path) -> None:
     with pytest.raises(MedallionError) as refused:
-        tables.reset("99")
+        reset("99")
     assert str(refused.value).startswith("There is no chapter 99. The chapters are 00, 01")
     assert tables.rows("bronze.orders") == 3
 

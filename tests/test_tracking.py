@@ -19,10 +19,11 @@ import nbformat
 import psutil
 import pytest
 
-from medallion import cli, serving, tracking
-from medallion.build.execute import execute
+import medallion_cli
+from medallion.course.execute import execute
 from medallion.errors import MedallionError
-from medallion.tracking import store, ui
+from medallion.servers import server, tracking
+from medallion.servers.tracking import store, ui
 
 EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=10"
 NOTEBOOK = """
@@ -336,9 +337,9 @@ def test_without_a_store_the_chapter_that_makes_it_is_named(house: Path) -> None
 
 
 def test_a_port_that_is_taken(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server((serving.HOST, 0)) as taken:
+    with socket.create_server((server.HOST, 0)) as taken:
         port = taken.getsockname()[1]
-        assert cli.main(["mlflow", "--port", str(port)]) == 1
+        assert medallion_cli.main(["mlflow", "--port", str(port)]) == 1
     assert capsys.readouterr().err == (
         f"medallion: Port {port} cannot be had (Address already in use). "
         "Choose another, or 0 for any that is free.\n"
@@ -362,7 +363,7 @@ def test_a_lost_password_is_made_anew_with_its_users(full: Path, house: Path) ->
 
 def test_the_command_serves_until_ctrl_c(full: Path) -> None:
     child = subprocess.Popen(
-        [sys.executable, "-m", "medallion.cli", "mlflow", "--port", "0"],
+        [sys.executable, "-m", "medallion_cli", "mlflow", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -11,10 +11,14 @@ from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
 import medallion
-from medallion import chapters, runner, tables, views
-from medallion.build import reference, schemas
-from medallion.build.chapter import parse
+from medallion import contract
+from medallion.course import runner
 from medallion.errors import MedallionError
+from medallion.lakehouse import tables, view_files
+from medallion.lakehouse.reset import reset
+from press.recorded import schemas
+from press.reference import reference
+from press.source.chapter import parse
 
 Launch = Callable[..., "subprocess.Popen[str]"]
 
@@ -98,13 +102,13 @@ def sold(spark: SparkSession) -> Iterator[SparkSession]:
 def test_a_metric_view_is_kept_and_read_again_by_its_columns(sold: SparkSession) -> None:
     assert ask(sold) == ANSWER
     medallion.keep_view("gold.sales_metrics")
-    first = views.path("gold.sales_metrics").read_bytes()
-    assert views.kept("gold") == ["gold.sales_metrics"]
+    first = view_files.path("gold.sales_metrics").read_bytes()
+    assert view_files.kept("gold") == ["gold.sales_metrics"]
     assert ask(sold) == ANSWER
     medallion.keep_view("gold.sales_metrics")
-    assert views.path("gold.sales_metrics").read_bytes() == first, "kept twice is the same text"
+    assert view_files.path("gold.sales_metrics").read_bytes() == first, "kept twice is the same text"
     assert "shop\\'s people" in first.decode(), "the comment goes with it"
-    assert dict(schemas.flat(views.columns("gold.sales_metrics"))) == {
+    assert dict(schemas.flat(view_files.columns("gold.sales_metrics"))) == {
         "channel": {"type": "STRING", "comment": "dimension: `channel`"},
         "kind of channel": {
             "type": "STRING",
@@ -122,7 +126,7 @@ def test_a_view_without_a_comment_is_kept(sold: SparkSession) -> None:
     lines = [line for line in METRICS.splitlines() if not line.startswith("COMMENT")]
     sold.sql("\n".join(lines).replace("sales_metrics", "odd"))
     medallion.keep_view("gold.odd")
-    statement = views.path("gold.odd").read_text(encoding="utf-8").split("\n", 2)[2]
+    statement = view_files.path("gold.odd").read_text(encoding="utf-8").split("\n", 2)[2]
     assert statement.startswith(
         "CREATE OR REPLACE VIEW gold.odd\nWITH METRICS\nLANGUAGE YAML\nAS $$\nversion"
     )
@@ -142,14 +146,16 @@ def test_later_sessions_have_the_views_and_are_told_what_is_broken(
     sold.sql("CREATE OR REPLACE VIEW gold.again AS SELECT * FROM gold.top")
     for name in ("gold.sales_metrics", "gold.of_sales", "gold.top", "gold.again"):
         medallion.keep_view(name)
-    of_gone = views.path("gold.top").read_text(encoding="utf-8").replace("gold.top", "gold.orphan")
-    views.path("gold.orphan").write_text(of_gone.replace("of_sales", "gone"), encoding="utf-8")
-    broken = views.path("gold.sales_metrics").read_text(encoding="utf-8").replace("sales_metrics", "broken")
-    views.path("gold.broken").write_text(broken.replace("version: 0.1", "version: 9"), encoding="utf-8")
-    views.path("gold.empty").write_text("", encoding="utf-8")
-    views.path("gold.bytes").write_bytes(b"\xff\xfe")
-    views.path("gold.other").write_text("DROP TABLE gold.sales\n", encoding="utf-8")
-    views.path("gold.no name").write_text("SELECT 1\n", encoding="utf-8")
+    of_gone = view_files.path("gold.top").read_text(encoding="utf-8").replace("gold.top", "gold.orphan")
+    view_files.path("gold.orphan").write_text(of_gone.replace("of_sales", "gone"), encoding="utf-8")
+    broken = (
+        view_files.path("gold.sales_metrics").read_text(encoding="utf-8").replace("sales_metrics", "broken")
+    )
+    view_files.path("gold.broken").write_text(broken.replace("version: 0.1", "version: 9"), encoding="utf-8")
+    view_files.path("gold.empty").write_text("", encoding="utf-8")
+    view_files.path("gold.bytes").write_bytes(b"\xff\xfe")
+    view_files.path("gold.other").write_text("DROP TABLE gold.sales\n", encoding="utf-8")
+    view_files.path("gold.no name").write_text("SELECT 1\n", encoding="utf-8")
     children = [launch(LATER, MEDALLION_HOME=str(home)) for _ in range(2)]
     for child in children:
         out, err = child.communicate(timeout=240)
@@ -159,7 +165,7 @@ def test_later_sessions_have_the_views_and_are_told_what_is_broken(
         assert found["top"] == ["301.00", "301.00"]
         assert found["there"] == []
         said = {line.split(" ", 1)[0]: line for line in found["said"]}
-        files = [str(views.path(f"gold.{name}")) for name in ("broken", "bytes", "empty", "other")]
+        files = [str(view_files.path(f"gold.{name}")) for name in ("broken", "bytes", "empty", "other")]
         assert sorted(said) == files
         assert "Invalid YAML version: 9" in said[files[0]]
         assert said[files[2]] == (
@@ -182,7 +188,7 @@ def test_what_is_no_view_is_refused(sold: SparkSession, name: str, message: str)
     with pytest.raises(MedallionError) as refused:
         medallion.keep_view(name)
     assert str(refused.value).startswith(message)
-    assert views.kept("gold") == []
+    assert view_files.kept("gold") == []
 
 
 def test_a_view_that_leans_on_this_session_is_refused(sold: SparkSession) -> None:
@@ -196,13 +202,13 @@ def test_a_view_that_leans_on_this_session_is_refused(sold: SparkSession) -> Non
         sold.sql("USE default")
     assert str(refused.value).startswith("A new session could not make gold.odd: [TABLE_OR_VIEW_NOT_FOUND]")
     assert str(refused.value).endswith("Name its tables in full in the definition, as in gold.fact_sales.")
-    assert not views.path("gold.odd").exists()
+    assert not view_files.path("gold.odd").exists()
 
 
 def test_elsewhere_nothing_is_kept(sold: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABRICKS_RUNTIME_VERSION", "17.3")
     medallion.keep_view("gold.sales_metrics")
-    assert views.kept("gold") == []
+    assert view_files.kept("gold") == []
 
 
 def test_without_a_session(sold: SparkSession, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,11 +223,12 @@ def test_without_a_session(sold: SparkSession, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def selling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A book whose one chapter makes gold.sales and the metric view on it."""
-    (tmp_path / "03_selling.py").write_text(HEADER, encoding="utf-8")
-    monkeypatch.setattr(chapters, "folder", lambda: tmp_path)
-    chapters.all_chapters.cache_clear()
+    (tmp_path / "03_selling").mkdir()
+    (tmp_path / "03_selling" / "lesson.py").write_text(HEADER, encoding="utf-8")
+    monkeypatch.setattr(contract, "folder", lambda: tmp_path)
+    contract.chapters.cache_clear()
     yield tmp_path
-    chapters.all_chapters.cache_clear()
+    contract.chapters.cache_clear()
 
 
 def test_a_view_is_there_with_what_it_is_made_from(sold: SparkSession, selling: Path) -> None:
@@ -238,9 +245,9 @@ def test_a_view_is_there_with_what_it_is_made_from(sold: SparkSession, selling: 
 
 def test_reset_removes_the_definition(sold: SparkSession, selling: Path) -> None:
     medallion.keep_view("gold.sales_metrics")
-    assert tables.reset("03") == ["gold.sales", "gold.sales_metrics"]
-    assert views.kept("gold") == [] and tables.present() == []
-    assert tables.reset("03") == []
+    assert reset("03") == ["gold.sales", "gold.sales_metrics"]
+    assert view_files.kept("gold") == [] and tables.present() == []
+    assert reset("03") == []
 
 
 def test_a_run_counts_the_rows_of_tables(
@@ -263,7 +270,7 @@ def test_the_page_of_the_tables_shows_a_view(sold: SparkSession, selling: Path, 
     reference.record("03", 100, tmp_path)
     held = schemas.load(tmp_path)
     assert held["gold.sales"]["rows"] == 3 and "rows" not in held["gold.sales_metrics"]
-    page = reference.tables_page([parse(selling / "03_selling.py")], held, {})
+    page = reference.tables_page([parse(selling / "03_selling" / "lesson.py")], held, {})
     assert "| one combination of the dimensions that a query asks for | a view |" in page
     assert "One row is one combination of the dimensions that a query asks for. A view: it holds no" in page
     assert "| `orders` | `BIGINT` | measure: `COUNT(DISTINCT order_id)` |" in page
@@ -271,6 +278,6 @@ def test_the_page_of_the_tables_shows_a_view(sold: SparkSession, selling: Path, 
 
 
 def test_columns_that_cannot_be_read_are_told(sold: SparkSession) -> None:
-    views.path("gold.odd").write_text("-- nothing\nCREATE", encoding="utf-8")
+    view_files.path("gold.odd").write_text("-- nothing\nCREATE", encoding="utf-8")
     with pytest.raises(MedallionError, match=r"odd\.view\.sql does not say what columns gold\.odd has"):
-        views.columns("gold.odd")
+        view_files.columns("gold.odd")

@@ -1,10 +1,11 @@
 """The support package of the course: what would distract from the lesson.
 
-A notebook needs nine names of it:
+A notebook needs ten names of it:
 
 | name | what it is |
 |---|---|
 | `start("01")` | the Spark session of a chapter |
+| `checks("01")` | the checks of a chapter's exercises |
 | `home()` | the folder of the lakehouse |
 | `landing()` | the folder that the source files arrive in |
 | `dataset(name)` | a file of real data that the repository keeps |
@@ -21,11 +22,12 @@ from importlib import import_module
 from typing import Any
 
 _WHERE = {
-    "start": "medallion.session",
-    "scratch": "medallion.session",
-    "keep_view": "medallion.views",
-    "last_error": "medallion.tracebacks",
-    "reason": "medallion.tracebacks",
+    "start": "medallion.spark.session",
+    "checks": "medallion.lesson.checks:load",
+    "scratch": "medallion.paths",
+    "keep_view": "medallion.spark.views",
+    "last_error": "medallion.spark.tracebacks",
+    "reason": "medallion.spark.tracebacks",
     "landing": "medallion.paths",
     "home": "medallion.paths",
     "dataset": "medallion.paths",
@@ -36,7 +38,8 @@ _WHERE = {
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'medallion' has no attribute {name!r}")
-    return getattr(import_module(_WHERE[name]), name)
+    module, _, function = _WHERE[name].partition(":")
+    return getattr(import_module(module), function or name)
 
 
 def __dir__() -> list[str]:

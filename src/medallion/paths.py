@@ -5,6 +5,7 @@
 | `root` | the clone that this package is installed from | – |
 | `home` | `<root>/lakehouse` | `MEDALLION_HOME` |
 | `landing` | `<home>/landing` | `MEDALLION_HOME` |
+| `scratch` | `<home>/scratch/<process>` | `MEDALLION_HOME` |
 | `dataset` | `<root>/datasets/<name>` | – |
 | `cache` | the user's cache folder | `MEDALLION_CACHE` |
 """
@@ -64,6 +65,11 @@ def plain_path(folder: Path) -> str:
     link = place / "link"
     link.symlink_to(folder.absolute(), target_is_directory=True)
     return str(link)
+
+
+def scratch() -> Path:
+    """Return the folder of this session's scratch schema: empty at the start, removed at the end."""
+    return home() / "scratch" / str(os.getpid())
 
 
 def cache() -> Path:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from medallion.site.config import addresses
+from press.site.config import addresses
 
 from .looking import Seen, Visit, look, visit
 from .pages import WIDE

@@ -10,7 +10,8 @@ from axe_playwright_python.base import AXE_SCRIPT
 from deltalake import write_deltalake
 from playwright.sync_api import Browser, Page, Route, expect
 
-from medallion import dashboard, tables
+from medallion.lakehouse import tables
+from medallion.servers import dashboard
 
 from .looking import Visit, judge, overflowing, visit
 from .pages import PHONE, WIDE

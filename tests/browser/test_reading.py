@@ -6,7 +6,7 @@ import zipfile
 import pytest
 from playwright.sync_api import expect
 
-from medallion.site import build
+from press.site import build
 
 from .looking import visit
 from .pages import CHAPTERS, PHONE, SHEETS, WELCOME, WIDE

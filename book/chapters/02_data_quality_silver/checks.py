@@ -1,0 +1,800 @@
+"""The checks of chapter 02."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import date
+from typing import Any, ClassVar, NamedTuple
+
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from medallion.lesson.exercise import Exercise, Verdict
+from medallion.lesson.frames import arrow_of, other_session, scratch_table, session
+from medallion.spark.tracebacks import reason
+
+
+def _columns(answer: Any, expected: Mapping[str, str]) -> str | None:
+    """Return what is wrong with the kind, the columns or the types of an answer, or None."""
+    if not isinstance(answer, DataFrame):
+        return f"Your function returned {_kind(answer)}; return a DataFrame."
+    found = dict(answer.dtypes)
+    for column, kind in expected.items():
+        if column not in found:
+            return f"The column {column} is missing; yours are {', '.join(found)}."
+        if found[column] != kind:
+            return f"The column {column} is of the type {found[column].upper()}, not {kind.upper()}."
+    for column in found:
+        if column not in expected:
+            return (
+                f"Your rows have a column {column} more; return {', '.join(expected)}."
+            )
+    return None
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _shown(value: Any) -> str:
+    return "NULL" if value is None else str(value)
+
+
+def _times(count: int) -> str:
+    return {1: "once", 2: "twice"}.get(count, f"{count} times")
+
+
+def _listed(values: Iterable[Any]) -> str:
+    """Return two values or more in words: "82, 84 and 83"."""
+    *most, last = map(_shown, values)
+    return f"{', '.join(most)} and {last}"
+
+
+def _named(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    """Return an order with some of its columns: "order O3 (channel web, total_cents NULL)"."""
+    values = ", ".join(f"{column} {_shown(row[column])}" for column in columns)
+    return f"order {row['order_id']} ({values})"
+
+
+class Split(Exercise):
+    """Exercise 2.1. Every row is in exactly one of two parts, whatever the condition is for it."""
+
+    number = "2.1"
+    title = "nothing is lost"
+    takes = "a function of a DataFrame and a condition that returns two DataFrames"
+    hints = (
+        "Take a condition on a column that holds NULLs, and count the rows of both parts. "
+        "Do they add up to the rows of the frame?",
+        "What is NOT (NULL > 0)? Ask Spark: SELECT NOT (NULL > 0). A filter keeps only what is true, "
+        "so neither the condition nor its opposite keeps such a row.",
+        "Make a column of the condition that is never NULL: kept = F.coalesce(F.expr(condition), "
+        "F.lit(False)). Filter once by kept, and once by ~kept.",
+    )
+    columns = ("channel", "total_cents")
+    orders = (
+        ("O1", "web", 1890),
+        ("O2", "app", -500),
+        ("O3", "web", None),
+        ("O4", None, 1200),
+        ("O5", "app", 700),
+        ("O5", "app", 700),
+        ("O6", "app", None),
+        ("O6", "app", None),
+    )
+    conditions = (
+        "total_cents > 0",
+        "channel = 'web' OR total_cents > 1000",
+        "order_id IS NOT NULL",
+        "total_cents > 9999",
+    )
+
+    def check(
+        self, split: Callable[[DataFrame, str], tuple[DataFrame, DataFrame]]
+    ) -> Verdict:
+        frame = session().createDataFrame(
+            self.orders, "order_id STRING, channel STRING, total_cents INT"
+        )
+        truths = frame.select("*", F.array(*map(F.expr, self.conditions))).collect()
+        for place, condition in enumerate(self.conditions):
+            truth = {tuple(row)[:3]: row[3][place] for row in truths}
+            if wrong := self._wrong(split(frame, condition), frame, condition, truth):
+                return self.wrong(wrong)
+        return self.right(
+            "Every row is in one of the two parts, whatever the condition is for it."
+        )
+
+    def _wrong(
+        self,
+        answer: Any,
+        frame: DataFrame,
+        condition: str,
+        truth: dict[tuple[Any, ...], bool | None],
+    ) -> str | None:
+        """Return the first thing that is wrong with the two parts, or None."""
+        if not isinstance(answer, tuple | list) or len(answer) != 2:
+            return f"Your function returned {_kind(answer)}; return two DataFrames, as in: return kept, rest."
+        parts = []
+        for part in answer:
+            if wrong := _columns(part, dict(frame.dtypes)):
+                return wrong
+            parts.append(
+                Counter(tuple(row) for row in part.select(frame.columns).collect())
+            )
+        kept, rest = parts
+        for row, sent in Counter(self.orders).items():
+            order = _named(dict(zip(frame.columns, row, strict=True)), self.columns)
+            # A word of SQL for what the condition is of this row.
+            value = {True: "TRUE", False: "FALSE", None: "NULL"}[truth[row]]
+            found = kept[row] + rest[row]
+            if found == 0 and value == "NULL":
+                return (
+                    f"For the condition {condition!r} {order} is in neither part. "
+                    "The condition is NULL for it, and so is its opposite."
+                )
+            if found == 0:
+                return (
+                    f"For the condition {condition!r} {order} is in neither part; "
+                    f"the condition is {value} for it."
+                )
+            if kept[row] and rest[row]:
+                return (
+                    f"For the condition {condition!r} {order} is in both parts; "
+                    f"the condition is {value} for it."
+                )
+            if found != sent:
+                return (
+                    f"For the condition {condition!r} {order} is {_times(found)} in your parts, and "
+                    f"{_times(sent)} in the frame. Of rows that are equal, each counts."
+                )
+            if kept[row] and value != "TRUE":
+                return (
+                    f"For the condition {condition!r} your first part has {order}; the condition is "
+                    f"{value} for it. The first part holds only rows for which it is TRUE."
+                )
+            if rest[row] and value == "TRUE":
+                return (
+                    f"For the condition {condition!r} your second part has {order}; the condition is "
+                    "TRUE for it. The rows to keep are the first part."
+                )
+        return None
+
+
+class WithReasons(Exercise):
+    """Exercise 2.2. Each row says all the expectations that it does not meet, in order."""
+
+    number = "2.2"
+    title = "all the reasons"
+    takes = (
+        "a function of a DataFrame and a dict of conditions that returns a DataFrame"
+    )
+    hints = (
+        "Begin with one expectation: a column that is its name where the row does not meet it, "
+        "and NULL where it does. Then do the same for each entry of the dict.",
+        "F.when(F.expr(condition), None).otherwise(name) is NULL where the condition is true, and the name "
+        "where it is false or NULL. F.array(*columns) puts such columns into one array.",
+        "F.array_compact takes the NULLs out of an array: "
+        "frame.withColumn('_reasons', F.array_compact(F.array(*columns))).",
+    )
+    columns = ("customer_id", "total_cents", "quantity")
+    orders = (
+        ("O1", "C1", 1890, 2),
+        ("O2", "C2", -500, 1),
+        ("O3", "C1", None, 3),
+        ("O4", None, -100, 0),
+        ("O5", None, None, None),
+        ("O6", "C3", 700, 1),
+        ("O6", "C3", 700, 1),
+    )
+    # Not in the order of the alphabet; the second dict is another, so that none can be written down.
+    dicts: ClassVar = (
+        {
+            "total above 0": "total_cents > 0",
+            "customer known": "customer_id IS NOT NULL",
+            "a quantity": "quantity >= 1",
+        },
+        {"small": "total_cents < 1000 OR quantity = 1"},
+    )
+
+    def check(
+        self, with_reasons: Callable[[DataFrame, dict[str, str]], DataFrame]
+    ) -> Verdict:
+        schema = "order_id STRING, customer_id STRING, total_cents INT, quantity INT"
+        frame = session().createDataFrame(self.orders, schema)
+        for expectations in self.dicts:
+            answer = with_reasons(frame, dict(expectations))
+            if wrong := _columns(
+                answer, dict(frame.dtypes) | {"_reasons": "array<string>"}
+            ):
+                return self.wrong(wrong)
+            answered = answer.select(*frame.columns, "_reasons").collect()
+            if len(answered) != len(self.orders):
+                return self.wrong(
+                    f"Your answer has {len(answered)} rows, and the frame has {len(self.orders)}."
+                )
+            rows = {tuple(row)[:4]: row._reasons for row in answered}
+            met = frame.select(
+                "*", F.array(*map(F.expr, expectations.values()))
+            ).collect()
+            for row in met:
+                results = dict(zip(expectations, row[4], strict=True))
+                order = _named(row.asDict(), self.columns)
+                if tuple(row)[:4] not in rows:
+                    return self.wrong(
+                        f"The frame has {order}, and your answer has no such row."
+                    )
+                if wrong := self._wrong(
+                    order, rows[tuple(row)[:4]], results, expectations
+                ):
+                    return self.wrong(wrong)
+        return self.right(
+            "Every row names what it does not meet, all of it and in order."
+        )
+
+    @staticmethod
+    def _wrong(
+        order: str,
+        found: list[str | None] | None,
+        results: dict[str, bool | None],
+        expectations: Mapping[str, str],
+    ) -> str | None:
+        """Return what is wrong with the reasons found for one order, or None."""
+        expected = [name for name, met in results.items() if not met]
+        if found is None and not expected:
+            return f"Your _reasons of {order} is NULL. It meets every expectation: the array is empty."
+        if found is None:
+            return f"Your _reasons of {order} is NULL; it should be {expected}."
+        if None in found:
+            told = ", ".join(_shown(name) for name in found)
+            return f"Your _reasons of {order} is [{told}]. Leave out the NULLs: it should be {expected}."
+        for name in found:
+            if name not in expected and name in results:
+                return (
+                    f"Your _reasons of {order} names {name!r}, which the order meets."
+                )
+        for name in expected:
+            if name not in found and results[name] is None:
+                return (
+                    f"Your _reasons of {order} lacks {name!r}: {expectations[name]} is NULL for it, "
+                    "and NULL is not met."
+                )
+            if name not in found:
+                return f"Your _reasons of {order} is {found}. It lacks {name!r}, which the order does not meet."
+        if found != expected:
+            return f"Your _reasons of {order} is {found}; in the order of the dict it is {expected}."
+        return None
+
+
+class ParsedDate(Exercise):
+    """Exercise 2.3. Three forms become dates, and all else is NULL without an error."""
+
+    number = "2.3"
+    title = "three forms of a date"
+    takes = "a function of a column that returns a column"
+    hints = (
+        "Try the forms one after another: of three columns that are NULL where the form does not fit, "
+        "the first that is not NULL is the date.",
+        "to_date stops the query at a text that does not fit; F.try_to_date(text, pattern) is NULL there. "
+        "The patterns are yyyy-MM-dd, dd/MM/yyyy and d MMM yyyy.",
+        "day = F.coalesce(…, …, …) of the three; F.when(F.year(day).between(1900, 2100), day) is NULL "
+        "outside of these years.",
+    )
+    # What is sent, the date that it is, and a word on what the case is about.
+    cases: tuple[tuple[str | None, date | None, str], ...] = (
+        ("2025-07-01", date(2025, 7, 1), "This is the form year, month, day."),
+        ("03/07/2025", date(2025, 7, 3), "With slashes the day comes first."),
+        ("31/12/2025", date(2025, 12, 31), "With slashes the day comes first."),
+        (
+            "1 Jul 2025",
+            date(2025, 7, 1),
+            "The month has three letters, the day one digit or two.",
+        ),
+        (
+            "15 Dec 2025",
+            date(2025, 12, 15),
+            "The month has three letters, the day one digit or two.",
+        ),
+        ("29 Feb 2024", date(2024, 2, 29), "2024 was a leap year."),
+        ("soon", None, "It is no date."),
+        ("", None, "It is no date."),
+        (None, None, "Nothing was sent."),
+        ("2025-07", None, "A year and a month are no day."),
+        ("2025-02-30", None, "February has no such day."),
+        ("31/02/2025", None, "February has no such day."),
+        ("0001-01-01", None, "It is before 1900."),
+        ("31/12/1899", None, "It is before 1900."),
+        ("9999-12-31", None, "It is after 2100."),
+        ("1 Jan 2101", None, "It is after 2100."),
+        ("1900-01-01", date(1900, 1, 1), "The year 1900 is allowed."),
+        ("31/12/2100", date(2100, 12, 31), "The year 2100 is allowed."),
+    )
+
+    def check(self, parsed_date: Callable[[Column], Column]) -> Verdict:
+        texts = [(place, text) for place, (text, _, _) in enumerate(self.cases)]
+        frame = session().createDataFrame(texts, "place INT, text STRING")
+        column = parsed_date(F.col("text"))
+        if not isinstance(column, Column):
+            return self.wrong(
+                f"Your function returned {_kind(column)}; return a column."
+            )
+        answered = frame.select("place", column.alias("day"))
+        if wrong := _columns(answered, {"place": "int", "day": "date"}):
+            return self.wrong(wrong.replace("The column day", "Your column"))
+        try:
+            days = {row.place: row.day for row in answered.collect()}
+        except (PySparkException, Py4JJavaError):
+            return self.wrong(self._stopped(answered))
+        for place, (text, expected, about) in enumerate(self.cases):
+            if days[place] != expected:
+                return self.wrong(
+                    f"For the text {_quoted(text)} your column is {_shown(days[place])}; "
+                    f"it should be {_shown(expected)}. {about}"
+                )
+        return self.right(
+            "Three forms are read, all else is NULL, and no text stops the query."
+        )
+
+    def _stopped(self, answered: DataFrame) -> str:
+        """Say at which text, the first in the list, the column raises, and what."""
+        for place, (text, expected, _) in enumerate(self.cases):
+            try:
+                answered.where(F.col("place") == place).collect()
+            except (PySparkException, Py4JJavaError) as error:
+                if expected is None:
+                    mend = "One bad text must not stop the others: give NULL."
+                else:
+                    mend = "It is a date, only not in the form that you read first."
+                return f"Your column stops the query at the text {_quoted(text)} with {reason(error)}. {mend}"
+        return "Your column stops the query when all texts are read together."
+
+
+def _quoted(text: str | None) -> str:
+    return "NULL" if text is None else repr(text)
+
+
+class Newest(Exercise):
+    """Exercise 2.4. One whole row for each order, that of the highest sequence."""
+
+    number = "2.4"
+    title = "the newest event"
+    takes = "a function of a DataFrame that returns a DataFrame"
+    hints = (
+        "One row for each order, and a whole one. dropDuplicates keeps any row of an order, and the maximum "
+        "of each column on its own mixes several; both leave the sequence out of the choice.",
+        "Either number the events of each order, F.row_number() over a window sorted by sequence with the "
+        "highest first, and keep number 1; or group by order_id and take F.max_by(…, 'sequence').",
+        "event = F.max_by(F.struct(*events.columns), 'sequence').alias('event') is the whole row of the "
+        "highest sequence; events.groupBy('order_id').agg(event).select('event.*') opens it.",
+    )
+    events = (
+        ("O1", 3, "u", "packed", 1890),
+        ("O1", 7, "u", "delivered", 1690),
+        ("O1", 1, "c", "placed", 1890),
+        ("O2", 2, "c", "placed", 500),
+        ("O2", 5, "d", None, None),
+        ("O2", 4, "u", "packed", 500),
+        ("O3", 9, "u", "packed", 720),
+        ("O3", 10, "u", "delivered", 720),
+        ("O3", 10, "u", "delivered", 720),
+        ("O3", 8, "c", "placed", 720),
+        ("O4", 6, "c", "placed", 990),
+    )
+
+    def check(self, newest: Callable[[DataFrame], DataFrame]) -> Verdict:
+        schema = "order_id STRING, sequence BIGINT, op STRING, status STRING, total_cents INT"
+        for events in (self.events, self.events[::-1]):
+            frame = session().createDataFrame(events, schema).coalesce(1)
+            answer = newest(frame)
+            if wrong := _columns(answer, dict(frame.dtypes)):
+                return self.wrong(wrong)
+            rows = [tuple(row) for row in answer.select(frame.columns).collect()]
+            orders = sorted({event[0] for event in events})
+            for order in orders:
+                expected = max(
+                    (event for event in events if event[0] == order), key=_sequence
+                )
+                found = sorted((row for row in rows if row[0] == order), key=_sequence)
+                if wrong := self._wrong(found, expected, frame.columns):
+                    return self.wrong(wrong)
+            if len(rows) != len(orders):
+                return self.wrong(
+                    f"Your answer has {len(rows)} rows; the events are of {len(orders)} orders."
+                )
+        return self.right("One row for each order, the newest event and all of it.")
+
+    @staticmethod
+    def _wrong(
+        found: list[tuple[Any, ...]], expected: tuple[Any, ...], columns: Sequence[str]
+    ) -> str | None:
+        """Return what is wrong with the rows found for one order, or None."""
+        order, sequence = expected[:2]
+        if not found:
+            return f"Order {order} is in the events and not in your answer."
+        if len(found) > 1 and all(row == expected for row in found):
+            return (
+                f"Order {order} is in {len(found)} rows of your answer, all with the sequence {sequence}: "
+                "its newest event was sent twice. Keep one of them."
+            )
+        if len(found) > 1:
+            told = _listed(row[1] for row in found)
+            return f"Order {order} is in {len(found)} rows of your answer, with the sequences {told}."
+        if found[0][1] != sequence:
+            return (
+                f"Order {order} has the sequence {_shown(found[0][1])} in your answer; "
+                f"its newest event has {sequence}."
+            )
+        for column, mine, value in zip(columns, found[0], expected, strict=True):
+            if mine != value:
+                return (
+                    f"Order {order} has the sequence {sequence} in your answer, and the {column} "
+                    f"{_shown(mine)}; event {sequence} has {_shown(value)}. Take the whole row of one event."
+                )
+        return None
+
+
+def _sequence(event: tuple[Any, ...]) -> int:
+    """Return the sequence of an event, its second field; below all others where it has none."""
+    return -1 if event[1] is None else int(event[1])
+
+
+class Event(NamedTuple):
+    """A change event of an order as the batches of exercise 2.5 hold it."""
+
+    order_id: str
+    sequence: int
+    op: str
+    status: str | None
+
+
+class ApplyChanges(Exercise):
+    """Exercise 2.5. One state, whatever the order and the number of the batches."""
+
+    number = "2.5"
+    title = "any order, any number of times"
+    takes = "a function of a DataFrame, a number and the name of a table"
+    hints = (
+        "There are three questions. Which of several events of an order in one batch counts? Which "
+        "counts, the event in the table or that in the batch? And what stays of an order that is deleted?",
+        "Reduce the batch to the newest event of each order, as in exercise 2.4. Then MERGE by order_id, and "
+        "update only where the new sequence is above the old one. A delete is an update like any other: its "
+        "row stays, with the op d, and stands in the way of older events.",
+        "DeltaTable.forName(batch.sparkSession, table).alias('old').merge(newest_ones.alias('new'), "
+        "'old.order_id = new.order_id').whenMatchedUpdateAll('new.sequence > old.sequence')"
+        ".whenNotMatchedInsertAll().execute()",
+    )
+    schema = "order_id STRING, sequence BIGINT, op STRING, status STRING"
+    batches: tuple[tuple[Event, ...], ...] = (
+        (
+            Event("O1", 11, "c", "placed"),
+            Event("O2", 22, "u", "packed"),
+            Event("O3", 31, "c", "placed"),
+            Event("O4", 42, "d", None),
+            Event("O5", 53, "d", None),
+            Event("O6", 61, "c", "placed"),
+        ),
+        (
+            Event("O2", 21, "c", "placed"),  # older than what came before
+            Event("O3", 32, "d", None),  # and its create comes once more
+            Event("O4", 41, "c", "placed"),  # older than its delete
+            Event("O5", 51, "c", "placed"),
+            Event("O5", 52, "u", "packed"),
+            Event("O6", 62, "u", "packed"),
+            Event("O6", 64, "u", "delivered"),
+            Event("O6", 63, "u", "packed"),
+            Event("O7", 72, "d", None),
+            Event("O7", 71, "c", "placed"),
+        ),
+    )
+
+    def check(self, apply_changes: Callable[[DataFrame, int, str], Any]) -> Verdict:
+        # A stream hands each batch over in a session of its own, where the notebook's views are not.
+        elsewhere = other_session()
+        with scratch_table(self.schema) as table:
+            came: list[tuple[Event, ...]] = []
+            for number, batch in enumerate([*self.batches, self.batches[0]]):
+                came.append(batch)
+                try:
+                    apply_changes(_frame(elsewhere, batch), number, table)
+                except Exception as error:  # whatever the learner's code raises
+                    why = reason(error)
+                    if why == "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE":
+                        return self.wrong(
+                            f"Batch {number} stopped with {why}: it holds {_several(came)}. "
+                            "Reduce the batch to one event for each order before the MERGE."
+                        )
+                    if why == "TABLE_OR_VIEW_NOT_FOUND":
+                        return self.wrong(
+                            f"Batch {number} stopped with {why}. A stream hands each batch over in a session "
+                            "of its own: its views are in batch.sparkSession, not in spark."
+                        )
+                    raise
+                rows = arrow_of(table)
+                if rows.column_names != list(Event._fields):
+                    return self.wrong(
+                        f"After batch {number} the columns of the table are {', '.join(rows.column_names)}; "
+                        f"they should still be {', '.join(Event._fields)}."
+                    )
+                held = [Event(**row) for row in rows.to_pylist()]
+                if wrong := self._wrong(held, came, last=number == len(self.batches)):
+                    return self.wrong(wrong)
+        return self.right(
+            "What came late or twice has changed nothing, and what was deleted stays deleted."
+        )
+
+    def _wrong(
+        self, rows: list[Event], came: list[tuple[Event, ...]], *, last: bool
+    ) -> str | None:
+        """Return the first thing that is wrong with the table after the batches that came, or None."""
+        batch = f"batch {len(came) - 1}"
+        if last:
+            batch = f"batch {len(came) - 1}, which is batch 0 again,"
+        whence = {
+            event: number for number, events in enumerate(came) for event in events
+        }
+        for order in sorted({event.order_id for event in whence}):
+            sent = [event for event in whence if event.order_id == order]
+            newest = max(sent, key=_sequence)
+            found = sorted(
+                (row for row in rows if row.order_id == order), key=_sequence
+            )
+            if len(found) > 1:
+                told = _listed(row.sequence for row in found)
+                return (
+                    f"After {batch} order {order} is in {len(found)} rows of your table, "
+                    f"with the sequences {told}. Each order has one row."
+                )
+            # A tombstone that is missing shows when an older event comes; at the end it is asked for.
+            if not found and newest.op == "d" and not last:
+                continue
+            if not found and newest.op == "d":
+                return (
+                    f"Order {order} has no row in your table. Its delete has sequence {newest.sequence}; "
+                    "keep it as a row with the op d. Without that an older event brings the order back."
+                )
+            if not found:
+                return (
+                    f"After {batch} order {order} has no row in your table; its event {newest.sequence} "
+                    f"was in batch {whence[newest]}."
+                )
+            if wrong := self._wrong_row(found[0], newest, sent, batch, whence):
+                return wrong
+        return None
+
+    @staticmethod
+    def _wrong_row(
+        row: Event,
+        newest: Event,
+        sent: list[Event],
+        batch: str,
+        whence: dict[Event, int],
+    ) -> str | None:
+        """Return what is wrong with the one row of an order, or None."""
+        order = row.order_id
+        shown = next((event for event in sent if event.sequence == row.sequence), None)
+        if shown is None:
+            return (
+                f"After {batch} order {order} has the sequence {_shown(row.sequence)} in your table; "
+                "no event of it has that."
+            )
+        if shown != newest and newest.op == "d" and whence[shown] > whence[newest]:
+            return (
+                f"After {batch} order {order} is back: its delete has sequence {newest.sequence}, and your "
+                f"table shows sequence {row.sequence} with the status {_shown(row.status)}."
+            )
+        if shown != newest and newest.op == "d":
+            return (
+                f"After {batch} order {order} is still there: its delete, sequence {newest.sequence}, was in "
+                f"batch {whence[newest]}, and your table shows sequence {row.sequence}."
+            )
+        if shown != newest and whence[shown] > whence[newest]:
+            return (
+                f"After {batch} order {order} went back in time: your table had its event {newest.sequence}, "
+                f"and shows the older event {row.sequence} now. Compare the sequences."
+            )
+        if shown != newest and whence[shown] == whence[newest]:
+            together = _listed(
+                event.sequence for event in sent if whence[event] == whence[newest]
+            )
+            return (
+                f"Batch {whence[newest]} holds the events {together} of order {order}, and "
+                f"your table shows {row.sequence}. The newest of them counts."
+            )
+        if shown != newest:
+            return (
+                f"After {batch} order {order} shows the old event {row.sequence} in your table; "
+                f"its newer event {newest.sequence} was in batch {whence[newest]}."
+            )
+        for column, value in newest._asdict().items():
+            if row._asdict()[column] != value:
+                return (
+                    f"After {batch} order {order} has the sequence {row.sequence} and the {column} "
+                    f"{_shown(row._asdict()[column])} in your table; event {row.sequence} has "
+                    f"{_shown(value)}. Take the whole event."
+                )
+        return None
+
+
+def _frame(spark: SparkSession, batch: Sequence[Event]) -> DataFrame:
+    """Return a batch in one partition, in the order of its events.
+
+    Not by createDataFrame, which would make `spark` the session of the notebook.
+    """
+    values = ", ".join(
+        f"('{event.order_id}', {event.sequence}L, '{event.op}', "
+        + ("NULL)" if event.status is None else f"'{event.status}')")
+        for event in batch
+    )
+    columns = ", ".join(
+        f"col{place} AS {name}" for place, name in enumerate(Event._fields, 1)
+    )
+    return spark.sql(f"SELECT {columns} FROM VALUES {values}").coalesce(1)
+
+
+def _several(came: list[tuple[Event, ...]]) -> str:
+    """Return in words the first order of which the last batch holds several events newer than before."""
+    *before, batch = came
+    known: dict[str, int] = {}
+    for event in [event for events in before for event in events]:
+        known[event.order_id] = max(event.sequence, known.get(event.order_id, 0))
+    newer = [
+        event
+        for event in batch
+        if event.sequence > known.get(event.order_id, event.sequence)
+    ]
+    order = min(
+        order
+        for order, count in Counter(event.order_id for event in newer).items()
+        if count > 1
+    )
+    told = _listed(event.sequence for event in newer if event.order_id == order)
+    return f"the events {told} of order {order}"
+
+
+def _counted(rows: int) -> str:
+    return "1 row" if rows == 1 else f"{rows} rows"
+
+
+class Version(NamedTuple):
+    """A version of a customer as exercise 2.6 asks for it, the stamps as text."""
+
+    city: str | None
+    valid_from: str | None
+    valid_to: str | None
+    is_current: bool | None
+
+
+class Versions(Exercise):
+    """Exercise 2.6. A row for each change of the city, in intervals without overlap or gap."""
+
+    number = "2.6"
+    title = "a row for each version"
+    takes = "a function of a DataFrame that returns a DataFrame"
+    hints = (
+        "First leave out the rows that say nothing new: those with the city that was seen just before. "
+        "Of what is left, each row is a version, and the next one ends it.",
+        "F.lag('city') over a window partitioned by customer_id and ordered by seen_at is the city seen "
+        "before; for the first row of a customer it is NULL. Keep the rows where it is NULL or another city.",
+        "After that filter F.lead('seen_at') over the same window is valid_to, and where it is NULL "
+        "the version is current: F.lead('seen_at').over(…).isNull().",
+    )
+    columns: ClassVar = {
+        "customer_id": "string",
+        "city": "string",
+        "valid_from": "timestamp",
+        "valid_to": "timestamp",
+        "is_current": "boolean",
+    }
+    events = (
+        ("C1", "Leiden", "2025-10-01 08:00:00"),
+        ("C3", "Porto", "2025-09-01 10:00:00"),
+        ("C1", "Gent", "2025-08-01 08:00:00"),
+        ("C2", "Turin", "2025-07-01 09:00:00"),
+        ("C1", "Leiden", "2025-07-01 08:00:00"),
+        ("C2", "Turin", "2025-09-01 09:00:00"),
+        ("C1", "Leiden", "2025-10-01 08:00:00"),
+        ("C1", "Gent", "2025-09-01 08:00:00"),
+        ("C3", "Turin", "2025-10-01 10:00:00"),
+        ("C2", "Turin", "2025-08-01 09:00:00"),
+        ("C1", "Leiden", "2025-11-01 08:00:00"),
+    )
+
+    def check(self, versions: Callable[[DataFrame], DataFrame]) -> Verdict:
+        frame = session().createDataFrame(
+            self.events, "customer_id STRING, city STRING, seen_at STRING"
+        )
+        answer = versions(
+            frame.withColumn("seen_at", F.col("seen_at").cast("timestamp"))
+        )
+        if wrong := _columns(answer, self.columns):
+            return self.wrong(wrong)
+        stamps = [
+            F.col(name).cast("string").alias(name)
+            for name in ("valid_from", "valid_to")
+        ]
+        rows = answer.select("customer_id", "city", *stamps, "is_current").collect()
+        customers = sorted({event[0] for event in self.events})
+        for customer in customers:
+            found = [Version(*row[1:]) for row in rows if row.customer_id == customer]
+            found.sort(
+                key=lambda version: (version.valid_from or "", version.valid_to or "~")
+            )
+            if wrong := self._wrong(
+                f"customer {customer}", found, list(self._expected(customer))
+            ):
+                return self.wrong(wrong)
+        if any(row.customer_id not in customers for row in rows):
+            return self.wrong(
+                "A row of your answer is of a customer who is in no event."
+            )
+        return self.right("One row for each change, and one version at each moment.")
+
+    def _expected(self, customer: str) -> Iterator[Version]:
+        seen = sorted((at, city) for of, city, at in self.events if of == customer)
+        changes = [
+            event
+            for place, event in enumerate(seen)
+            if place == 0 or seen[place - 1][1] != event[1]
+        ]
+        for place, (at, city) in enumerate(changes):
+            end = changes[place + 1][0] if place + 1 < len(changes) else None
+            yield Version(city, at, end, end is None)
+
+    @staticmethod
+    def _wrong(
+        customer: str, found: list[Version], expected: list[Version]
+    ) -> str | None:
+        """Return what is wrong with the versions of one customer, both lists in time, or None."""
+        if len(found) != len(expected):
+            told = ", then ".join(str(version.city) for version in expected)
+            if len(found) > len(expected):
+                mend = "A row that repeats where the customer was seen before makes no version."
+            elif not found or found[0].valid_from != expected[0].valid_from:
+                mend = "The first city that was seen is a version too."
+            else:
+                mend = "A city that comes back is a version of its own."
+            return (
+                f"Your answer has {_counted(len(found))} for {customer}, who was in {told}: "
+                f"it should have {len(expected)}. {mend}"
+            )
+        pairs = [
+            (f"Version {place} of {customer}", mine, version)
+            for place, (mine, version) in enumerate(
+                zip(found, expected, strict=True), 1
+            )
+        ]
+        for which, mine, version in pairs:
+            if mine.city != version.city:
+                return f"{which} is in {_shown(mine.city)}; it should be in {version.city}."
+            if mine.valid_from != version.valid_from:
+                return (
+                    f"{which}, {version.city}, begins at {_shown(mine.valid_from)}; "
+                    f"the city was first seen at {version.valid_from}."
+                )
+        for which, mine, version in pairs:
+            which += f", {version.city},"
+            if mine.valid_to is not None and version.valid_to is None:
+                return f"{which} ends at {mine.valid_to}. It is the last, so its valid_to is NULL."
+            if mine.valid_to is None and version.valid_to is not None:
+                return f"{which} has no end, and the next one begins at {version.valid_to}."
+            if mine.valid_to != version.valid_to:
+                what = (
+                    "a gap"
+                    if str(mine.valid_to) < str(version.valid_to)
+                    else "an overlap"
+                )
+                return (
+                    f"{which} ends at {mine.valid_to}, and the next one begins at {version.valid_to}: "
+                    f"that is {what}."
+                )
+            if mine.is_current != version.is_current:
+                state = "has ended" if version.valid_to else "is the last"
+                return f"{which} {state}, and your is_current is {_shown(mine.is_current).lower()}."
+        return None
+
+
+split = Split()
+with_reasons = WithReasons()
+dates = ParsedDate()
+newest = Newest()
+apply_changes = ApplyChanges()
+versions = Versions()

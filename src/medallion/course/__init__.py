@@ -1,0 +1,1 @@
+"""The course from the terminal: chapters run without opening them, how far they came, the exercises."""

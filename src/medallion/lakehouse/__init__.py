@@ -1,0 +1,1 @@
+"""The lakehouse as folders and files, without Spark."""

@@ -1,0 +1,73 @@
+"""Undoing chapters: the lakehouse as it was before one of them ran."""
+
+import os
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+from medallion import contract, paths
+from medallion.lakehouse import before, tables, view_files
+
+
+def reset(number: str) -> list[str]:
+    """Return the lakehouse to the state before chapter `number`, and return the tables and folders that went.
+
+    What that chapter and all later ones make is removed: tables, kept views, checkpoints, and the folders
+    that they leave beside these. What they added to a folder of an earlier chapter, as runs and models in
+    `mlflow`, goes too: the copy that was kept as they started takes its place (see `before` for when there
+    is none). gold.lineage loses what it says of these chapters. Source files stay, and so does what no
+    chapter makes.
+    Raises MedallionError for no chapter, and when a header names folders that are not its chapter's own.
+    """
+    first = contract.read(number).number
+    undone = [one for other, one in contract.chapters().items() if other >= first]
+    gone = _forget_lineage([one.number for one in undone])
+    for later in undone:
+        for table in later.makes:
+            held = [place for place in (tables.folder(table), view_files.path(table)) if place.exists()]
+            for place in held:
+                _remove(place)
+            if held:
+                gone.append(table)
+        if tables.checkpoints(later.number).exists():
+            _remove(tables.checkpoints(later.number))
+        for name in later.leaves:
+            if (paths.home() / name).exists():
+                _remove(paths.home() / name)
+                gone.append(name)
+    for name, copy in before.copies(first).items():
+        if (paths.home() / name).exists():
+            _remove(paths.home() / name)
+        copy.rename(paths.home() / name)
+    for copy in before.kept(first):
+        _remove(copy)
+    return gone
+
+
+def _forget_lineage(numbers: Iterable[str]) -> list[str]:
+    """Remove from gold.lineage what it says of chapters; return its name when nothing is left of it."""
+    if not tables.exists(tables.LINEAGE) or forget_lineage(numbers):
+        return []
+    _remove(tables.folder(tables.LINEAGE))
+    return [tables.LINEAGE]
+
+
+def forget_lineage(numbers: Iterable[str]) -> bool:
+    """Remove the rows of the chapters `numbers` from gold.lineage, and return whether any is left."""
+    from deltalake import DeltaTable
+
+    if not tables.exists(tables.LINEAGE):
+        return False
+    table = DeltaTable(str(tables.folder(tables.LINEAGE)))
+    listed = ", ".join(f"'{number}'" for number in numbers)
+    table.delete(f"via IN ({listed})")
+    return bool(table.count())
+
+
+def _remove(place: Path) -> None:
+    """Remove a folder or a file so that a kill half-way leaves no half of it where it was."""
+    bin_ = paths.home() / "cache" / "removed"
+    bin_.mkdir(parents=True, exist_ok=True)
+    shutil.move(place, bin_ / f"{place.parent.name}-{place.name}-{os.getpid()}-{time.time_ns()}")
+    shutil.rmtree(bin_, ignore_errors=True)

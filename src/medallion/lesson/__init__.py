@@ -1,0 +1,1 @@
+"""What a notebook imports: exercises, checks, the quiz, charts, graphs and arrivals."""

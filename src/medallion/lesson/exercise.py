@@ -1,0 +1,206 @@
+"""What every exercise shares: the verdict, three hints, and a learner's mistake told as such.
+
+An exercise is a class with a `number`, a `title`, three `hints` of rising strength, and
+`check(answer, ...)`, which returns `self.right(...)` or, for the first thing that is wrong, told in
+terms of the learner's data, `self.wrong(...)`. A module `chNN` holds one object of each class; the
+notebook calls it: `check.balanced_split(split)`.
+"""
+
+import dis
+import linecache
+import types
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+from typing import Any, ClassVar
+
+from medallion.errors import MedallionError
+from medallion.lesson import progress
+from medallion.spark.tracebacks import message
+
+_LONGEST = 300
+# One colour per verdict that is readable on a white and on a near-black page; the text keeps the page's.
+_COLOUR = {"right": "#2e8b57", "wrong": "#d9662b", "open": "#808080", "hint": "#4a86c8"}
+_SIGN = {"right": "✓", "wrong": "✗", "open": "○"}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check answers: `state` is "right", "wrong" or "open" (not done yet)."""
+
+    number: str
+    state: str
+    message: str
+
+    @property
+    def ok(self) -> bool:
+        return self.state == "right"
+
+    def __repr__(self) -> str:
+        return f"{_SIGN[self.state]} Exercise {self.number}. {self.message}"
+
+    def _repr_html_(self) -> str:
+        return _box(self.state, f"{_SIGN[self.state]} Exercise {self.number}.", self.message)
+
+
+@dataclass(frozen=True)
+class Hint:
+    """One hint: `level` 1 is the weakest, 3 the strongest."""
+
+    number: str
+    level: int
+    message: str
+
+    def __repr__(self) -> str:
+        return f"Hint {self.level} of 3 for exercise {self.number}. {self.message}"
+
+    def _repr_html_(self) -> str:
+        return _box("hint", f"Hint {self.level} of 3 for exercise {self.number}.", self.message)
+
+
+class Exercise(ABC):
+    """An exercise and its check. `takes` says, for an answer of the wrong kind, what the check expects."""
+
+    number: ClassVar[str]
+    title: ClassVar[str]
+    hints: ClassVar[tuple[str, str, str]]
+    takes: ClassVar[str] = ""
+
+    @abstractmethod
+    def check(self, *answers: Any, **named: Any) -> Verdict:
+        """Return the verdict on the learner's answer: right, wrong or not done."""
+
+    def __call__(self, *answers: Any, **named: Any) -> Verdict:
+        """Check the answer, keep the progress and return the verdict; the notebook shows it.
+
+        What the learner's code raises becomes part of the verdict, never a traceback of ours.
+        """
+        given = [*answers, *named.values()]
+        if any(is_blank(answer) for answer in given):
+            return self.not_done()
+        try:
+            verdict = self.check(*answers, **named)
+        except Exception as error:  # whatever a learner's code raises
+            verdict = self.wrong(self._told(error, given))
+        if verdict.state != "open":
+            self._keep(lambda: progress.attempted(self.number, verdict.ok))
+        return verdict
+
+    def hint(self, level: int | None = None) -> Hint:
+        """Return hint `level` (1 to 3), or without a level the next one that was not seen yet.
+
+        Raises MedallionError for a level that does not exist.
+        """
+        if level is None:
+            level = min(self._seen() + 1, len(self.hints))
+        if level not in range(1, len(self.hints) + 1):
+            raise MedallionError(f"There is no hint {level}. Ask for hint 1, 2 or 3.")
+        self._keep(lambda: progress.hinted(self.number, level))
+        return Hint(self.number, level, self.hints[level - 1])
+
+    def right(self, message: str) -> Verdict:
+        """Return the verdict that the answer is right."""
+        return Verdict(self.number, "right", message)
+
+    def wrong(self, message: str) -> Verdict:
+        """Return the verdict that something is wrong: the first thing, in terms of the learner's data."""
+        return Verdict(self.number, "wrong", message)
+
+    def not_done(
+        self, missing: str = "replace each ... above with your answer, run that cell, then this one."
+    ) -> Verdict:
+        """Return the verdict that the exercise was not begun. It does not count as an attempt."""
+        return Verdict(self.number, "open", f"Not done yet: {missing}")
+
+    def _told(self, error: Exception, answers: list[Any]) -> str:
+        """Say what the learner's code raised and in which line, or that the answer is of another kind."""
+        what = f"{type(error).__name__}: {_short(error)}".rstrip(": ")
+        line = _line_of_the_learner(error, answers)
+        if line is not None:
+            number, text = line
+            return f"Your code raised {what} (in your line {number}: {text})"
+        expected = f" It expects {self.takes}." if self.takes else ""
+        return f"The check cannot use this answer ({what}).{expected}"
+
+    def _seen(self) -> int:
+        try:
+            return progress.read(self.number).hints
+        except (MedallionError, OSError):
+            return 0
+
+    @staticmethod
+    def _keep(note: Callable[[], None]) -> None:
+        """Keep the progress; a learner whose disk is full still gets the verdict."""
+        try:
+            note()
+        except (MedallionError, OSError) as error:
+            warnings.warn(f"Your progress is not kept: {error}", stacklevel=3)
+
+
+def is_blank(answer: Any) -> bool:
+    """Say whether an answer still holds the blank of its starter.
+
+    True for `...`, for a collection that holds one, for a function whose body does nothing or still
+    uses `...` as a value, and for a class with such a method.
+    """
+    if answer is ...:
+        return True
+    if isinstance(answer, list | tuple | set):
+        return any(item is ... for item in answer)
+    if isinstance(answer, dict):
+        return any(item is ... for item in answer.values())
+    if isinstance(answer, types.FunctionType | types.MethodType):
+        return _does_nothing(answer.__code__) or _uses_ellipsis(answer.__code__)
+    if isinstance(answer, type):
+        methods = (member for member in vars(answer).values() if isinstance(member, types.FunctionType))
+        return any(is_blank(method) for method in methods)
+    return False
+
+
+def _does_nothing(code: types.CodeType) -> bool:
+    """Say whether a body is `...`, `pass` or a docstring alone: all of them compile to `return None`."""
+    return all(
+        step.opname in ("RESUME", "NOP") or (step.opname in _RETURN_NONE and step.argval is None)
+        for step in dis.get_instructions(code)
+    )
+
+
+_RETURN_NONE = ("LOAD_CONST", "RETURN_VALUE", "RETURN_CONST")
+_INDEXING = ("BINARY_SUBSCR", "STORE_SUBSCR", "DELETE_SUBSCR")
+
+
+def _uses_ellipsis(code: types.CodeType) -> bool:
+    """Say whether `...` is stored, returned or passed on; as an index (NumPy's `a[...]`) it is no blank."""
+    steps = list(dis.get_instructions(code))
+    for step, after in zip(steps, [*steps[1:], None], strict=True):
+        if step.argval is ... and not (after is not None and after.opname in _INDEXING):
+            return True
+    return any(_uses_ellipsis(inner) for inner in code.co_consts if isinstance(inner, types.CodeType))
+
+
+def _short(error: BaseException) -> str:
+    first = next((line.strip() for line in message(error).splitlines() if line.strip()), "")
+    return first if len(first) <= _LONGEST else first[: _LONGEST - 1] + "…"
+
+
+def _line_of_the_learner(error: BaseException, answers: list[Any]) -> tuple[int, str] | None:
+    """Return the number and the text of the innermost line of the learner's code, or None.
+
+    The learner's code is the notebook, where modules are `__main__`, and the file of a function given.
+    """
+    files = {answer.__code__.co_filename for answer in answers if isinstance(answer, types.FunctionType)}
+    found = None
+    step = error.__traceback__
+    while step is not None:
+        name, module = step.tb_frame.f_code.co_filename, step.tb_frame.f_globals.get("__name__")
+        if name in files or module == "__main__":
+            found = step.tb_lineno, linecache.getline(name, step.tb_lineno).strip()
+        step = step.tb_next
+    return found
+
+
+def _box(kind: str, head: str, message: str) -> str:
+    style = f"border-left: 4px solid {_COLOUR[kind]}; padding: 4px 12px; margin: 4px 0;"
+    return f'<div style="{style}"><strong>{escape(head)}</strong> {escape(message)}</div>'

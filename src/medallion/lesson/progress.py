@@ -1,0 +1,110 @@
+"""What this learner has done: a small file in the lakehouse folder, `progress.json`.
+
+    {"exercises": {"1.3": {"attempts": 2, "hints": 1, "passed": "2026-03-01T09:30:00Z"}}, "version": 1}
+
+`MEDALLION_PROGRESS=off` keeps it in memory only: builds and tests leave no trace.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from medallion import paths
+from medallion.errors import MedallionError
+from medallion.files import write_text
+
+_VERSION = 1
+_LOCK_SECONDS = 10
+_in_memory: dict[str, "Record"] = {}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One exercise: checks run, the strongest hint seen (0 to 3), when it first passed (UTC) or None."""
+
+    attempts: int = 0
+    hints: int = 0
+    passed: str | None = None
+
+
+def file() -> Path:
+    """Return the path of the progress file. It need not exist yet."""
+    return paths.home() / "progress.json"
+
+
+def read(number: str) -> Record:
+    """Return what was done of the exercise `number` ("1.3").
+
+    Raises MedallionError when the file is damaged.
+    """
+    return everything().get(number, Record())
+
+
+def attempted(number: str, passed: bool) -> None:
+    """Count one check of the exercise `number`, and note the time when it first passes.
+
+    Raises MedallionError when the file is damaged or cannot be written.
+    """
+
+    def change(record: Record) -> Record:
+        when = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if passed else None
+        return Record(record.attempts + 1, record.hints, record.passed or when)
+
+    _update(number, change)
+
+
+def hinted(number: str, level: int) -> None:
+    """Note that the hint `level` (1 to 3) of the exercise `number` was seen.
+
+    Raises MedallionError when the file is damaged or cannot be written.
+    """
+    _update(number, lambda record: Record(record.attempts, max(record.hints, level), record.passed))
+
+
+def _off() -> bool:
+    return os.environ.get("MEDALLION_PROGRESS") == "off"
+
+
+def everything() -> dict[str, Record]:
+    """Return what was done, by the number of the exercise.
+
+    Raises MedallionError when the file is damaged.
+    """
+    return dict(_in_memory) if _off() else _load(file())
+
+
+def _update(number: str, change: Callable[[Record], Record]) -> None:
+    if _off():
+        _in_memory[number] = change(_in_memory.get(number, Record()))
+        return
+    path = file()
+    paths.writable(path.parent, "MEDALLION_HOME")
+    with FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS):
+        records = _load(path)
+        records[number] = change(records.get(number, Record()))
+        _store(path, records)
+
+
+def _load(path: Path) -> dict[str, Record]:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    try:
+        held: dict[str, dict[str, Any]] = json.loads(text)["exercises"]
+        return {number: Record(**fields) for number, fields in held.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MedallionError(
+            f"{path} is damaged ({error}). Move it away to begin your progress anew; your answers are safe."
+        ) from error
+
+
+def _store(path: Path, records: dict[str, Record]) -> None:
+    held = {number: asdict(record) for number, record in records.items()}
+    write_text(path, json.dumps({"version": _VERSION, "exercises": held}, indent=1, sort_keys=True) + "\n")

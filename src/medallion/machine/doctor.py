@@ -1,0 +1,231 @@
+"""`medallion doctor`: what a chapter needs of this machine, one line each, with the mend where it fails."""
+
+import importlib.metadata
+import shutil
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+from packaging.utils import canonicalize_name
+from rich.console import Console
+from rich.text import Text
+
+from medallion import paths
+from medallion.errors import MedallionError
+from medallion.machine import archive, jars, java, packages
+
+MB = 1_000_000
+GB = 1_000 * MB
+CHAPTER_MEMORY = 1.8 * GB  # what the processes of a chapter may take together
+LAKEHOUSE_DISK = 2 * GB  # source files, tables and checkpoints of all chapters at scale 1
+CACHE_DISK = 0.5 * GB  # the jars and the class archive, and what is fetched to make them
+PORTS = {8888: "JupyterLab", 4040: "Spark's web page"}
+PORTS_TRIED = 16  # both programs try the following ports when theirs is taken, Spark 16 of them
+
+
+@dataclass(frozen=True)
+class Line:
+    """One finding. `mend` says what to do and is empty when `ok`."""
+
+    ok: bool
+    subject: str
+    finding: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A subject, what looks at it, and what can be done about it without asking."""
+
+    subject: str
+    look: Callable[[], Iterator[Line]]
+    repair: Callable[[], object] | None = None
+
+    def run(self) -> list[Line]:
+        try:
+            return list(self.look())
+        except MedallionError as error:
+            return [Line(False, self.subject, str(error))]
+
+
+def report(mend: bool = False) -> list[Line]:
+    """Check this machine and return a line for each thing that was checked.
+
+    With `mend`, first do what can be done without asking: install the jars, make the class archive.
+    """
+    lines: list[Line] = []
+    for check in CHECKS:
+        found = check.run()
+        if mend and check.repair is not None and not all(line.ok for line in found):
+            try:
+                check.repair()
+            except MedallionError as error:
+                found = [Line(False, check.subject, str(error))]
+            else:
+                found = check.run()
+        lines += found
+    return lines
+
+
+def main(mend: bool = False) -> int:
+    """Print the report; return 0 when every line is OK and 1 otherwise."""
+    lines = report(mend)
+    console = Console(soft_wrap=True, highlight=False)
+    for line in lines:
+        console.print(as_text(line))
+    return int(not all(line.ok for line in lines))
+
+
+def as_text(line: Line) -> Text:
+    """Return the line as it is printed: OK or FAIL, the subject, the finding, the mend."""
+    verdict = ("OK  ", "green") if line.ok else ("FAIL", "bold red")
+    return Text.assemble(verdict, f"  {line.subject:<9} {' '.join(filter(None, [line.finding, line.mend]))}")
+
+
+def _python() -> Iterator[Line]:
+    version = sys.version.split()[0]
+    fits = f"{sys.version_info.major}.{sys.version_info.minor}" in packages.PYTHONS
+    mend = (
+        ""
+        if fits
+        else "Set MEDALLION_PYTHON to a Python 3.11, 3.12 or 3.13, remove .venv, run `./medallion`."
+    )
+    yield Line(fits, "Python", f"{version} in {sys.prefix}", mend)
+
+
+def _packages() -> Iterator[Line]:
+    installed: dict[str, str] = {
+        canonicalize_name(one.metadata["Name"]): one.version for one in importlib.metadata.distributions()
+    }
+    lock_text = (paths.root() / "requirements.lock").read_text(encoding="utf-8")
+    wrong = packages.differences(installed, lock_text)
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        yield Line(False, "packages", f"{'; '.join(wrong[:3])}{more}.", "Remove .venv and run `./medallion`.")
+    else:
+        yield Line(True, "packages", "as requirements.lock says")
+
+
+def _java() -> Iterator[Line]:
+    yield Line(True, "Java", java.find().why)
+
+
+def _jars() -> Iterator[Line]:
+    wrong = [
+        f"{jar.file} {trouble}"
+        for jar in jars.locked()
+        if (trouble := jars.what_is_wrong(jars.folder() / jar.file, jar))
+    ]
+    if wrong:
+        yield Line(False, "jars", f"in {jars.folder()}: {'; '.join(wrong)}.", jars.MENDS[""])
+    else:
+        yield Line(True, "jars", f"{len(jars.locked())} in {jars.folder()}, as jars.lock says")
+
+
+def _lineage() -> Iterator[Line]:
+    for jar in jars.locked(jars.LINEAGE):
+        path = jars.folder() / jar.file
+        if not path.exists():
+            size = f"{jar.bytes / MB:.0f} MB"
+            yield Line(
+                True, "lineage", f"no {jar.file} ({size}): only `run --lineage` needs it, and fetches it"
+            )
+        elif trouble := jars.what_is_wrong(path, jar):
+            yield Line(False, "lineage", f"{path} {trouble}.", jars.MENDS[jars.LINEAGE])
+        else:
+            yield Line(True, "lineage", f"{jar.file} is as jars.lock says")
+
+
+def _archive() -> Iterator[Line]:
+    ok, finding = archive.status()
+    yield Line(ok, "archive", finding)
+
+
+def _memory() -> Iterator[Line]:
+    free = min(psutil.virtual_memory().available, _container_memory())
+    ok = free >= CHAPTER_MEMORY
+    mend = "" if ok else "Close other programs, or shut down the kernels of other notebooks."
+    yield Line(
+        ok, "memory", f"{free / GB:.1f} GB free; a chapter takes up to {CHAPTER_MEMORY / GB:.1f} GB.", mend
+    )
+
+
+def _container_memory() -> float:
+    """Return the bytes that the container we run in has left; infinity where nothing limits us."""
+    for limit, used in (  # control groups, version 2 and version 1
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            return int(Path(limit).read_text()) - int(Path(used).read_text())
+        except (OSError, ValueError):  # no such group, or its limit is "max"
+            continue
+    return float("inf")
+
+
+def _disk() -> Iterator[Line]:
+    for what, folder, needed, variable in (
+        ("lakehouse", paths.home(), LAKEHOUSE_DISK, "MEDALLION_HOME"),
+        ("cache", paths.cache(), CACHE_DISK, "MEDALLION_CACHE"),
+    ):
+        paths.writable(folder, variable)
+        free = shutil.disk_usage(folder).free
+        ok = free >= needed
+        mend = "" if ok else f"Make room, or set {variable} to a folder on another disk."
+        yield Line(
+            ok,
+            "disk",
+            f"{what} {folder}: writable, {free / GB:.1f} GB free, {needed / GB:.1f} GB needed.",
+            mend,
+        )
+
+
+def _ports() -> Iterator[Line]:
+    for port, program in PORTS.items():
+        free = next((one for one in range(port, port + PORTS_TRIED) if _is_free(one)), None)
+        if free is None:
+            last = port + PORTS_TRIED - 1
+            yield Line(
+                False,
+                "ports",
+                f"{port} to {last} are all taken; {program} needs one of them.",
+                "Shut down other notebook servers and Spark sessions.",
+            )
+        elif free == port:
+            yield Line(True, "ports", f"{port} is free for {program}")
+        else:
+            yield Line(True, "ports", f"{port} is taken by another program; {program} takes {free}")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _encoding() -> Iterator[Line]:
+    encoding = sys.getfilesystemencoding()
+    ok = encoding.lower() == "utf-8"
+    mend = "" if ok else "Set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8."
+    yield Line(ok, "encoding", f"file names are {encoding}", mend)
+
+
+CHECKS = (
+    Check("Python", _python),
+    Check("packages", _packages),
+    Check("Java", _java),
+    Check("jars", _jars, jars.install),
+    Check("lineage", _lineage, lambda: jars.install(group=jars.LINEAGE)),
+    Check("archive", _archive, archive.make),
+    Check("memory", _memory),
+    Check("disk", _disk),
+    Check("ports", _ports),
+    Check("encoding", _encoding),
+)

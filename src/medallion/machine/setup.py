@@ -1,0 +1,39 @@
+"""Everything that is done once on a machine, in order, with progress: jars, class archive, sources."""
+
+import kestrel
+from medallion import paths
+from medallion.errors import MedallionError
+from medallion.machine import archive, jars
+
+
+def prepare(scale: float | None = None, progress: bool = True, lineage: bool = False) -> None:
+    """Install the jars, make the class archive, and generate the source files, whichever is missing.
+
+    `scale` is the size of the source files; None leaves what is there and otherwise means 1. With `lineage`
+    what records lineage is installed too.
+    Raises MedallionError when one of them cannot be made.
+    """
+    prepare_spark(progress, lineage)
+    if scale is not None or not (paths.landing() / "_manifest.json").exists():
+        kestrel.generate(paths.landing(), scale=1 if scale is None else scale, progress=progress)
+
+
+def prepare_spark(progress: bool = True, lineage: bool = False) -> None:
+    """Install the jars, with `lineage` also the one that records it, and make the class archive.
+
+    Raises MedallionError when a jar cannot be had.
+    """
+    from rich.console import Console
+
+    console = Console(stderr=True, quiet=not progress)
+    jars.install(progress=progress)
+    if lineage:
+        jars.install(progress=progress, group=jars.LINEAGE)
+    if not archive.options():
+        with console.status("Making the class archive (once, about 30 s): sessions start faster with it"):
+            try:
+                archive.make()
+            except MedallionError as error:  # a session without it is slower, and the same
+                console.print(f"medallion: {error}", markup=False)
+                return
+        console.print("Made the class archive")

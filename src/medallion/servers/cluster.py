@@ -1,0 +1,157 @@
+"""A Spark cluster on this machine: a master and workers, each a process, as the standalone mode has them.
+
+It is for trying how the course runs when the driver and the executors are different processes. It is no
+faster than a session without it, since it has the same cores. Everything is on loopback, and whoever talks
+to it needs the secret that is in its folder of settings.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from medallion import paths
+from medallion.errors import MedallionError
+from medallion.servers.server import HOST
+from medallion.spark import session
+
+_SECONDS = 60
+_MASTER = "org.apache.spark.deploy.master.Master"
+_WORKER = "org.apache.spark.deploy.worker.Worker"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A cluster that runs: its `master`, its `page`, and `settings`, the folder for SPARK_CONF_DIR."""
+
+    master: str
+    page: str
+    settings: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process has to have in its environment for `medallion.start()` to use this cluster."""
+        return {
+            "MEDALLION_MASTER": self.master,
+            "SPARK_CONF_DIR": str(self.settings),
+            # Otherwise the web page of the session would be there for the whole network.
+            "SPARK_LOCAL_IP": HOST,
+        }
+
+
+@contextmanager
+def running(workers: int = 2, cores: int = 1, memory: int = 1000) -> Iterator[Cluster]:
+    """Run a master and `workers` workers until the end of the block.
+
+    Of each worker a session gets `cores` and `memory` MB. There is room for two sessions at once, since a
+    chapter may start a second one.
+
+    Raises MedallionError when it does not come up; what its processes said is in the logs of the lakehouse.
+    """
+    with tempfile.TemporaryDirectory(prefix="medallion-cluster-") as folder, ExitStack() as stack:
+        settings = Path(folder) / "conf"
+        _write(settings, memory, workers * cores)
+        port, page = _free(), _free()
+        cluster = Cluster(f"spark://{HOST}:{port}", f"http://{HOST}:{page}/", settings)
+        environment = {**os.environ, **session.for_any_jvm(), "SPARK_CONF_DIR": str(settings)}
+        environment |= {"SPARK_LOCAL_IP": HOST, "SPARK_WORKER_DIR": str(Path(folder) / "work")}
+        ports = ["--host", HOST, "--port", str(port), "--webui-port", str(page)]
+        stack.enter_context(_process("master", [_MASTER, *ports], environment))
+        for number in range(1, workers + 1):
+            room = ["--cores", str(2 * cores), "--memory", f"{2 * memory}m"]
+            program = [_WORKER, "--host", HOST, "--webui-port", "0", *room, cluster.master]
+            stack.enter_context(_process(f"worker-{number}", program, environment))
+        _wait(cluster, workers)
+        yield cluster
+
+
+def serve(workers: int, cores: int, memory: int) -> None:
+    """Run a cluster, say how a session finds it, and return on Ctrl-C, SIGTERM or a closed terminal."""
+    for stop in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stop) != signal.SIG_IGN:  # nohup ignores a closed terminal, and so do we
+            signal.signal(stop, signal.default_int_handler)
+    with running(workers, cores, memory) as cluster:
+        print(f"A master and {workers} workers run until Ctrl-C; what they do is shown at {cluster.page}")
+        print("In another terminal:")
+        words = " ".join(f"{name}='{value}'" for name, value in cluster.environment.items())
+        print(f"  {words} ./medallion run 01 02 03", flush=True)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            print("\nThe cluster has ended.")
+
+
+def _write(settings: Path, memory: int, cores: int) -> None:
+    """Write the settings that the master, the workers and whoever connects to them share."""
+    settings.mkdir(mode=0o700)
+    lines = [
+        "spark.authenticate true",
+        f"spark.authenticate.secret {secrets.token_hex(32)}",
+        f"spark.executor.memory {memory}m",
+        f"spark.cores.max {cores}",
+        # The defaults, 200 and 50, are made for clusters of many machines.
+        f"spark.sql.shuffle.partitions {cores}",
+        f"spark.databricks.delta.snapshotPartitions {cores}",
+    ]
+    file = settings / "spark-defaults.conf"
+    file.touch(mode=0o600)
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _free() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def _process(name: str, program: list[str], environment: Mapping[str, str]) -> Iterator[None]:
+    """Run a class of Spark until the end of the block, and then end it and the executors that it started."""
+    spark_class = Path(environment["SPARK_HOME"]) / "bin" / "spark-class"
+    with paths.log(f"cluster-{name}").open("ab") as log:
+        process = subprocess.Popen(
+            [str(spark_class), *program],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # Ctrl-C is for us: we end them in order
+        )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait(cluster: Cluster, workers: int) -> None:
+    """Return when all workers have found the master."""
+    ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between us and loopback
+    give_up = time.monotonic() + _SECONDS
+    alive = 0
+    while alive < workers:
+        if time.monotonic() > give_up:
+            raise MedallionError(
+                f"Of {workers} workers {alive} have found the master within {_SECONDS} seconds. "
+                f"What they said is in {paths.home() / 'logs'}; free memory, and try again."
+            )
+        time.sleep(0.2)
+        try:
+            with ask.open(f"{cluster.page}json/", timeout=5) as answer:
+                alive = json.load(answer)["aliveworkers"]
+        except OSError:
+            continue  # the master has not opened its page yet

@@ -1,0 +1,20 @@
+"""MLflow on this machine: where runs and models are kept, and the page that shows them.
+
+    tracking.use("churn")         # from here on, MLflow's own calls keep runs and models in the lakehouse
+    with tracking.start() as ui:  # MLflow's server over the same store, behind its own password
+        ui.url
+
+| module | what it is for |
+|---|---|
+| `store` | the database and the folder of artifacts: made, and put in force for a notebook |
+| `ui` | the server, started from a notebook or by `medallion mlflow` |
+| `server` | the process that serves |
+| `quiet` | what keeps MLflow from the network and out of the outputs |
+
+MLflow is imported when it is first needed, so that `from medallion import tracking` costs nothing.
+"""
+
+from medallion.servers.tracking.store import place, use
+from medallion.servers.tracking.ui import serve, start
+
+__all__ = ["place", "serve", "start", "use"]

@@ -1,0 +1,1 @@
+"""The Spark session, and what it knows of the lakehouse."""

@@ -1,0 +1,17 @@
+"""The course for a workspace of Databricks: chapters 01 to 08 as notebooks, and a bundle that runs them.
+
+    medallion export databricks
+
+| module | what it is for |
+|---|---|
+| `differences` | `book/databricks.yml`: which cells a workspace gets otherwise or not at all, and why |
+| `notebook` | a chapter as a notebook, and the text of a notebook's file |
+| `rules` | what an exported notebook must keep to: Python, names, packages, no path of a laptop |
+| `bundle` | the job, its cluster, its parameters and the packages that it installs |
+| `folder` | the files, written whole and never over somebody else's |
+| `page` | the part of the book's page that says what differs |
+"""
+
+from press.export.folder import default, write
+
+__all__ = ["default", "write"]

@@ -1,0 +1,72 @@
+"""`medallion build`: the products of chapters, and the reference, which is made of all of them."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+
+from medallion.course import journal
+from medallion.errors import MedallionError
+from medallion.lakehouse.reset import reset
+from medallion.machine import setup
+from press.lineage import observed
+from press.notebooks import producer
+from press.reference import reference
+
+
+def make(
+    wanted: Sequence[str],
+    parser: argparse.ArgumentParser,
+    *,
+    prose: bool = False,
+    only_reference: bool = False,
+) -> list[str]:
+    """Make the products of the chapters `wanted`, or of all, then the reference; return what changed.
+
+    `parser` is that of the command line. With `prose` nothing is run; with `only_reference` no chapter is
+    made. Returned are paths.
+    Raises MedallionError as `producer.build` does, and when another run is at work on this lakehouse.
+    """
+    changed = []
+    if prose:
+        changed = producer.build(wanted, prose=True)
+    elif not only_reference:
+        setup.prepare(lineage=True)
+        with journal.alone():
+            changed = _build(wanted)
+    return changed + reference.write(parser)
+
+
+def check(wanted: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Raise MedallionError, with a line for each, when products or the reference are out of date."""
+    complaints = []
+    for look in (lambda: producer.build(wanted, check=True), lambda: reference.check(parser)):
+        try:
+            look()
+        except MedallionError as error:
+            complaints.append(str(error))
+    if complaints:
+        raise MedallionError("\n".join(complaints))
+
+
+def _build(wanted: Sequence[str]) -> list[str]:
+    """Make the products of chapters, and keep for the reference what their tables look like and come from.
+
+    In a lakehouse where lineage cannot be recorded that is said, and what is kept of it stays as it is.
+    """
+    seen: dict[str, Callable[[], observed.Observed]] = {}
+    with ExitStack() as recording:
+
+        def before(number: str) -> None:
+            reset(number)
+            try:
+                seen[number] = recording.enter_context(observed.observing(number))
+            except MedallionError as error:
+                print(f"medallion: {error}", file=sys.stderr)
+
+        def after(number: str, seconds: float) -> None:
+            edges = seen[number]().edges if number in seen else None
+            reference.record(number, seconds, edges=edges)
+            recording.close()
+
+        return producer.build(wanted, before=before, after=after)

@@ -1,0 +1,328 @@
+"""The reference of the book, made from the code and the contracts: nothing in it is typed twice.
+
+| page | made from |
+|---|---|
+| `book/reference/tables.md` | the chapters' headers, the schemas of the last run, the data dictionary |
+| `book/reference/package.md` | the docstrings of what a notebook uses, the parser of the command line |
+| `book/reference/lineage.md` and its drawing | what the chapters were seen to do when they were built last |
+| `book/databricks.md`, in part | `book/databricks.yml` |
+"""
+
+import argparse
+import ast
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medallion import contract, paths
+from medallion.course import durations
+from medallion.errors import MedallionError
+from medallion.files import text_of, write_text
+from press.lineage import compare
+from press.lineage.observed import Edge
+from press.recorded import lineage, schemas, seconds
+from press.reference import databricks_page, dictionary, lineage_figure, lineage_page
+from press.source.chapter import Chapter, Problem, parse
+
+TABLES = "book/reference/tables.md"
+PACKAGE = "book/reference/package.md"
+_MADE = "<!-- Produced by `medallion build`; do not edit. -->\n"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A function that a notebook calls: how it is called there, and where its source is."""
+
+    shown: str
+    module: str
+    name: str
+
+
+ENTRIES = (
+    Entry("medallion.start", "spark/session", "start"),
+    Entry("medallion.checks", "lesson/checks", "load"),
+    Entry("medallion.home", "paths", "home"),
+    Entry("medallion.landing", "paths", "landing"),
+    Entry("medallion.dataset", "paths", "dataset"),
+    Entry("medallion.scratch", "paths", "scratch"),
+    Entry("medallion.plain_path", "paths", "plain_path"),
+    Entry("medallion.keep_view", "spark/views", "keep_view"),
+    Entry("medallion.reason", "spark/tracebacks", "reason"),
+    Entry("medallion.last_error", "spark/tracebacks", "last_error"),
+    Entry("check.NAME", "lesson/exercise", "Exercise.__call__"),
+    Entry("check.NAME.hint", "lesson/exercise", "Exercise.hint"),
+    Entry("medallion.lesson.charts.show", "lesson/charts", "show"),
+    Entry("medallion.lesson.quiz.show", "lesson/quiz", "show"),
+    Entry("medallion.servers.api.serve", "servers/api", "serve"),
+    Entry("medallion.servers.dashboard.start", "servers/dashboard/__init__", "start"),
+    Entry("medallion.lesson.arrivals.write", "lesson/arrivals", "write"),
+    Entry("medallion.lesson.graphs.set_aside", "lesson/graphs", "set_aside"),
+    Entry("medallion.lesson.graphs.require_graph", "lesson/graphs", "require_graph"),
+    Entry("medallion.lesson.graphs.released", "lesson/graphs", "released"),
+    Entry("medallion.servers.tracking.use", "servers/tracking/store", "use"),
+    Entry("medallion.servers.tracking.start", "servers/tracking/ui", "start"),
+    Entry("medallion.spark.databricks.use", "spark/databricks", "use"),
+)
+
+
+def record(
+    number: str,
+    took: float | None = None,
+    target: Path | None = None,
+    edges: Sequence[Edge] | None = None,
+) -> None:
+    """Keep what the tables that chapter `number` has just made look like and hold, and how long it took.
+
+    The page of the tables shows it, `medallion test` compares with it, and `catch-up` estimates by it. The
+    tables are those of the lakehouse in force: with MEDALLION_HOME on one that a run has built, this keeps
+    what is there without running the chapter, and without `took`, in seconds, what is kept of that stays.
+    `edges` is what it was seen to make from what, for the page of the lineage; without them what is kept of
+    it stays.
+    Raises MedallionError when the chapter did not make a table that its header promises.
+    """
+    target = target or paths.root()
+    held = schemas.load(target)
+    made = {table: schemas.of(table) for table in contract.read(number).makes}
+    write_text(target / schemas.FILE, schemas.text(held | made))
+    if took is not None:
+        seconds.keep(number, took, target)
+    if edges is not None:
+        lineage.keep(number, edges, target)
+
+
+def write(parser: argparse.ArgumentParser, target: Path | None = None) -> list[str]:
+    """Write the pages of the reference below `target` (the repository) and return the paths that changed.
+
+    `parser` is that of the command line, which the reference describes.
+    """
+    target = target or paths.root()
+    found = _chapters()
+    made = {table for chapter in found for table in chapter.makes}
+    held = {table: schema for table, schema in schemas.load(target).items() if table in made}
+    if held:
+        write_text(target / schemas.FILE, schemas.text(held))
+    numbers = {chapter.number for chapter in found}
+    if edges := {number: several for number, several in lineage.load(target).items() if number in numbers}:
+        write_text(target / lineage.FILE, lineage.text(edges))
+    return [path for path, text in _pages(found, target, parser).items() if write_text(target / path, text)]
+
+
+def check(parser: argparse.ArgumentParser, target: Path | None = None) -> None:
+    """Raise MedallionError, with a line for each, when the schemas or a page are out of date."""
+    target = target or paths.root()
+    found = _chapters()
+    problems = [
+        *_unrecorded(found, schemas.load(target), durations.load(target)),
+        *_unseen(found, lineage.load(target)),
+    ] or [
+        Problem(path, 1, "this page is out of date. Run './medallion build --reference'.")
+        for path, text in _pages(found, target, parser).items()
+        if text_of(target / path) != text
+    ]
+    if problems:
+        raise MedallionError("\n".join(str(problem) for problem in problems))
+
+
+def _chapters() -> list[Chapter]:
+    return [parse(path) for path in contract.lessons().values()]
+
+
+def _unrecorded(found: Sequence[Chapter], held: dict[str, Any], timed: dict[str, int]) -> list[Problem]:
+    """Return the tables and seconds of chapters that were not kept, and the tables that no chapter makes."""
+    made = {table: chapter for chapter in found for table in chapter.makes}
+    lacking = [
+        (chapter, f"{schemas.FILE} lacks {table}") for table, chapter in made.items() if table not in held
+    ]
+    lacking += [
+        (chapter, f"{durations.FILE} lacks chapter {chapter.number}")
+        for chapter in found
+        if chapter.number not in timed
+    ]
+    missing = [
+        chapter.problem(1, f"{what}. Run './medallion build {chapter.number}'.") for chapter, what in lacking
+    ]
+    stray = [
+        Problem(schemas.FILE, 1, f"no chapter makes {table}. Run './medallion build --reference'.")
+        for table in held
+        if table not in made
+    ]
+    return missing + stray
+
+
+def _unseen(found: Iterable[Chapter], edges: Mapping[str, Sequence[Edge]]) -> list[Problem]:
+    """Return where the lineage that is kept lacks a chapter, or differs from its contract."""
+    problems = []
+    for chapter in found:
+        again = f"run './medallion build {chapter.number}'."
+        if chapter.makes and chapter.number not in edges:
+            problems.append(
+                chapter.problem(1, f"{lineage.FILE} lacks what this chapter was seen to make: {again}")
+            )
+        elif chapter.makes:
+            lines = compare.differences(chapter.makes, compare.as_observed(edges[chapter.number]))
+            problems += [chapter.problem(1, f"{line} Mend the header, or {again}") for line in lines]
+    return problems
+
+
+def _pages(found: Sequence[Chapter], target: Path, parser: argparse.ArgumentParser) -> dict[str, str]:
+    pages = {
+        TABLES: tables_page(found, schemas.load(target), dictionary.meanings(target)),
+        PACKAGE: package_page(parser),
+    }
+    if edges := lineage.load(target):
+        pages[lineage_page.PAGE] = lineage_page.text(edges, found)
+        said = lineage_page.about(edges, found)
+        pages[lineage_figure.FILE] = lineage_figure.drawing(
+            (one for held in edges.values() for one in held), said
+        )
+    if (page := text_of(target / databricks_page.PAGE)) is not None:
+        pages[databricks_page.PAGE] = databricks_page.renewed(page, target)
+    return pages
+
+
+def tables_page(
+    found: Sequence[Chapter], held: dict[str, dict[str, Any]], meanings: dict[str, dict[str, str]]
+) -> str:
+    """Return the page of the tables: `held` is what `schemas` keeps, `meanings` what `dictionary` reads."""
+    lines = [
+        _MADE,
+        "# The tables\n",
+        "Every table of the lakehouse: what one row is, who makes it and from what, who reads it, and its",
+        "columns. Columns and numbers of rows are those of the last run of the chapters, at scale 1.\n",
+        "| Table | One row is | Rows | Made in |",
+        "|---|---|--:|---|",
+    ]
+    made = [(table, chapter) for chapter in found for table in chapter.makes if table in held]
+    for table, chapter in made:
+        rows = f"{held[table]['rows']:,}" if "rows" in held[table] else "a view"
+        maker = f"[chapter\u00a0{chapter.number}]({_page(chapter)})"
+        lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.grain[table]} | {rows} | {maker} |")
+    for table, chapter in made:
+        lines += _section(table, chapter, found, held[table], meanings)
+    return "\n".join(lines) + "\n"
+
+
+def _section(
+    table: str,
+    chapter: Chapter,
+    found: Sequence[Chapter],
+    schema: dict[str, Any],
+    meanings: dict[str, dict[str, str]],
+) -> list[str]:
+    schema_name, _, name = table.partition(".")
+    own = {**meanings.get(dictionary.ADDED, {}), **meanings.get(name, {})}
+    lines = [
+        f"\n## {table}\n",
+        f"One row is {chapter.grain[table]}. {_amount(schema)}\n",
+        f"- **Made in** {_link(chapter)}, from {_sources(chapter.makes[table])}.",
+        f"- **Read by** {_readers(table, chapter, found)}.",
+    ]
+    if schema_name == "bronze" and name in meanings:
+        lines.append(f"- **The source behind it**: [the data](../../{dictionary.FILE}#{name}).")
+    lines += ["\n| Column | Type | Meaning |", "|---|---|---|"]
+    for path, described in schema["columns"].items():
+        meaning = described.get("comment") or own.get(path, "")
+        cells = (f"`{path}`", f"`{described['type']}`", meaning.replace("|", "\\|"))
+        lines.append(f"| {' | '.join(cells)} |".replace("|  |", "| |"))
+    return lines
+
+
+def _amount(schema: dict[str, Any]) -> str:
+    if "rows" in schema:
+        return f"{schema['rows']:,} rows."
+    return "A view: it holds no rows, and each query on it reads the tables that it is made from."
+
+
+def _sources(names: Sequence[str]) -> str:
+    """Return what a table is made from: tables with a link, source folders as they are in `landing/`."""
+    return ", ".join(
+        f"the files in `{name.replace('.', '/')}/`"
+        if name.startswith(f"{contract.LANDING}.")
+        else f"[{name}](#{_anchor(name)})"
+        for name in names
+    )
+
+
+def _readers(table: str, maker: Chapter, found: Sequence[Chapter]) -> str:
+    """Return who reads a table: the tables that are made from it, and the chapters that make them."""
+    readers = [
+        f"[{other}](#{_anchor(other)}) in {_link(chapter)}"
+        for chapter in found
+        for other, sources in chapter.makes.items()
+        if table in sources
+    ]
+    return ", ".join(readers) or f"no table yet; chapter {maker.number} itself looks into it"
+
+
+def _link(chapter: Chapter) -> str:
+    return f"[{chapter.number} {chapter.title}]({_page(chapter)})"
+
+
+def _page(chapter: Chapter) -> str:
+    return f"../../notebooks/{chapter.name}.ipynb"
+
+
+def _anchor(heading: str) -> str:
+    """Return the anchor that GitHub and MyST give to a heading."""
+    return heading.lower().replace(".", "")
+
+
+def package_page(parser: argparse.ArgumentParser) -> str:
+    """Return the page of what a notebook calls and of the commands."""
+    lines = [
+        _MADE,
+        "# The package and its commands\n",
+        "What a notebook calls, as the code itself describes it, and then what a terminal understands.\n",
+        "## In a notebook",
+    ]
+    for entry in ENTRIES:
+        signature, doc = _described(entry)
+        lines += [f"\n### {entry.shown}\n", f"```python\n{signature}\n```\n", doc]
+    lines += ["\n## In a terminal\n", "Each is called as `./medallion COMMAND`."]
+    for name, command in _commands(parser).items():
+        lines += [f"\n### {name}\n", _sentence(command.description or ""), *_arguments(command)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _described(entry: Entry) -> tuple[str, str]:
+    """Return signature and docstring of a function, read from its source: nothing is imported for it."""
+    path = paths.root() / "src" / "medallion" / f"{entry.module}.py"
+    source = path.read_text(encoding="utf-8")
+    body: list[ast.stmt] = ast.parse(source).body
+    for name in entry.name.split("."):
+        node = next(one for one in body if getattr(one, "name", None) == name)
+        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
+        body = node.body
+    assert isinstance(node, ast.FunctionDef)
+    head = source.splitlines()[node.lineno - 1 : body[0].lineno - 1]
+    written = inspect.cleandoc("\n".join([head[0].strip(), *head[1:]])).removesuffix(":")
+    _, _, rest = written.partition("(")
+    return f"{entry.shown}({rest.removeprefix('self, ')}", ast.get_docstring(node) or ""
+
+
+def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    # argparse says what it holds only in a help text, whose form differs from one Python to the next.
+    chosen = next(one for one in parser._actions if isinstance(one, argparse._SubParsersAction))
+    return dict(chosen.choices)
+
+
+def _arguments(command: argparse.ArgumentParser) -> list[str]:
+    actions = [action for action in command._actions if action.dest != "help"]
+    if not actions:
+        return []
+    rows = [f"| `{_spelled(action)}` | {_sentence(action.help or '')} |" for action in actions]
+    return ["\n| Argument | Meaning |", "|---|---|", *rows]
+
+
+def _spelled(action: argparse.Action) -> str:
+    takes_value = action.nargs != 0
+    value = str(action.metavar or action.dest.upper()) if takes_value else ""
+    if not action.option_strings:
+        return {"*": f"[{value} ...]", "?": f"[{value}]"}.get(str(action.nargs), value)
+    return " ".join(filter(None, [", ".join(action.option_strings), value]))
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,85 @@
+"""The files beside the pages: the entry page, the page for a wrong address, redirects, the list for
+search engines, Plotly's script, and the exercises to download."""
+
+import posixpath
+import re
+import shutil
+from importlib import resources
+from pathlib import Path
+from urllib.parse import urlsplit
+from xml.sax.saxutils import escape
+
+from press.site.config import Addresses
+
+PLOTLY = "_static/plotly.min.js"
+_LINK = re.compile(r'(?P<before>\s(?:href|src|action|data-plotly)=")(?P<link>[^"]*)"')
+_ROOT = re.compile(r'data-content_root="[^"]*"')
+
+
+def copy_plotly(out: Path) -> None:
+    """Copy the script that draws figures from the plotly package, whose version wrote the figures."""
+    target = out / PLOTLY
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with resources.as_file(resources.files("plotly") / "package_data" / "plotly.min.js") as source:
+        shutil.copyfile(source, target)
+
+
+def copy_exercises(root: Path, out: Path) -> None:
+    """Copy the exercise notebooks to where the chapters' pages offer them."""
+    (out / "exercises").mkdir(parents=True, exist_ok=True)
+    for notebook in sorted((root / "exercises").glob("*.ipynb")):
+        shutil.copyfile(notebook, out / "exercises" / notebook.name)
+
+
+def moved(text: str, page: str, to: str) -> str:
+    """Return the HTML of `page` ("book/welcome.html") as it has to be at `to` ("index.html").
+
+    Links inside the site are followed from the page's old place and written for the new one. `to` may end
+    in a slash: then they are written from that address, for a page that answers at any depth.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        address = found["link"]
+        parts = urlsplit(address)
+        if parts.scheme or parts.netloc or address.startswith("#") or not address:
+            return found[0]
+        path, mark, rest = re.match(r"([^?#]*)([?#]?)(.*)", address).groups()  # type: ignore[union-attr]
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
+        new = to + target if to.endswith("/") else posixpath.relpath(target, posixpath.dirname(to) or ".")
+        return f'{found["before"]}{new}{mark}{rest}"'
+
+    root = to if to.endswith("/") else "./"
+    return _ROOT.sub(f'data-content_root="{root}"', _LINK.sub(link, text))
+
+
+def write_entry(out: Path, welcome: str) -> None:
+    """Write `index.html`: the welcome page, at the address of the site."""
+    _rewrite(out, f"{welcome}.html", "index.html", "index.html")
+
+
+def write_not_found(out: Path, urls: Addresses) -> None:
+    """Make the links of `404.html` absolute: the page is shown at whatever address was wrong."""
+    _rewrite(out, "404.html", "404.html", f"{urlsplit(urls.site).path}/")
+
+
+def _rewrite(out: Path, page: str, file: str, to: str) -> None:
+    text = (out / page).read_text(encoding="utf-8")
+    (out / file).write_text(moved(text, page, to), encoding="utf-8", newline="\n")
+
+
+def write_site_map(out: Path, addresses: list[str]) -> None:
+    """Write `sitemap.xml` with the addresses of all pages, and `robots.txt`, which points to it."""
+    listed = "\n".join(f"<url><loc>{escape(address)}</loc></url>" for address in addresses)
+    text = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f'<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">\n{listed}\n</urlset>\n'
+    )
+    (out / "sitemap.xml").write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_robots(out: Path, urls: Addresses) -> None:
+    """Write `robots.txt`: all may be read, and where the list of pages is."""
+    lines = ["User-agent: *", "Allow: /"]
+    if urls.site:
+        lines.append(f"Sitemap: {urls.site}/sitemap.xml")
+    (out / "robots.txt").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")

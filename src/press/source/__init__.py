@@ -1,0 +1,1 @@
+"""A lesson read and ruled: its cells, its starters, its rules, and the pages made of them."""

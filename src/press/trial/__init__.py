@@ -1,0 +1,1 @@
+"""`medallion test`: notebooks replayed, tools and tests in two lanes."""
