@@ -1,0 +1,164 @@
+"""Every exercise of every chapter: its blank, its solution, its hints, and what other answers are told.
+
+The rows of a chapter stand beside its lesson, in `wrong_answers.py`; each names an exercise as `checks.py` does:
+
+| list | a row | what must come |
+|---|---|---|
+| `WRONG` | exercise, answer, message | the verdict "wrong" with that message; `…` at its end stands for any rest |
+| `RIGHT` | exercise, answer | the verdict "right": another style, other types, another order |
+| `MADE` | exercise, function of the chapter's names, message | as `WRONG`; the function makes the answer when it is asked |
+
+`NEEDS` lists names of the lesson that its solutions or rows use, beside what the lesson imports, `spark` and
+`check`: the cells that bind them run first. What the check takes beside the answer comes from the lesson's own
+cell.
+"""
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from pyspark import cloudpickle
+from pyspark.sql import SparkSession
+
+from medallion import chapters, checks, tables
+from medallion.build.chapter import Cell, parse
+from medallion.build.starter import starter
+from medallion.errors import MedallionError
+
+NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
+NUMBERS = list(chapters.all_chapters())
+
+pytestmark = pytest.mark.usefixtures("no_progress")
+
+
+@cache
+def rows(number: str) -> ModuleType:
+    """Return the wrong answers of a chapter. Python workers cannot import them: they travel by value."""
+    [path] = chapters.folder().glob(f"{number}_*/wrong_answers.py")
+    spec = importlib.util.spec_from_file_location(f"wrong_answers_{number}", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # cloudpickle asks for it there
+    cloudpickle.register_pickle_by_value(module)
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def exercises(number: str) -> dict[str, tuple[Cell, ast.Call]]:
+    """Return the exercises of a lesson by the name of their check: the cell to answer in, and the call."""
+    found, answer = {}, None
+    for cell in parse(chapters.find(number)).cells:
+        if cell.role == "solution":
+            answer = cell
+        elif cell.role == "check" and cell.kind == "code":
+            call = ast.parse(cell.source, mode="eval").body
+            assert answer and isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)
+            found[call.func.attr] = answer, call
+    return found
+
+
+def imports(number: str) -> str:
+    """Return the import statements of a lesson, without those of this package."""
+    code = "\n".join(cell.source for cell in parse(chapters.find(number)).cells if cell.kind == "code")
+    found = [node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    return "\n".join(ast.unparse(node) for node in found if "medallion" not in ast.unparse(node))
+
+
+@pytest.fixture(scope="module")
+def lessons(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> Iterator[Callable[..., Any]]:
+    """A function that returns the names of a lesson: its imports, what it needs, and its solutions."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "require", lambda number: None)
+
+        @cache
+        def names(number: str) -> SimpleNamespace:
+            given: dict[str, Any] = {"spark": spark}
+            exec(imports(number), given)
+            check = SimpleNamespace(**vars(checks_of(number)))
+            needs = getattr(rows(number), "NEEDS", ())
+            return SimpleNamespace(**run_cells(number, "solution", defining=needs, **given | {"check": check}))
+
+        yield names
+
+
+def checks_of(number: str) -> ModuleType:
+    return importlib.import_module(f"medallion.checks.ch{number}")
+
+
+def verdict(lesson: SimpleNamespace, number: str, name: str, answer: Any) -> checks.Verdict:
+    """Return what the check says of an answer in the place of the lesson's own."""
+    _, call = exercises(number)[name]
+    rest = [eval(ast.unparse(argument), vars(lesson)) for argument in call.args[1:]]
+    return getattr(checks_of(number), name)(answer, *rest)
+
+
+EXERCISES = [(number, name) for number in NUMBERS for name in exercises(number)]
+EACH = pytest.mark.parametrize(("number", "name"), EXERCISES, ids=lambda value: value)
+
+
+def told(kind: str) -> Any:
+    """Return the mark for a test of every row of one kind: `WRONG`, `RIGHT` or `MADE`."""
+    found = [(number, *row) for number in NUMBERS for row in getattr(rows(number), kind, ())]
+    ids = [f"{number}-{name}-{getattr(answer, '__name__', place)}" for place, (number, name, answer, *_) in enumerate(found)]
+    names = ("number", "name", "answer", "message")
+    return pytest.mark.parametrize(names[: 3 if kind == "RIGHT" else 4], found, ids=ids)
+
+
+@EACH
+def test_the_blank_is_open_and_the_solution_right(lessons: Any, number: str, name: str) -> None:
+    lesson, (cell, call) = lessons(number), exercises(number)[name]
+    blank = dict(vars(lesson))
+    exec(starter(cell.source), blank)
+    answer = ast.unparse(call.args[0])
+    opened = verdict(lesson, number, name, eval(answer, blank))
+    assert (opened.state, opened.message) == ("open", NOT_DONE)
+    assert verdict(lesson, number, name, eval(answer, vars(lesson))).ok
+
+
+@EACH
+def test_three_hints_and_no_fourth(number: str, name: str) -> None:
+    exercise = getattr(checks_of(number), name)
+    assert len({exercise.hint(level).message for level in (1, 2, 3)}) == 3
+    for level in (0, 4):
+        with pytest.raises(MedallionError) as refused:
+            exercise.hint(level)
+        assert str(refused.value) == f"There is no hint {level}. Ask for hint 1, 2 or 3."
+
+
+def assert_wrong(said: checks.Verdict, message: str) -> None:
+    assert said.state == "wrong", said
+    if message.endswith("…"):
+        assert said.message.startswith(message[:-1])
+    else:
+        assert said.message == message
+
+
+@told("WRONG")
+def test_a_wrong_answer_is_told(lessons: Any, number: str, name: str, answer: Any, message: str) -> None:
+    assert_wrong(verdict(lessons(number), number, name, answer), message)
+
+
+@told("MADE")
+def test_a_wrong_answer_that_is_made(lessons: Any, number: str, name: str, answer: Any, message: str) -> None:
+    lesson = lessons(number)
+    assert_wrong(verdict(lesson, number, name, answer(lesson)), message)
+
+
+@told("RIGHT")
+def test_another_right_answer(lessons: Any, number: str, name: str, answer: Any) -> None:
+    said = verdict(lessons(number), number, name, answer)
+    assert said.ok, said
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_each_exercise_has_wrong_answers(number: str) -> None:
+    module = rows(number)
+    asked = {name for name, *_ in [*module.WRONG, *getattr(module, "MADE", ())]}
+    assert asked == set(exercises(number))
