@@ -44,7 +44,7 @@ def rows(number: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"wrong_answers_{number}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module  # a module that is not imported does not travel
+    sys.modules[module.__name__] = module  # only what is imported may travel so
     cloudpickle.register_pickle_by_value(module)
     spec.loader.exec_module(module)
     return module
