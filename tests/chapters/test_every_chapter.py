@@ -14,47 +14,41 @@ cell.
 """
 
 import ast
-import importlib.util
-import sys
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from pyspark import cloudpickle
 from pyspark.sql import SparkSession
 
-from medallion import chapters, checks, tables
-from medallion.build.chapter import Cell, parse
-from medallion.build.starter import starter
+import medallion
+from medallion import contract
 from medallion.errors import MedallionError
+from medallion.lakehouse import tables
+from medallion.lesson import checks
+from press.source.chapter import Cell, parse
+from press.source.starter import starter
 
 NOT_DONE = "Not done yet: replace each ... above with your answer, run that cell, then this one."
-NUMBERS = list(chapters.all_chapters())
+# `medallion test 05` asks for the rows of these chapters only
+NUMBERS = os.environ.get("MEDALLION_TEST_CHAPTERS", ",".join(contract.chapters())).split(",")
 
 pytestmark = pytest.mark.usefixtures("no_progress")
 
 
 @cache
 def rows(number: str) -> ModuleType:
-    """Return the wrong answers of a chapter. Python workers cannot import them: they travel by value."""
-    [path] = chapters.folder().glob(f"{number}_*/wrong_answers.py")
-    spec = importlib.util.spec_from_file_location(f"wrong_answers_{number}", path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module.__name__] = module  # only what is imported may travel so
-    cloudpickle.register_pickle_by_value(module)
-    spec.loader.exec_module(module)
-    return module
+    """Return the answers of a chapter, which Python workers get by value, as its checks."""
+    return checks.from_file(contract.find(number).with_name("wrong_answers.py"))
 
 
 @cache
 def exercises(number: str) -> dict[str, tuple[Cell, ast.Call]]:
     """Return the exercises of a lesson by the name of their check: the cell to answer in, and the call."""
     found, answer = {}, None
-    for cell in parse(chapters.find(number)).cells:
+    for cell in parse(contract.find(number)).cells:
         if cell.role == "solution":
             answer = cell
         elif cell.role == "check" and cell.kind == "code":
@@ -66,7 +60,7 @@ def exercises(number: str) -> dict[str, tuple[Cell, ast.Call]]:
 
 def imports(number: str) -> str:
     """Return the import statements of a lesson, without those of this package."""
-    code = "\n".join(cell.source for cell in parse(chapters.find(number)).cells if cell.kind == "code")
+    code = "\n".join(cell.source for cell in parse(contract.find(number)).cells if cell.kind == "code")
     found = [node for node in ast.parse(code).body if isinstance(node, ast.Import | ast.ImportFrom)]
     return "\n".join(ast.unparse(node) for node in found if "medallion" not in ast.unparse(node))
 
@@ -81,9 +75,11 @@ def lessons(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> It
         def names(number: str) -> SimpleNamespace:
             given: dict[str, Any] = {"spark": spark}
             exec(imports(number), given)
-            check = SimpleNamespace(**vars(checks_of(number)))
+            check = SimpleNamespace(**vars(medallion.checks(number)))
             needs = getattr(rows(number), "NEEDS", ())
-            return SimpleNamespace(**run_cells(number, "solution", defining=needs, **given | {"check": check}))
+            return SimpleNamespace(
+                **run_cells(number, "solution", defining=needs, **given | {"check": check})
+            )
 
         yield names
 
@@ -96,7 +92,7 @@ def verdict(lesson: SimpleNamespace, number: str, name: str, answer: Any) -> che
     """Return what the check says of an answer in the place of the lesson's own."""
     _, call = exercises(number)[name]
     rest = [eval(ast.unparse(argument), vars(lesson)) for argument in call.args[1:]]
-    return getattr(checks_of(number), name)(answer, *rest)
+    return getattr(medallion.checks(number), name)(answer, *rest)
 
 
 EXERCISES = [(number, name) for number in NUMBERS for name in exercises(number)]
@@ -106,7 +102,10 @@ EACH = pytest.mark.parametrize(("number", "name"), EXERCISES, ids=lambda value: 
 def told(kind: str) -> Any:
     """Return the mark for a test of every row of one kind: `WRONG`, `RIGHT` or `MADE`."""
     found = [(number, *row) for number in NUMBERS for row in getattr(rows(number), kind, ())]
-    ids = [f"{number}-{name}-{getattr(answer, '__name__', place)}" for place, (number, name, answer, *_) in enumerate(found)]
+    ids = [
+        f"{number}-{name}-{getattr(answer, '__name__', place)}"
+        for place, (number, name, answer, *_) in enumerate(found)
+    ]
     names = ("number", "name", "answer", "message")
     return pytest.mark.parametrize(names[: 3 if kind == "RIGHT" else 4], found, ids=ids)
 
@@ -124,7 +123,7 @@ def test_the_blank_is_open_and_the_solution_right(lessons: Any, number: str, nam
 
 @EACH
 def test_three_hints_and_no_fourth(number: str, name: str) -> None:
-    exercise = getattr(checks_of(number), name)
+    exercise = getattr(medallion.checks(number), name)
     assert len({exercise.hint(level).message for level in (1, 2, 3)}) == 3
     for level in (0, 4):
         with pytest.raises(MedallionError) as refused:

@@ -30,8 +30,8 @@ def load(chapter: str) -> ModuleType:
 
 
 def from_file(path: Path) -> ModuleType:
-    """Return the module in the file `path`, the `checks.py` of a chapter; it is loaded once."""
-    name = f"medallion_{path.parent.name}_checks"
+    """Return the module in a file of a chapter's folder, its `checks.py` or another; it is loaded once."""
+    name = f"medallion_{path.parent.name}_{path.stem}"
     loaded = sys.modules.get(name)
     if loaded is not None and loaded.__file__ == str(path):
         return loaded
