@@ -15,6 +15,7 @@ cell.
 
 import ast
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -43,6 +44,7 @@ def rows(number: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"wrong_answers_{number}", path)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # cloudpickle asks for it there
     cloudpickle.register_pickle_by_value(module)
     spec.loader.exec_module(module)
     return module
