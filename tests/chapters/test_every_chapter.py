@@ -9,8 +9,8 @@ The rows of a chapter stand beside its lesson, in `wrong_answers.py`; each names
 | `MADE` | exercise, function of the chapter's names, message | as `WRONG`; the function makes the answer when it is asked |
 
 `NEEDS` lists names of the lesson that its solutions or rows use, beside what the lesson imports, `spark` and
-`check`: the cells that bind them run first. What the check takes beside the answer comes from the lesson's own
-cell.
+`check`: the cells that bind them run first. `setup` among them stands for the setup cells, for a lesson whose
+rows need one that binds no name. What the check takes beside the answer comes from the lesson's own cell.
 """
 
 import ast
@@ -83,7 +83,8 @@ def lessons(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> It
             exec(imports(number), given)
             check = SimpleNamespace(**vars(checks_of(number)))
             needs = getattr(rows(number), "NEEDS", ())
-            return SimpleNamespace(**run_cells(number, "solution", defining=needs, **given | {"check": check}))
+            given["check"] = check
+            return SimpleNamespace(**run_cells(number, "solution", *needs, defining=needs, **given))
 
         yield names
 
