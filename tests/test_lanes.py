@@ -268,7 +268,7 @@ def test_the_numbers_choose_the_tests_and_the_notebooks(given: list[list[list[St
     for step, marked in ((unit, "not late"), (late, "late")):
         assert step.command[step.command.index("-m", 3) + 1] == marked
         tests = [Path(one).name for one in step.command if one.endswith(".py")]
-        assert sorted(tests) == ["test_ch00_checks.py", "test_ch02_checks.py", "test_ch02_orders.py"]
+        assert sorted(tests) == ["test_ch02_checks.py", "test_ch02_orders.py"]
     assert list(notebooks.command[-2:]) == ["00", "02"]
 
 
