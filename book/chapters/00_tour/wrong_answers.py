@@ -89,6 +89,6 @@ WRONG = [
         "The check cannot use this answer (AttributeError: 'int' object has no "
         "attribute 'collect'). It expects a DataFrame, such as spark.read.table(...) "
         "returns.",
-    ),
+    )
 ]
 MADE = [(name, partial(frame, query), told) for name, query, told in QUERIES]

@@ -1,4 +1,4 @@
-"""Wrong answers to the exercises of chapter 01, and what each is told."""
+"""Wrong answers to the exercises of chapter 01, what each is told, and other right ones."""
 
 from functools import partial
 

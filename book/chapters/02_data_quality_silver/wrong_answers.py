@@ -370,11 +370,7 @@ WRONG = [
         reasons(lambda each: F.concat_ws(", ", *each)),
         "The column _reasons is of the type STRING, not ARRAY<STRING>.",
     ),
-    (
-        "with_reasons",
-        only_the_broken,
-        "Your answer has 4 rows, and the frame has 7.",
-    ),
+    ("with_reasons", only_the_broken, "Your answer has 4 rows, and the frame has 7."),
     (
         "with_reasons",
         without_equal_rows,
@@ -472,11 +468,7 @@ WRONG = [
         without_repeats,
         "Order O1 is in 3 rows of your answer, with the sequences 1, 3 and 7.",
     ),
-    (
-        "newest",
-        without_deletes,
-        "Order O2 is in the events and not in your answer.",
-    ),
+    ("newest", without_deletes, "Order O2 is in the events and not in your answer."),
     (
         "newest",
         numbered,
