@@ -1,16 +1,17 @@
 """Every exercise of every chapter: its blank, its solution, its hints, and what other answers are told.
 
-The rows of a chapter stand beside its lesson, in `wrong_answers.py`; each names an exercise as `checks.py` does:
+The rows of a chapter stand beside its lesson, in `wrong_answers.py`; each names an exercise as `checks.py`
+does:
 
 | list | a row | what must come |
 |---|---|---|
-| `WRONG` | exercise, answer, message | the verdict "wrong" with that message; `…` at its end stands for any rest |
+| `WRONG` | exercise, answer, message | the verdict "wrong" with the message; `…` at its end is any rest |
 | `RIGHT` | exercise, answer | the verdict "right": another style, other types, another order |
-| `MADE` | exercise, function of the chapter's names, message | as `WRONG`; the function makes the answer when it is asked |
+| `MADE` | exercise, function, message | as `WRONG`; the function makes the answer of the chapter's names |
 
 `NEEDS` lists names of the lesson that its solutions or rows use, beside what the lesson imports, `spark` and
-`check`: the cells that bind them run first. What the check takes beside the answer comes from the lesson's own
-cell.
+`check`: the cells that bind them run first. `setup` among them stands for the setup cells, for a lesson whose
+rows need one that binds no name. What the check takes beside the answer comes from the lesson's own cell.
 """
 
 import ast
@@ -77,15 +78,10 @@ def lessons(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> It
             exec(imports(number), given)
             check = SimpleNamespace(**vars(medallion.checks(number)))
             needs = getattr(rows(number), "NEEDS", ())
-            return SimpleNamespace(
-                **run_cells(number, "solution", defining=needs, **given | {"check": check})
-            )
+            given["check"] = check
+            return SimpleNamespace(**run_cells(number, "solution", *needs, defining=needs, **given))
 
         yield names
-
-
-def checks_of(number: str) -> ModuleType:
-    return importlib.import_module(f"medallion.checks.ch{number}")
 
 
 def verdict(lesson: SimpleNamespace, number: str, name: str, answer: Any) -> checks.Verdict:

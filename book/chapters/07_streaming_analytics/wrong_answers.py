@@ -45,7 +45,7 @@ def not_a_list(latest, batch):
 def by_position(batches, delay):
     tops = (max(batch, default=float("-inf")) for batch in batches)
     latest = [float("-inf")] * 2 + list(accumulate(tops, max))
-    pairs = zip(latest, batches)
+    pairs = zip(latest, batches, strict=False)
     return sum(bisect_right(sorted(batch), mark - delay) for mark, batch in pairs)
 
 
@@ -133,7 +133,7 @@ def silent(
         moments = order(minutes)
         return [
             (reading + (begins or limit), back)
-            for reading, back in zip(moments, [*moments[1:], *last])
+            for reading, back in zip(moments, [*moments[1:], *last], strict=False)
             if late((end if back is None else back) - reading, limit)
         ]
 
