@@ -7,10 +7,10 @@ from delta.tables import DeltaTable
 from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as F
 
-from medallion.checks import ch02 as check
+import medallion
 
 
 def test_no_table_is_left(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> None:
     lesson = run_cells("02", "solution", F=F, Window=Window, DeltaTable=DeltaTable)
-    assert check.apply_changes(lesson["apply_changes"]).ok
+    assert medallion.checks("02").apply_changes(lesson["apply_changes"]).ok
     assert spark.sql("SHOW TABLES IN scratch LIKE 'check_*'").count() == 0
