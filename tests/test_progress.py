@@ -11,6 +11,8 @@ from html.parser import HTMLParser
 import pytest
 from rich.console import Console
 
+from medallion import contract, files
+from medallion.course import report
 from medallion.errors import MedallionError
 from medallion.lesson import checks, progress
 from medallion.lesson.checks import Exercise, is_blank
@@ -222,7 +224,7 @@ def test_off_leaves_no_file_and_still_counts_hints(total, monkeypatch):
 
 
 def test_two_notebooks_at_once_lose_no_attempt(total):
-    code = "from medallion import progress\nfor _ in range(50): progress.attempted('98.1', False)"
+    code = "from medallion.lesson import progress\nfor _ in range(50): progress.attempted('98.1', False)"
     writers = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [writer.wait(60) for writer in writers] == [0, 0]
     assert progress.read("98.1").attempts == 100
@@ -247,7 +249,7 @@ def test_a_kill_while_writing_leaves_the_old_file(total, monkeypatch):
     def killed(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress.os, "fsync", killed)
+    monkeypatch.setattr(files.os, "fsync", killed)
     with pytest.raises(KeyboardInterrupt):
         total(lambda a, b: 0)
     assert progress.file().read_bytes() == before
@@ -255,10 +257,10 @@ def test_a_kill_while_writing_leaves_the_old_file(total, monkeypatch):
 
 @pytest.fixture
 def one_chapter(total, tmp_path, monkeypatch):
-    """Let the checks package hold one chapter, 98, with two exercises."""
-    folder = tmp_path / "checks"
+    """Let the course hold one chapter, 98, with two exercises."""
+    folder = tmp_path / "98_one"
     folder.mkdir()
-    (folder / "ch98.py").write_text(
+    (folder / "checks.py").write_text(
         "from medallion.lesson.checks import Exercise\n"
         "class One(Exercise):\n"
         "    number, title, hints = '98.2', 'one [bold]', ('a', 'b', 'c')\n"
@@ -270,10 +272,7 @@ def one_chapter(total, tmp_path, monkeypatch):
         "again = one\n",
         encoding="utf-8",
     )
-    monkeypatch.setattr(checks, "__path__", [str(folder)])
-    monkeypatch.delitem(sys.modules, "medallion.lesson.checks.ch98", raising=False)
-    yield
-    sys.modules.pop("medallion.lesson.checks.ch98", None)
+    monkeypatch.setattr(contract, "folder", lambda: tmp_path)
 
 
 def test_the_exercises_of_a_chapter_are_found_by_number(one_chapter):
@@ -285,13 +284,13 @@ def test_the_exercises_of_a_chapter_are_found_by_number(one_chapter):
 
 def test_the_summary_lists_every_exercise(one_chapter):
     checks.exercises("98")[0]("an answer")
-    lines = progress.summary()["98"]
+    lines = report.summary()["98"]
     assert [(line.number, line.title, line.record.attempts) for line in lines] == [
         ("98.2", "one [bold]", 1),
         ("98.10", "ten", 0),
     ]
     out = io.StringIO()
-    progress.show(Console(file=out, width=80))
+    report.show(Console(file=out, width=80))
     text = out.getvalue()
     assert "Chapter 98" in text
     assert "1 of 2" in text
@@ -300,10 +299,10 @@ def test_the_summary_lists_every_exercise(one_chapter):
     assert "○ 98.10" in text
 
 
-def test_nothing_is_shown_as_nothing(total, monkeypatch):
-    monkeypatch.setattr(checks, "__path__", [])
+def test_nothing_is_shown_as_nothing(total, tmp_path, monkeypatch):
+    monkeypatch.setattr(contract, "folder", lambda: tmp_path)
     out = io.StringIO()
-    progress.show(Console(file=out))
+    report.show(Console(file=out))
     assert out.getvalue() == "There are no exercises yet.\n"
 
 

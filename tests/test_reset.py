@@ -17,7 +17,7 @@ from medallion import contract, paths
 from medallion.errors import MedallionError
 from medallion.lakehouse import before, tables, view_files
 from medallion.lakehouse.reset import reset
-from medallion.spark import display, session, tracebacks
+from medallion.spark import catalog, display, session, tracebacks
 from press.recorded import schemas
 from press.source.chapter import Problem
 from press.trial import lakehouse, testing
@@ -175,7 +175,7 @@ def test_a_session_keeps_what_was_before_its_chapter(home: Path, monkeypatch: py
     monkeypatch.setattr(session, "local", lambda profile: SimpleNamespace(sql=lambda text: None))
     for module, name in ((session, "_prepare_scratch"), (tracebacks, "shorten"), (display, "show_once")):
         monkeypatch.setattr(module, name, lambda: None)
-    monkeypatch.setattr(tables, "register", lambda spark: None)
+    monkeypatch.setattr(catalog, "register", lambda spark: None)
     session.start()
     assert not before.kept("06")
     session.start("6")
@@ -247,7 +247,7 @@ def test_a_replay_notes_what_each_chapter_leaves_and_goes_back(
         found: list[Problem] = end(number, home)
         return found
 
-    monkeypatch.setattr(testing.sources, "generate", generate)
+    monkeypatch.setattr(testing.kestrel, "generate", generate)
     monkeypatch.setattr(testing, "replay", replay)
     monkeypatch.setattr(lakehouse, "other_tables", lambda number: [])
     monkeypatch.setattr(testing, "_lineage", lambda *_: [])

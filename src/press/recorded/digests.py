@@ -11,7 +11,6 @@ No session is needed: deltalake reads, and DuckDB writes each row as a text, has
 
 import hashlib
 import json
-from collections.abc import Collection
 
 import duckdb
 import pyarrow as pa
@@ -28,16 +27,16 @@ _BINARY = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view
 _LIST = (pa.types.is_list, pa.types.is_large_list)
 
 
-def of(table: str, without: Collection[str] = ()) -> str:
+def of(table: str) -> str:
     """Return the digest of a Delta table of the lakehouse ("bronze.orders"), 32 hexadecimal digits.
 
-    The columns `without` are left out. Raises MedallionError when there is no such column or table, when
-    the table cannot be read, and for a type of column that this does not know.
+    Raises MedallionError when there is no such table, when it cannot be read, and for a type of column that
+    this does not know.
     """
     if not tables.exists(table) or tables.is_view(table):
         raise MedallionError(f"{table} is not there as a table. Run the chapter that makes it.")
     try:
-        return digest(DeltaTable(str(tables.folder(table))).to_pyarrow_dataset(), without)
+        return digest(DeltaTable(str(tables.folder(table))).to_pyarrow_dataset())
     except (DeltaError, OSError, duckdb.Error) as error:
         said = str(error).splitlines()[0]
         raise MedallionError(f"{table} cannot be read ({said}). Run the chapter that makes it.") from error
@@ -45,14 +44,9 @@ def of(table: str, without: Collection[str] = ()) -> str:
         raise MedallionError(f"{table}: {error}") from error
 
 
-def digest(rows: "pa.dataset.Dataset | pa.Table", without: Collection[str] = ()) -> str:
-    """Return the digest of `rows`, without the columns `without`.
-
-    Raises MedallionError when there is no such column, and for a type that this does not know.
-    """
-    if unknown := sorted(set(without) - set(rows.schema.names)):
-        raise MedallionError(f"there is no column {', '.join(unknown)}. Correct 'varies' in the header.")
-    names = sorted(set(rows.schema.names) - set(without))
+def digest(rows: "pa.dataset.Dataset | pa.Table") -> str:
+    """Return the digest of `rows`. Raises MedallionError for a type of column that this does not know."""
+    names = sorted(rows.schema.names)
     texts = [_text(_quoted(name), rows.schema.field(name).type) for name in names]
     query = f"""
         SELECT count(*), sum(md5_number_lower(text)), sum(md5_number_upper(text))
