@@ -22,21 +22,15 @@ class BeforeTheChange(Exercise):
     def check(self, before: DataFrame) -> Verdict:
         rows = before.collect()
         if len(rows) != 4:
-            return self.wrong(
-                f"There are {len(rows)} orders in your answer; version 0 has 4."
-            )
+            return self.wrong(f"There are {len(rows)} orders in your answer; version 0 has 4.")
         totals = {row.order_id: row.total_cents for row in rows}
         if totals[4] == 990:
-            return self.wrong(
-                "Order 4 costs 990 cents in your answer: that is after the update."
-            )
+            return self.wrong("Order 4 costs 990 cents in your answer: that is after the update.")
         if totals[4] != 890:
             return self.wrong(
                 f"Order 4 costs {totals[4]} cents in your answer; version 0 says something else."
             )
-        return self.right(
-            "Order 4 costs 890 cents again: this is the table before the update."
-        )
+        return self.right("Order 4 costs 890 cents again: this is the table before the update.")
 
 
 class WhoSpentMost(Exercise):
@@ -58,9 +52,7 @@ class WhoSpentMost(Exercise):
             )
         rows = [(row.customer, row.spent_cents) for row in spent.collect()]
         customers = [customer for customer, _ in rows]
-        twice = sorted(
-            {customer for customer in customers if customers.count(customer) > 1}
-        )
+        twice = sorted({customer for customer in customers if customers.count(customer) > 1})
         if twice:
             return self.wrong(
                 f"{twice[0]} is in {customers.count(twice[0])} rows; group the orders by customer."
@@ -68,9 +60,7 @@ class WhoSpentMost(Exercise):
         expected = {"Ada": 3449, "Ben": 480, "Cleo": 990}
         for customer in customers:
             if customer not in expected:
-                return self.wrong(
-                    f"A row is for the customer {customer}, who has not ordered."
-                )
+                return self.wrong(f"A row is for the customer {customer}, who has not ordered.")
         for customer, cents in expected.items():
             if customer not in customers:
                 return self.wrong(f"{customer} has ordered and is not in your answer.")

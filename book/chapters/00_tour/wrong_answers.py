@@ -36,32 +36,26 @@ QUERIES = [
     (
         "who_spent_most",
         f"{SPENT} scratch.orders GROUP BY ALL ORDER BY 2",
-        "Ben with 480 cents comes before Cleo with 990: sort by spent_cents, largest "
-        "first.",
+        "Ben with 480 cents comes before Cleo with 990: sort by spent_cents, largest first.",
     ),
     (
         "who_spent_most",
         f"{SPENT} scratch.orders GROUP BY ALL ORDER BY 1",
-        "Ben with 480 cents comes before Cleo with 990: sort by spent_cents, largest "
-        "first.",
+        "Ben with 480 cents comes before Cleo with 990: sort by spent_cents, largest first.",
     ),
     (
         "who_spent_most",
-        "SELECT customer, count(*) AS spent_cents FROM scratch.orders "
-        "GROUP BY ALL ORDER BY 2 DESC",
-        "Ada spent 3449 cents; your answer says 2. Add up total_cents of the table as "
-        "it is now.",
+        "SELECT customer, count(*) AS spent_cents FROM scratch.orders GROUP BY ALL ORDER BY 2 DESC",
+        "Ada spent 3449 cents; your answer says 2. Add up total_cents of the table as it is now.",
     ),
     (
         "who_spent_most",
         f"{SPENT} {BEFORE} GROUP BY ALL",
-        "Cleo spent 990 cents; your answer says 890. Add up total_cents of the table as "
-        "it is now.",
+        "Cleo spent 990 cents; your answer says 890. Add up total_cents of the table as it is now.",
     ),
     (
         "who_spent_most",
-        "SELECT customer, total_cents AS spent_cents FROM scratch.orders "
-        "ORDER BY 2 DESC",
+        "SELECT customer, total_cents AS spent_cents FROM scratch.orders ORDER BY 2 DESC",
         "Ada is in 2 rows; group the orders by customer.",
     ),
     (
@@ -76,8 +70,7 @@ QUERIES = [
     ),
     (
         "who_spent_most",
-        "SELECT customer, sum(total_cents) AS spent FROM scratch.orders "
-        "GROUP BY ALL ORDER BY 2 DESC",
+        "SELECT customer, sum(total_cents) AS spent FROM scratch.orders GROUP BY ALL ORDER BY 2 DESC",
         "The columns are customer, spent; they should be customer, spent_cents.",
     ),
 ]

@@ -40,9 +40,7 @@ class SchemaHints(Exercise):
             # Text that names no column, such as "STRING", is DDL too, of a type that is no structure.
             hinted = StructType.fromDDL(hints)
         except Exception as error:  # whatever Spark's parser raises
-            return self.wrong(
-                f"{hints!r} is not DDL ({reason(error)}). Write a name and a type."
-            )
+            return self.wrong(f"{hints!r} is not DDL ({reason(error)}). Write a name and a type.")
         if not isinstance(hinted, StructType):
             return self.wrong(f"{hints!r} names no column. Write a name and a type.")
         for field in hinted:
@@ -50,26 +48,11 @@ class SchemaHints(Exercise):
                 return self.wrong(
                     f"The file has no column {field.name!r}. Its columns are {', '.join(inferred.names)}."
                 )
-            if (
-                field.name != "postcode"
-                and field.dataType != inferred[field.name].dataType
-            ):
-                return self.wrong(
-                    f"The hint changes {field.name}, which was inferred right."
-                )
-        schema = StructType(
-            [hinted[f.name] if f.name in hinted.names else f for f in inferred]
-        )
-        rows = (
-            session()
-            .read.csv(path, header=True, schema=schema)
-            .select("customer_id", "postcode")
-        )
-        raw = (
-            session()
-            .read.csv(path, header=True)
-            .select("customer_id", F.col("postcode").alias("sent"))
-        )
+            if field.name != "postcode" and field.dataType != inferred[field.name].dataType:
+                return self.wrong(f"The hint changes {field.name}, which was inferred right.")
+        schema = StructType([hinted[f.name] if f.name in hinted.names else f for f in inferred])
+        rows = session().read.csv(path, header=True, schema=schema).select("customer_id", "postcode")
+        raw = session().read.csv(path, header=True).select("customer_id", F.col("postcode").alias("sent"))
         lost = (
             rows.join(raw, "customer_id")
             .where("NOT CAST(postcode AS STRING) <=> sent")
@@ -105,25 +88,17 @@ class Rescue(Exercise):
             {"new": "7", "more": '{"deep":[1,2]}'},
             "two of them",
         ),
-        (
-            '{"a": "new", "b": "more"}',
-            None,
-            "known fields whose values look like names",
-        ),
+        ('{"a": "new", "b": "more"}', None, "known fields whose values look like names"),
         ('{"a": "1", "new": nul', None, "a broken line"),
     )
 
     def check(self, rescued: Callable[[Column, list[str]], Column]) -> Verdict:
         lines = [(place, line) for place, (line, _, _) in enumerate(self.cases)]
         frame = session().createDataFrame(lines, "place INT, line STRING")
-        answered = frame.select(
-            "place", rescued(F.col("line"), ["a", "b"]).alias("rescued")
-        )
+        answered = frame.select("place", rescued(F.col("line"), ["a", "b"]).alias("rescued"))
         kind = answered.schema["rescued"].dataType.simpleString()
         if kind != "map<string,string>":
-            return self.wrong(
-                f"The column is of the type {kind.upper()}; it should be MAP<STRING, STRING>."
-            )
+            return self.wrong(f"The column is of the type {kind.upper()}; it should be MAP<STRING, STRING>.")
         answers = {row.place: row.rescued for row in answered.collect()}
         for place, (line, expected, about) in enumerate(self.cases):
             if answers[place] != expected:
@@ -155,17 +130,13 @@ class AppendEvolving(Exercise):
     def check(self, append_evolving: Callable[[DataFrame, str], Any]) -> Verdict:
         spark = session()
         with scratch_table("id INT, stock INT", [(1, 10), (2, 20)]) as table:
-            grown = spark.createDataFrame(
-                [(3, 3_000_000_000, "new")], "id INT, stock BIGINT, note STRING"
-            )
+            grown = spark.createDataFrame([(3, 3_000_000_000, "new")], "id INT, stock BIGINT, note STRING")
             try:
                 append_evolving(grown, table)
             except Exception as error:  # whatever the learner's code raises
                 why = reason(error)
                 if why == "DELTA_METADATA_MISMATCH":
-                    return self.wrong(
-                        f"Appending a row with the new column note failed with {why}."
-                    )
+                    return self.wrong(f"Appending a row with the new column note failed with {why}.")
                 return self.wrong(
                     f"Appending a row whose stock is the BIGINT 3000000000 failed with {why}; "
                     "the column stock is still an INT."
@@ -178,21 +149,13 @@ class AppendEvolving(Exercise):
                     f"The rows with the ids {gone} were in the table and are gone. Append, do not replace."
                 )
             if 3 not in after:
-                return self.wrong(
-                    "The row with the id 3 was in the frame and is not in the table."
-                )
+                return self.wrong("The row with the id 3 was in the frame and is not in the table.")
             if len(rows) != 3:
-                return self.wrong(
-                    f"The table has {len(rows)} rows now; it had 2, and the frame has 1."
-                )
+                return self.wrong(f"The table has {len(rows)} rows now; it had 2, and the frame has 1.")
             if after[3]["stock"] != 3_000_000_000:
-                return self.wrong(
-                    f"The stock 3000000000 has become {after[3]['stock']} in the table."
-                )
+                return self.wrong(f"The stock 3000000000 has become {after[3]['stock']} in the table.")
             if "note" not in after[3]:
-                return self.wrong(
-                    "The frame has a column note, and the table has not got it."
-                )
+                return self.wrong("The frame has a column note, and the table has not got it.")
             text = spark.createDataFrame([(4, "plenty")], "id INT, stock STRING")
             try:
                 append_evolving(text, table)
@@ -232,19 +195,13 @@ class FixedWidth(Exercise):
         found = dict(purchases.dtypes)
         for column, kind in self.columns.items():
             if column not in found:
-                return self.wrong(
-                    f"The column {column} is missing; yours are {', '.join(found)}."
-                )
-            if found[column] != kind and not (
-                kind == "int" and found[column] == "bigint"
-            ):
+                return self.wrong(f"The column {column} is missing; yours are {', '.join(found)}.")
+            if found[column] != kind and not (kind == "int" and found[column] == "bigint"):
                 return self.wrong(
                     f"The column {column} is of the type {found[column].upper()}, not {kind.upper()}."
                 )
         try:
-            answered = Counter(
-                tuple(row) for row in purchases.select(*self.columns).toLocalIterator()
-            )
+            answered = Counter(tuple(row) for row in purchases.select(*self.columns).toLocalIterator())
         except (PySparkException, Py4JJavaError) as error:
             return self.wrong(
                 f"Spark stopped with {reason(error)} on one of your lines. "
@@ -262,23 +219,17 @@ class FixedWidth(Exercise):
             )
         missing = min((expected - answered), default=None)
         if missing is None:
-            return self.right(
-                "69,659 purchases, each with the cents that its line says."
-            )
+            return self.right("69,659 purchases, each with the cents that its line says.")
         near = [row for row in answered - expected if row[:3] == missing[:3]]
         if near:
             return self.wrong(
                 f"Customer {missing[0]} paid {missing[3]} cents on {missing[1]}; your row says {near[0][3]}."
             )
-        return self.wrong(
-            f"The purchase {_told(missing)} is in the file and not among your rows."
-        )
+        return self.wrong(f"The purchase {_told(missing)} is in the file and not among your rows.")
 
     @staticmethod
     def _expected() -> Iterator[tuple[str, date, int, int]]:
-        text = (paths.landing() / "cdnow" / "CDNOW_master.txt").read_text(
-            encoding="ascii"
-        )
+        text = (paths.landing() / "cdnow" / "CDNOW_master.txt").read_text(encoding="ascii")
         for line in text.splitlines()[1:]:
             customer, day, quantity, dollars = line.split()
             euros, cents = dollars.split(".")
@@ -309,14 +260,10 @@ class LandFiles(Exercise):
     )
     seconds = 60  # more than three tiny batches take on a slow machine
 
-    def check(
-        self, land_files: Callable[[Path, Path, Path], StreamingQuery]
-    ) -> Verdict:
+    def check(self, land_files: Callable[[Path, Path, Path], StreamingQuery]) -> Verdict:
         place = scratch() / f"check-{uuid.uuid4().hex[:8]}"
         try:
-            return self._check(
-                land_files, place / "source", place / "table", place / "checkpoint"
-            )
+            return self._check(land_files, place / "source", place / "table", place / "checkpoint")
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -339,9 +286,7 @@ class LandFiles(Exercise):
                 _send(source / "second.jsonl", 3)
             query = land_files(source, table, checkpoint)
             if not hasattr(query, "awaitTermination"):
-                return self.wrong(
-                    f"Your function returned {query!r}; return the query that start() gives."
-                )
+                return self.wrong(f"Your function returned {query!r}; return the query that start() gives.")
             if not query.awaitTermination(self.seconds):
                 query.stop()
                 return self.wrong(
@@ -362,12 +307,7 @@ class LandFiles(Exercise):
 
 def _send(path: Path, *numbers: int) -> None:
     rows = [
-        {
-            "chargeback_id": f"CB{n}",
-            "payment_id": f"PY{n}",
-            "reason": "test",
-            "amount_cents": n,
-        }
+        {"chargeback_id": f"CB{n}", "payment_id": f"PY{n}", "reason": "test", "amount_cents": n}
         for n in numbers
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

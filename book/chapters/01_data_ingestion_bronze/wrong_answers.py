@@ -20,9 +20,7 @@ def empty_for_none(line, known):
 
 
 def by_value(line, known):
-    unknown = F.map_filter(
-        all_fields(line, known), lambda _, value: value.isin("new", "more", "x", "7")
-    )
+    unknown = F.map_filter(all_fields(line, known), lambda _, value: value.isin("new", "more", "x", "7"))
     return F.when(F.size(unknown) > 0, unknown)
 
 
@@ -34,9 +32,7 @@ def as_text(line, known):
 
 
 def widening(table):
-    SparkSession.active().sql(
-        f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')"
-    )
+    SparkSession.active().sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
 
 
 def merging(frame, table):
@@ -138,18 +134,13 @@ WRONG = [
         (
             "schema_hints",
             f"postcode {number}",
-            "Customer C000038 sent the postcode '04763', and with your hints it is read "
-            "as 4763.",
+            "Customer C000038 sent the postcode '04763', and with your hints it is read as 4763.",
         )
         for number in ("INT", "BIGINT")
     ),
     ("rescue", all_fields, KNOWN_ONLY + '{"a": "1", "b": "2"}; it should be NULL.'),
     ("rescue", empty_for_none, KNOWN_ONLY + "{}; it should be NULL."),
-    (
-        "rescue",
-        as_text,
-        "The column is of the type STRING; it should be MAP<STRING, STRING>.",
-    ),
+    ("rescue", as_text, "The column is of the type STRING; it should be MAP<STRING, STRING>."),
     (
         "rescue",
         by_value,
@@ -159,8 +150,7 @@ WRONG = [
     (
         "append_evolving",
         replacing,
-        "The rows with the ids [1, 2] were in the table and are gone. Append, do not "
-        "replace.",
+        "The rows with the ids [1, 2] were in the table and are gone. Append, do not replace.",
     ),
     (
         "append_evolving",
@@ -191,9 +181,7 @@ WRONG = [
     ),
     (
         "append_evolving",
-        widened(
-            lambda frame: frame.withColumn("stock", F.expr("try_cast(stock AS BIGINT)"))
-        ),
+        widened(lambda frame: frame.withColumn("stock", F.expr("try_cast(stock AS BIGINT)"))),
         "The stock 'plenty' was let in; the column stock is of the type BIGINT now.",
     ),
 ]
@@ -207,8 +195,7 @@ MADE = [
     (
         "fixed_width",
         partial(purchases, heading=True),
-        "A row holds a NULL: custo, NULL, NULL, NULL. Is it the heading, or a field in "
-        "the wrong place?",
+        "A row holds a NULL: custo, NULL, NULL, NULL. Is it the heading, or a field in the wrong place?",
     ),
     (
         "fixed_width",
@@ -229,14 +216,11 @@ MADE = [
     (
         "fixed_width",
         lambda lesson: lesson.purchases.drop("quantity"),
-        "The column quantity is missing; yours are customer_id, purchased_on, "
-        "amount_cents.",
+        "The column quantity is missing; yours are customer_id, purchased_on, amount_cents.",
     ),
     (
         "fixed_width",
-        lambda lesson: lesson.purchases.withColumn(
-            "amount_cents", F.col("amount_cents") / 100
-        ),
+        lambda lesson: lesson.purchases.withColumn("amount_cents", F.col("amount_cents") / 100),
         "The column amount_cents is of the type DOUBLE, not INT.",
     ),
     (
@@ -255,9 +239,5 @@ MADE = [
         as_parquet,
         "There is no Delta log in the folder of the table. Which format did you write?",
     ),
-    (
-        "land_files",
-        no_query,
-        "Your function returned None; return the query that start() gives.",
-    ),
+    ("land_files", no_query, "Your function returned None; return the query that start() gives."),
 ]

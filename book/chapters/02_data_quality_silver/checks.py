@@ -27,9 +27,7 @@ def _columns(answer: Any, expected: Mapping[str, str]) -> str | None:
             return f"The column {column} is of the type {found[column].upper()}, not {kind.upper()}."
     for column in found:
         if column not in expected:
-            return (
-                f"Your rows have a column {column} more; return {', '.join(expected)}."
-            )
+            return f"Your rows have a column {column} more; return {', '.join(expected)}."
     return None
 
 
@@ -89,27 +87,17 @@ class Split(Exercise):
         "total_cents > 9999",
     )
 
-    def check(
-        self, split: Callable[[DataFrame, str], tuple[DataFrame, DataFrame]]
-    ) -> Verdict:
-        frame = session().createDataFrame(
-            self.orders, "order_id STRING, channel STRING, total_cents INT"
-        )
+    def check(self, split: Callable[[DataFrame, str], tuple[DataFrame, DataFrame]]) -> Verdict:
+        frame = session().createDataFrame(self.orders, "order_id STRING, channel STRING, total_cents INT")
         truths = frame.select("*", F.array(*map(F.expr, self.conditions))).collect()
         for place, condition in enumerate(self.conditions):
             truth = {tuple(row)[:3]: row[3][place] for row in truths}
             if wrong := self._wrong(split(frame, condition), frame, condition, truth):
                 return self.wrong(wrong)
-        return self.right(
-            "Every row is in one of the two parts, whatever the condition is for it."
-        )
+        return self.right("Every row is in one of the two parts, whatever the condition is for it.")
 
     def _wrong(
-        self,
-        answer: Any,
-        frame: DataFrame,
-        condition: str,
-        truth: dict[tuple[Any, ...], bool | None],
+        self, answer: Any, frame: DataFrame, condition: str, truth: dict[tuple[Any, ...], bool | None]
     ) -> str | None:
         """Return the first thing that is wrong with the two parts, or None."""
         if not isinstance(answer, tuple | list) or len(answer) != 2:
@@ -118,9 +106,7 @@ class Split(Exercise):
         for part in answer:
             if wrong := _columns(part, dict(frame.dtypes)):
                 return wrong
-            parts.append(
-                Counter(tuple(row) for row in part.select(frame.columns).collect())
-            )
+            parts.append(Counter(tuple(row) for row in part.select(frame.columns).collect()))
         kept, rest = parts
         for row, sent in Counter(self.orders).items():
             order = _named(dict(zip(frame.columns, row, strict=True)), self.columns)
@@ -165,9 +151,7 @@ class WithReasons(Exercise):
 
     number = "2.2"
     title = "all the reasons"
-    takes = (
-        "a function of a DataFrame and a dict of conditions that returns a DataFrame"
-    )
+    takes = "a function of a DataFrame and a dict of conditions that returns a DataFrame"
     hints = (
         "Begin with one expectation: a column that is its name where the row does not meet it, "
         "and NULL where it does. Then do the same for each entry of the dict.",
@@ -196,16 +180,12 @@ class WithReasons(Exercise):
         {"small": "total_cents < 1000 OR quantity = 1"},
     )
 
-    def check(
-        self, with_reasons: Callable[[DataFrame, dict[str, str]], DataFrame]
-    ) -> Verdict:
+    def check(self, with_reasons: Callable[[DataFrame, dict[str, str]], DataFrame]) -> Verdict:
         schema = "order_id STRING, customer_id STRING, total_cents INT, quantity INT"
         frame = session().createDataFrame(self.orders, schema)
         for expectations in self.dicts:
             answer = with_reasons(frame, dict(expectations))
-            if wrong := _columns(
-                answer, dict(frame.dtypes) | {"_reasons": "array<string>"}
-            ):
+            if wrong := _columns(answer, dict(frame.dtypes) | {"_reasons": "array<string>"}):
                 return self.wrong(wrong)
             answered = answer.select(*frame.columns, "_reasons").collect()
             if len(answered) != len(self.orders):
@@ -213,23 +193,15 @@ class WithReasons(Exercise):
                     f"Your answer has {len(answered)} rows, and the frame has {len(self.orders)}."
                 )
             rows = {tuple(row)[:4]: row._reasons for row in answered}
-            met = frame.select(
-                "*", F.array(*map(F.expr, expectations.values()))
-            ).collect()
+            met = frame.select("*", F.array(*map(F.expr, expectations.values()))).collect()
             for row in met:
                 results = dict(zip(expectations, row[4], strict=True))
                 order = _named(row.asDict(), self.columns)
                 if tuple(row)[:4] not in rows:
-                    return self.wrong(
-                        f"The frame has {order}, and your answer has no such row."
-                    )
-                if wrong := self._wrong(
-                    order, rows[tuple(row)[:4]], results, expectations
-                ):
+                    return self.wrong(f"The frame has {order}, and your answer has no such row.")
+                if wrong := self._wrong(order, rows[tuple(row)[:4]], results, expectations):
                     return self.wrong(wrong)
-        return self.right(
-            "Every row names what it does not meet, all of it and in order."
-        )
+        return self.right("Every row names what it does not meet, all of it and in order.")
 
     @staticmethod
     def _wrong(
@@ -249,9 +221,7 @@ class WithReasons(Exercise):
             return f"Your _reasons of {order} is [{told}]. Leave out the NULLs: it should be {expected}."
         for name in found:
             if name not in expected and name in results:
-                return (
-                    f"Your _reasons of {order} names {name!r}, which the order meets."
-                )
+                return f"Your _reasons of {order} names {name!r}, which the order meets."
         for name in expected:
             if name not in found and results[name] is None:
                 return (
@@ -259,7 +229,9 @@ class WithReasons(Exercise):
                     "and NULL is not met."
                 )
             if name not in found:
-                return f"Your _reasons of {order} is {found}. It lacks {name!r}, which the order does not meet."
+                return (
+                    f"Your _reasons of {order} is {found}. It lacks {name!r}, which the order does not meet."
+                )
         if found != expected:
             return f"Your _reasons of {order} is {found}; in the order of the dict it is {expected}."
         return None
@@ -284,16 +256,8 @@ class ParsedDate(Exercise):
         ("2025-07-01", date(2025, 7, 1), "This is the form year, month, day."),
         ("03/07/2025", date(2025, 7, 3), "With slashes the day comes first."),
         ("31/12/2025", date(2025, 12, 31), "With slashes the day comes first."),
-        (
-            "1 Jul 2025",
-            date(2025, 7, 1),
-            "The month has three letters, the day one digit or two.",
-        ),
-        (
-            "15 Dec 2025",
-            date(2025, 12, 15),
-            "The month has three letters, the day one digit or two.",
-        ),
+        ("1 Jul 2025", date(2025, 7, 1), "The month has three letters, the day one digit or two."),
+        ("15 Dec 2025", date(2025, 12, 15), "The month has three letters, the day one digit or two."),
         ("29 Feb 2024", date(2024, 2, 29), "2024 was a leap year."),
         ("soon", None, "It is no date."),
         ("", None, "It is no date."),
@@ -314,9 +278,7 @@ class ParsedDate(Exercise):
         frame = session().createDataFrame(texts, "place INT, text STRING")
         column = parsed_date(F.col("text"))
         if not isinstance(column, Column):
-            return self.wrong(
-                f"Your function returned {_kind(column)}; return a column."
-            )
+            return self.wrong(f"Your function returned {_kind(column)}; return a column.")
         answered = frame.select("place", column.alias("day"))
         if wrong := _columns(answered, {"place": "int", "day": "date"}):
             return self.wrong(wrong.replace("The column day", "Your column"))
@@ -330,9 +292,7 @@ class ParsedDate(Exercise):
                     f"For the text {_quoted(text)} your column is {_shown(days[place])}; "
                     f"it should be {_shown(expected)}. {about}"
                 )
-        return self.right(
-            "Three forms are read, all else is NULL, and no text stops the query."
-        )
+        return self.right("Three forms are read, all else is NULL, and no text stops the query.")
 
     def _stopped(self, answered: DataFrame) -> str:
         """Say at which text, the first in the list, the column raises, and what."""
@@ -390,9 +350,7 @@ class Newest(Exercise):
             rows = [tuple(row) for row in answer.select(frame.columns).collect()]
             orders = sorted({event[0] for event in events})
             for order in orders:
-                expected = max(
-                    (event for event in events if event[0] == order), key=_sequence
-                )
+                expected = max((event for event in events if event[0] == order), key=_sequence)
                 found = sorted((row for row in rows if row[0] == order), key=_sequence)
                 if wrong := self._wrong(found, expected, frame.columns):
                     return self.wrong(wrong)
@@ -403,9 +361,7 @@ class Newest(Exercise):
         return self.right("One row for each order, the newest event and all of it.")
 
     @staticmethod
-    def _wrong(
-        found: list[tuple[Any, ...]], expected: tuple[Any, ...], columns: Sequence[str]
-    ) -> str | None:
+    def _wrong(found: list[tuple[Any, ...]], expected: tuple[Any, ...], columns: Sequence[str]) -> str | None:
         """Return what is wrong with the rows found for one order, or None."""
         order, sequence = expected[:2]
         if not found:
@@ -517,26 +473,18 @@ class ApplyChanges(Exercise):
                 held = [Event(**row) for row in rows.to_pylist()]
                 if wrong := self._wrong(held, came, last=number == len(self.batches)):
                     return self.wrong(wrong)
-        return self.right(
-            "What came late or twice has changed nothing, and what was deleted stays deleted."
-        )
+        return self.right("What came late or twice has changed nothing, and what was deleted stays deleted.")
 
-    def _wrong(
-        self, rows: list[Event], came: list[tuple[Event, ...]], *, last: bool
-    ) -> str | None:
+    def _wrong(self, rows: list[Event], came: list[tuple[Event, ...]], *, last: bool) -> str | None:
         """Return the first thing that is wrong with the table after the batches that came, or None."""
         batch = f"batch {len(came) - 1}"
         if last:
             batch = f"batch {len(came) - 1}, which is batch 0 again,"
-        whence = {
-            event: number for number, events in enumerate(came) for event in events
-        }
+        whence = {event: number for number, events in enumerate(came) for event in events}
         for order in sorted({event.order_id for event in whence}):
             sent = [event for event in whence if event.order_id == order]
             newest = max(sent, key=_sequence)
-            found = sorted(
-                (row for row in rows if row.order_id == order), key=_sequence
-            )
+            found = sorted((row for row in rows if row.order_id == order), key=_sequence)
             if len(found) > 1:
                 told = _listed(row.sequence for row in found)
                 return (
@@ -562,11 +510,7 @@ class ApplyChanges(Exercise):
 
     @staticmethod
     def _wrong_row(
-        row: Event,
-        newest: Event,
-        sent: list[Event],
-        batch: str,
-        whence: dict[Event, int],
+        row: Event, newest: Event, sent: list[Event], batch: str, whence: dict[Event, int]
     ) -> str | None:
         """Return what is wrong with the one row of an order, or None."""
         order = row.order_id
@@ -592,9 +536,7 @@ class ApplyChanges(Exercise):
                 f"and shows the older event {row.sequence} now. Compare the sequences."
             )
         if shown != newest and whence[shown] == whence[newest]:
-            together = _listed(
-                event.sequence for event in sent if whence[event] == whence[newest]
-            )
+            together = _listed(event.sequence for event in sent if whence[event] == whence[newest])
             return (
                 f"Batch {whence[newest]} holds the events {together} of order {order}, and "
                 f"your table shows {row.sequence}. The newest of them counts."
@@ -624,9 +566,7 @@ def _frame(spark: SparkSession, batch: Sequence[Event]) -> DataFrame:
         + ("NULL)" if event.status is None else f"'{event.status}')")
         for event in batch
     )
-    columns = ", ".join(
-        f"col{place} AS {name}" for place, name in enumerate(Event._fields, 1)
-    )
+    columns = ", ".join(f"col{place} AS {name}" for place, name in enumerate(Event._fields, 1))
     return spark.sql(f"SELECT {columns} FROM VALUES {values}").coalesce(1)
 
 
@@ -636,16 +576,8 @@ def _several(came: list[tuple[Event, ...]]) -> str:
     known: dict[str, int] = {}
     for event in [event for events in before for event in events]:
         known[event.order_id] = max(event.sequence, known.get(event.order_id, 0))
-    newer = [
-        event
-        for event in batch
-        if event.sequence > known.get(event.order_id, event.sequence)
-    ]
-    order = min(
-        order
-        for order, count in Counter(event.order_id for event in newer).items()
-        if count > 1
-    )
+    newer = [event for event in batch if event.sequence > known.get(event.order_id, event.sequence)]
+    order = min(order for order, count in Counter(event.order_id for event in newer).items() if count > 1)
     told = _listed(event.sequence for event in newer if event.order_id == order)
     return f"the events {told} of order {order}"
 
@@ -699,50 +631,31 @@ class Versions(Exercise):
     )
 
     def check(self, versions: Callable[[DataFrame], DataFrame]) -> Verdict:
-        frame = session().createDataFrame(
-            self.events, "customer_id STRING, city STRING, seen_at STRING"
-        )
-        answer = versions(
-            frame.withColumn("seen_at", F.col("seen_at").cast("timestamp"))
-        )
+        frame = session().createDataFrame(self.events, "customer_id STRING, city STRING, seen_at STRING")
+        answer = versions(frame.withColumn("seen_at", F.col("seen_at").cast("timestamp")))
         if wrong := _columns(answer, self.columns):
             return self.wrong(wrong)
-        stamps = [
-            F.col(name).cast("string").alias(name)
-            for name in ("valid_from", "valid_to")
-        ]
+        stamps = [F.col(name).cast("string").alias(name) for name in ("valid_from", "valid_to")]
         rows = answer.select("customer_id", "city", *stamps, "is_current").collect()
         customers = sorted({event[0] for event in self.events})
         for customer in customers:
             found = [Version(*row[1:]) for row in rows if row.customer_id == customer]
-            found.sort(
-                key=lambda version: (version.valid_from or "", version.valid_to or "~")
-            )
-            if wrong := self._wrong(
-                f"customer {customer}", found, list(self._expected(customer))
-            ):
+            found.sort(key=lambda version: (version.valid_from or "", version.valid_to or "~"))
+            if wrong := self._wrong(f"customer {customer}", found, list(self._expected(customer))):
                 return self.wrong(wrong)
         if any(row.customer_id not in customers for row in rows):
-            return self.wrong(
-                "A row of your answer is of a customer who is in no event."
-            )
+            return self.wrong("A row of your answer is of a customer who is in no event.")
         return self.right("One row for each change, and one version at each moment.")
 
     def _expected(self, customer: str) -> Iterator[Version]:
         seen = sorted((at, city) for of, city, at in self.events if of == customer)
-        changes = [
-            event
-            for place, event in enumerate(seen)
-            if place == 0 or seen[place - 1][1] != event[1]
-        ]
+        changes = [event for place, event in enumerate(seen) if place == 0 or seen[place - 1][1] != event[1]]
         for place, (at, city) in enumerate(changes):
             end = changes[place + 1][0] if place + 1 < len(changes) else None
             yield Version(city, at, end, end is None)
 
     @staticmethod
-    def _wrong(
-        customer: str, found: list[Version], expected: list[Version]
-    ) -> str | None:
+    def _wrong(customer: str, found: list[Version], expected: list[Version]) -> str | None:
         """Return what is wrong with the versions of one customer, both lists in time, or None."""
         if len(found) != len(expected):
             told = ", then ".join(str(version.city) for version in expected)
@@ -758,9 +671,7 @@ class Versions(Exercise):
             )
         pairs = [
             (f"Version {place} of {customer}", mine, version)
-            for place, (mine, version) in enumerate(
-                zip(found, expected, strict=True), 1
-            )
+            for place, (mine, version) in enumerate(zip(found, expected, strict=True), 1)
         ]
         for which, mine, version in pairs:
             if mine.city != version.city:
@@ -777,11 +688,7 @@ class Versions(Exercise):
             if mine.valid_to is None and version.valid_to is not None:
                 return f"{which} has no end, and the next one begins at {version.valid_to}."
             if mine.valid_to != version.valid_to:
-                what = (
-                    "a gap"
-                    if str(mine.valid_to) < str(version.valid_to)
-                    else "an overlap"
-                )
+                what = "a gap" if str(mine.valid_to) < str(version.valid_to) else "an overlap"
                 return (
                     f"{which} ends at {mine.valid_to}, and the next one begins at {version.valid_to}: "
                     f"that is {what}."

@@ -18,10 +18,7 @@ def forgets(*given):
 
 def parts(kept: str = "{0}", rest: str = "NOT ({0})") -> Callable:
     """Return an answer that filters by two templates of the condition."""
-    return lambda frame, condition: (
-        frame.where(kept.format(condition)),
-        frame.where(rest.format(condition)),
-    )
+    return lambda frame, condition: (frame.where(kept.format(condition)), frame.where(rest.format(condition)))
 
 
 def subtracted(frame, condition):
@@ -144,9 +141,7 @@ def largest_of_each(events):
 
 def last_known_of_each(events):
     others = [
-        F.max_by(column, F.when(F.col(column).isNotNull(), F.col("sequence"))).alias(
-            column
-        )
+        F.max_by(column, F.when(F.col(column).isNotNull(), F.col("sequence"))).alias(column)
         for column in events.columns[1:]
     ]
     return events.groupBy("order_id").agg(*others)
@@ -209,9 +204,7 @@ def merging(*clauses: Callable, of: Callable = one_each) -> Callable:
 
 
 def saving(mode: str) -> Callable:
-    return lambda batch, number, table: (
-        one_each(batch).write.mode(mode).saveAsTable(table)
-    )
+    return lambda batch, number, table: one_each(batch).write.mode(mode).saveAsTable(table)
 
 
 def with_its_number(batch, number, table):
@@ -320,14 +313,9 @@ WRONG = [
     (
         "split",
         only_the_kept,
-        "Your function returned a DataFrame; return two DataFrames, as in: return kept, "
-        "rest.",
+        "Your function returned a DataFrame; return two DataFrames, as in: return kept, rest.",
     ),
-    (
-        "split",
-        with_a_flag,
-        "Your rows have a column met more; return order_id, channel, total_cents.",
-    ),
+    ("split", with_a_flag, "Your rows have a column met more; return order_id, channel, total_cents."),
     ("with_reasons", forgets, "Your function returned None; return a DataFrame."),
     (
         "with_reasons",
@@ -344,14 +332,12 @@ WRONG = [
     (
         "with_reasons",
         reasons(lambda each: F.array(*each)),
-        f"Your _reasons of {FIRST} is [NULL, NULL, NULL]. Leave out the NULLs: it "
-        "should be [].",
+        f"Your _reasons of {FIRST} is [NULL, NULL, NULL]. Leave out the NULLs: it should be [].",
     ),
     (
         "with_reasons",
         reasons(null_for_none),
-        f"Your _reasons of {FIRST} is NULL. It meets every expectation: the array is "
-        "empty.",
+        f"Your _reasons of {FIRST} is NULL. It meets every expectation: the array is empty.",
     ),
     (
         "with_reasons",
@@ -371,16 +357,11 @@ WRONG = [
         "The column _reasons is of the type STRING, not ARRAY<STRING>.",
     ),
     ("with_reasons", only_the_broken, "Your answer has 4 rows, and the frame has 7."),
-    (
-        "with_reasons",
-        without_equal_rows,
-        "Your answer has 6 rows, and the frame has 7.",
-    ),
+    ("with_reasons", without_equal_rows, "Your answer has 6 rows, and the frame has 7."),
     (
         "with_reasons",
         reasons(name="reasons"),
-        "The column _reasons is missing; yours are order_id, customer_id, total_cents, "
-        "quantity, reasons.",
+        "The column _reasons is missing; yours are order_id, customer_id, total_cents, quantity, reasons.",
     ),
     ("dates", forgets, "Your function returned None; return a column."),
     (
@@ -392,20 +373,17 @@ WRONG = [
     (
         "dates",
         any_year,
-        "For the text '0001-01-01' your column is 0001-01-01; it should be NULL. It is "
-        "before 1900.",
+        "For the text '0001-01-01' your column is 0001-01-01; it should be NULL. It is before 1900.",
     ),
     (
         "dates",
         no_bound_above,
-        "For the text '9999-12-31' your column is 9999-12-31; it should be NULL. It is "
-        "after 2100.",
+        "For the text '9999-12-31' your column is 9999-12-31; it should be NULL. It is after 2100.",
     ),
     (
         "dates",
         bounds_left_out,
-        "For the text '1900-01-01' your column is NULL; it should be 1900-01-01. The "
-        "year 1900 is allowed.",
+        "For the text '1900-01-01' your column is NULL; it should be 1900-01-01. The year 1900 is allowed.",
     ),
     (
         "dates",
@@ -429,22 +407,13 @@ WRONG = [
     (
         "dates",
         guessed,
-        "For the text '2025-07' your column is 2025-07-01; it should be NULL. A year "
-        "and a month are no day.",
+        "For the text '2025-07' your column is 2025-07-01; it should be NULL. A year and a month are no day.",
     ),
     ("dates", a_moment, "Your column is of the type TIMESTAMP, not DATE."),
     ("dates", unchanged, "Your column is of the type STRING, not DATE."),
     ("newest", forgets, "Your function returned None; return a DataFrame."),
-    (
-        "newest",
-        any_event,
-        "Order O1 has the sequence 3 in your answer; its newest event has 7.",
-    ),
-    (
-        "newest",
-        oldest,
-        "Order O1 has the sequence 1 in your answer; its newest event has 7.",
-    ),
+    ("newest", any_event, "Order O1 has the sequence 3 in your answer; its newest event has 7."),
+    ("newest", oldest, "Order O1 has the sequence 1 in your answer; its newest event has 7."),
     (
         "newest",
         largest_of_each,
@@ -463,17 +432,12 @@ WRONG = [
         "Order O3 is in 2 rows of your answer, all with the sequence 10: its newest "
         "event was sent twice. Keep one of them.",
     ),
-    (
-        "newest",
-        without_repeats,
-        "Order O1 is in 3 rows of your answer, with the sequences 1, 3 and 7.",
-    ),
+    ("newest", without_repeats, "Order O1 is in 3 rows of your answer, with the sequences 1, 3 and 7."),
     ("newest", without_deletes, "Order O2 is in the events and not in your answer."),
     (
         "newest",
         numbered,
-        "Your rows have a column place more; return order_id, sequence, op, status, "
-        "total_cents.",
+        "Your rows have a column place more; return order_id, sequence, op, status, total_cents.",
     ),
     (
         "apply_changes",
@@ -496,9 +460,7 @@ WRONG = [
     ),
     (
         "apply_changes",
-        merging(
-            DELETE, UPDATE, methodcaller("whenNotMatchedInsertAll", "new.op != 'd'")
-        ),
+        merging(DELETE, UPDATE, methodcaller("whenNotMatchedInsertAll", "new.op != 'd'")),
         "After batch 1 order O4 is back: its delete has sequence 42, and your table "
         "shows sequence 41 with the status placed.",
     ),
@@ -528,11 +490,8 @@ WRONG = [
     ),
     (
         "apply_changes",
-        merging(
-            methodcaller("whenMatchedUpdateAll", f"{NEWER} AND new.op = 'd'"), INSERT
-        ),
-        "After batch 1 order O6 shows the old event 61 in your table; its newer event "
-        "64 was in batch 1.",
+        merging(methodcaller("whenMatchedUpdateAll", f"{NEWER} AND new.op = 'd'"), INSERT),
+        "After batch 1 order O6 shows the old event 61 in your table; its newer event 64 was in batch 1.",
     ),
     (
         "apply_changes",
@@ -545,11 +504,7 @@ WRONG = [
             methodcaller(
                 "whenMatchedUpdate",
                 NEWER,
-                {
-                    "sequence": "new.sequence",
-                    "op": "new.op",
-                    "status": "coalesce(new.status, old.status)",
-                },
+                {"sequence": "new.sequence", "op": "new.op", "status": "coalesce(new.status, old.status)"},
             ),
             INSERT,
         ),
@@ -577,24 +532,14 @@ WRONG = [
     (
         "versions",
         intervals(once_a_city),
-        f"Your answer has 2 rows for {LEIDEN}"
-        "A city that comes back is a version of its own.",
+        f"Your answer has 2 rows for {LEIDEN}A city that comes back is a version of its own.",
     ),
-    (
-        "versions",
-        intervals(lambda events: events),
-        f"Your answer has 6 rows for {LEIDEN}{REPEATED}",
-    ),
-    (
-        "versions",
-        intervals(without_repeats),
-        f"Your answer has 5 rows for {LEIDEN}{REPEATED}",
-    ),
+    ("versions", intervals(lambda events: events), f"Your answer has 6 rows for {LEIDEN}{REPEATED}"),
+    ("versions", intervals(without_repeats), f"Your answer has 5 rows for {LEIDEN}{REPEATED}"),
     (
         "versions",
         intervals(lambda events: changed(events, "city != before")),
-        f"Your answer has 2 rows for {LEIDEN}"
-        "The first city that was seen is a version too.",
+        f"Your answer has 2 rows for {LEIDEN}The first city that was seen is a version too.",
     ),
     (
         "versions",
@@ -602,11 +547,7 @@ WRONG = [
         "Version 2 of customer C1, Gent, begins at 2025-09-01 08:00:00; the city was "
         "first seen at 2025-08-01 08:00:00.",
     ),
-    (
-        "versions",
-        intervals(of_all_customers),
-        f"Your answer has 5 rows for {LEIDEN}{REPEATED}",
-    ),
+    ("versions", intervals(of_all_customers), f"Your answer has 5 rows for {LEIDEN}{REPEATED}"),
     (
         "versions",
         intervals(the_end_before_the_filter, valid_to="end"),
@@ -634,8 +575,7 @@ WRONG = [
     (
         "versions",
         intervals(valid_to="CAST(NULL AS TIMESTAMP)"),
-        "Version 1 of customer C1, Leiden, has no end, and the next one begins at "
-        "2025-08-01 08:00:00.",
+        "Version 1 of customer C1, Leiden, has no end, and the next one begins at 2025-08-01 08:00:00.",
     ),
     (
         "versions",

@@ -34,9 +34,7 @@ class WeekLabel(Exercise):
         for year in range(2020, 2031):
             days += [date(year, 1, 1) + timedelta(days=n) for n in range(-5, 70)]
         frame = frame_of(enumerate(days), "place INT, day DATE")
-        answered = frame.selectExpr(
-            "place", f"CAST({expression} AS STRING) AS label"
-        ).collect()
+        answered = frame.selectExpr("place", f"CAST({expression} AS STRING) AS label").collect()
         for row in sorted(answered):
             day = days[row.place]
             year, week, _ = day.isocalendar()
@@ -45,9 +43,7 @@ class WeekLabel(Exercise):
                     f"{day:%A} {day} lies in week {week} of {year}; your label for it is "
                     f"{_quoted(row.label)}, and it should be '{year}-W{week:02}'."
                 )
-        return self.right(
-            "Every label is that of the ISO week, also at the turn of a year."
-        )
+        return self.right("Every label is that of the ISO week, also at the turn of a year.")
 
 
 def _quoted(text: str | None) -> str:
@@ -70,21 +66,12 @@ class Seams(Exercise):
     # and whether the version is broken.
     cases: ClassVar[tuple[Any, ...]] = (
         ("a customer with one open version", [("C1", 1, None, False)]),
-        (
-            "a customer who moved twice",
-            [("C1", 1, 5, False), ("C1", 5, 9, False), ("C1", 9, None, False)],
-        ),
+        ("a customer who moved twice", [("C1", 1, 5, False), ("C1", 5, 9, False), ("C1", 9, None, False)]),
         ("an overlap", [("C1", 1, 7, True), ("C1", 5, None, False)]),
         ("a gap", [("C1", 1, 4, True), ("C1", 5, None, False)]),
-        (
-            "an open version with another after it",
-            [("C1", 1, None, True), ("C1", 5, None, False)],
-        ),
+        ("an open version with another after it", [("C1", 1, None, True), ("C1", 5, None, False)]),
         ("a last version that is closed", [("C1", 1, 5, False), ("C1", 5, 9, True)]),
-        (
-            "two customers whose days interleave",
-            [("C1", 1, None, False), ("C2", 3, None, False)],
-        ),
+        ("two customers whose days interleave", [("C1", 1, None, False), ("C2", 3, None, False)]),
         (
             "the customers listed in disorder",
             [
@@ -99,22 +86,14 @@ class Seams(Exercise):
     def check(self, broken: Callable[[DataFrame], DataFrame]) -> Verdict:
         for about, versions in self.cases:
             rows = [(who, _july(first), _july(end)) for who, first, end, _ in versions]
-            found = broken(
-                frame_of(
-                    rows, "customer_id STRING, valid_from TIMESTAMP, valid_to TIMESTAMP"
-                )
-            )
+            found = broken(frame_of(rows, "customer_id STRING, valid_from TIMESTAMP, valid_to TIMESTAMP"))
             if lacking := missing(found, ("customer_id", "valid_from", "valid_to")):
                 return self.wrong(lacking)
             answered = Counter(
                 (row.customer_id, row.valid_from, row.valid_to)
-                for row in found.select(
-                    "customer_id", "valid_from", "valid_to"
-                ).collect()
+                for row in found.select("customer_id", "valid_from", "valid_to").collect()
             )
-            expected = Counter(
-                row for row, (*_, wrong) in zip(rows, versions, strict=True) if wrong
-            )
+            expected = Counter(row for row, (*_, wrong) in zip(rows, versions, strict=True) if wrong)
             if missed := expected - answered:
                 who, first, end = min(missed, key=str)
                 return self.wrong(
@@ -151,14 +130,7 @@ class AsItWas(Exercise):
     # Sale, customer, day and hour of July 2025, city, and why.
     sales = (
         (1, "C1", 3, 12, "Leipzig", "its customer had not moved yet"),
-        (
-            2,
-            "C1",
-            5,
-            0,
-            "Bremen",
-            "a version is valid from its beginning to before its end",
-        ),
+        (2, "C1", 5, 0, "Bremen", "a version is valid from its beginning to before its end"),
         (3, "C1", 20, 12, "Bremen", "a version without an end is still valid"),
         (4, "C2", 2, 12, "Kiel", "its customer never moved"),
         (5, "C2", 1, 8, None, "it was before the first version of its customer"),
@@ -167,10 +139,7 @@ class AsItWas(Exercise):
 
     def check(self, as_it_was: Callable[[DataFrame, DataFrame], DataFrame]) -> Verdict:
         sales = frame_of(
-            (
-                (sale, who, datetime(2025, 7, day, hour))
-                for sale, who, day, hour, *_ in self.sales
-            ),
+            ((sale, who, datetime(2025, 7, day, hour)) for sale, who, day, hour, *_ in self.sales),
             "sale_id INT, customer_id STRING, sold_at TIMESTAMP",
         )
         versions = frame_of(
@@ -191,14 +160,10 @@ class AsItWas(Exercise):
             what = f"Sale {sale} (customer {who}, {day} July, {hour:02}:00)"
             found = sorted(cities.get(sale, []), key=str)
             if not found:
-                return self.wrong(
-                    f"{what} went in and did not come out. Keep it, with NULL for the city."
-                )
+                return self.wrong(f"{what} went in and did not come out. Keep it, with NULL for the city.")
             if len(found) > 1:
                 names = " and ".join(city or "NULL" for city in found)
-                return self.wrong(
-                    f"{what} came out {len(found)} times, with {names}; {why}."
-                )
+                return self.wrong(f"{what} came out {len(found)} times, with {names}; {why}.")
             if found[0] != expected:
                 return self.wrong(
                     f"{what} has the city {found[0] or 'NULL'}; "
@@ -221,16 +186,8 @@ class RepeatRate(Exercise):
     # What the case is about; the lines of each order by customer, negative when it was not sold; the rate.
     cases: ClassVar[tuple[Any, ...]] = (
         ("two customers, one of whom bought twice", {"C1": [1, 1], "C2": [1]}, 0.5),
-        (
-            "two customers with one order each, one of three lines",
-            {"C1": [3], "C2": [1]},
-            0.0,
-        ),
-        (
-            "two customers, where the second order of one was returned",
-            {"C1": [1, -1], "C2": [1]},
-            0.0,
-        ),
+        ("two customers with one order each, one of three lines", {"C1": [3], "C2": [1]}, 0.0),
+        ("two customers, where the second order of one was returned", {"C1": [1, -1], "C2": [1]}, 0.0),
         (
             "two customers who bought twice, and one whose only order was cancelled",
             {"C1": [2, 1], "C2": [1, 1], "C3": [-1]},
@@ -252,19 +209,14 @@ class RepeatRate(Exercise):
                 for line in range(1, abs(lines) + 1)
             ]
             answer = repeat_rate(
-                frame_of(
-                    rows,
-                    "order_id STRING, line_no INT, customer_id STRING, sold BOOLEAN",
-                )
+                frame_of(rows, "order_id STRING, line_no INT, customer_id STRING, sold BOOLEAN")
             )
             try:
                 number = float(answer)
             except (TypeError, ValueError):
                 return self.wrong(other_kind(answer, "a number"))
             if abs(number - expected) > 1e-6:
-                return self.wrong(
-                    f"For {about} the rate is {expected:g}; yours is {number:g}."
-                )
+                return self.wrong(f"For {about} the rate is {expected:g}; yours is {number:g}.")
         return self.right("Customers are counted, and orders, and only what was sold.")
 
 
@@ -292,21 +244,9 @@ class Net(Exercise):
             [(("C1", "placed", 500), ("C1", "cancelled", 500))],
             {"C1": (-1, -500)},
         ),
-        (
-            "an order of C1 that is deleted",
-            [(("C1", "delivered", 500), None)],
-            {"C1": (-1, -500)},
-        ),
-        (
-            "an order of C1 that was cancelled and is deleted",
-            [(("C1", "cancelled", 500), None)],
-            {},
-        ),
-        (
-            "an order of C1 that is delivered",
-            [(("C1", "placed", 500), ("C1", "delivered", 500))],
-            {},
-        ),
+        ("an order of C1 that is deleted", [(("C1", "delivered", 500), None)], {"C1": (-1, -500)}),
+        ("an order of C1 that was cancelled and is deleted", [(("C1", "cancelled", 500), None)], {}),
+        ("an order of C1 that is delivered", [(("C1", "placed", 500), ("C1", "delivered", 500))], {}),
         (
             "an order of C1 whose amount is corrected from 500 to 450",
             [(("C1", "placed", 500), ("C1", "placed", 450))],
@@ -322,15 +262,7 @@ class Net(Exercise):
 
     def check(self, net: Callable[[DataFrame], DataFrame]) -> Verdict:
         small = [
-            (
-                about,
-                [
-                    row
-                    for n, change in enumerate(orders)
-                    for row in _fed(f"O{n}", *change)
-                ],
-                expected,
-            )
+            (about, [row for n, change in enumerate(orders) for row in _fed(f"O{n}", *change)], expected)
             for about, orders, expected in self.cases
         ]
         for about, changes, expected in (*small, _many()):
@@ -340,14 +272,10 @@ class Net(Exercise):
             rows = answer.select("customer_id", "orders", "cents").collect()
             answered = {row.customer_id: (row.orders, row.cents) for row in rows}
             if len(answered) < len(rows):
-                return self.wrong(
-                    f"For {about} a customer has more than one row: group by the customer."
-                )
+                return self.wrong(f"For {about} a customer has more than one row: group by the customer.")
             for who in sorted({*answered, *expected}):
                 if who not in expected and answered[who] == (0, 0):
-                    return self.wrong(
-                        f"For {about} nothing changes for {who}; leave the customer out."
-                    )
+                    return self.wrong(f"For {about} nothing changes for {who}; leave the customer out.")
                 if answered.get(who, (0, 0)) != expected.get(who, (0, 0)):
                     return self.wrong(
                         f"For {about} {who} gets {_signed(expected.get(who, (0, 0)))}; "
@@ -360,9 +288,7 @@ class Net(Exercise):
 _Order = tuple[str, str, int]
 
 
-def _fed(
-    name: str, before: _Order | None, after: _Order | None
-) -> list[tuple[str, str, str, str, int]]:
+def _fed(name: str, before: _Order | None, after: _Order | None) -> list[tuple[str, str, str, str, int]]:
     """Return the rows that a change of an order leaves in the feed; None is an order that is not there."""
     if before is None and after is not None:
         return [("insert", name, *after)]
@@ -372,9 +298,7 @@ def _fed(
     return [("update_preimage", name, *before), ("update_postimage", name, *after)]
 
 
-def _many() -> tuple[
-    str, list[tuple[str, str, str, str, int]], dict[str, tuple[int, int]]
-]:
+def _many() -> tuple[str, list[tuple[str, str, str, str, int]], dict[str, tuple[int, int]]]:
     """Return a batch of random changes, and what a recount of the orders before and after gives."""
     draw = random.Random(3)
 
@@ -392,9 +316,7 @@ def _many() -> tuple[
             now[name] = order()
         changes += _fed(name, old, now.get(name))
     was, is_ = _recount(before), _recount(now)
-    expected = {
-        who: (is_[who][0] - was[who][0], is_[who][1] - was[who][1]) for who in was
-    }
+    expected = {who: (is_[who][0] - was[who][0], is_[who][1] - was[who][1]) for who in was}
     return "120 changes of 60 orders", changes, expected
 
 

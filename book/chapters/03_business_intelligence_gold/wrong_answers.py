@@ -41,9 +41,7 @@ VALID = "sold_at >= valid_from AND (sold_at < valid_to OR valid_to IS NULL)"
 
 
 def repeat_rate(
-    orders: str = "count(DISTINCT order_id)",
-    lines: str = "sold",
-    several: str = "orders > 1",
+    orders: str = "count(DISTINCT order_id)", lines: str = "sold", several: str = "orders > 1"
 ) -> Answer:
     """Return an answer to 3.4 that counts `orders` of `lines`, customer by customer."""
 
@@ -70,9 +68,7 @@ def net(where: str = SOLD, kept: str = "orders <> 0 OR cents <> 0") -> Answer:
     def answer(changes: DataFrame) -> DataFrame:
         orders = F.expr(f"sum({SIGN})").alias("orders")
         cents = F.expr(f"sum({SIGN} * total_cents)").alias("cents")
-        return (
-            changes.where(where).groupBy("customer_id").agg(orders, cents).where(kept)
-        )
+        return changes.where(where).groupBy("customer_id").agg(orders, cents).where(kept)
 
     return answer
 
@@ -111,14 +107,12 @@ WRONG = [
     (
         "week_label",
         "nullif(day, day)",
-        "Tuesday 2025-07-01 lies in week 27 of 2025; your label for it is NULL, "
-        "and it should be '2025-W27'.",
+        "Tuesday 2025-07-01 lies in week 27 of 2025; your label for it is NULL, and it should be '2025-W27'.",
     ),
     (
         "seams",
         seams("following < valid_to"),
-        "For a gap: the version of C1 from 2025-07-01 to 2025-07-04 is broken, "
-        "and you do not return it.",
+        "For a gap: the version of C1 from 2025-07-01 to 2025-07-04 is broken, and you do not return it.",
     ),
     (
         "seams",
@@ -176,26 +170,22 @@ WRONG = [
     (
         "as_it_was",
         as_it_was(VALID, "inner"),
-        "Sale 5 (customer C2, 1 July, 08:00) went in and did not come out. "
-        "Keep it, with NULL for the city.",
+        "Sale 5 (customer C2, 1 July, 08:00) went in and did not come out. Keep it, with NULL for the city.",
     ),
     (
         "as_it_was",
         nothing_returned,
-        "Your function returned nothing. Does it end with return? "
-        "It should return a DataFrame.",
+        "Your function returned nothing. Does it end with return? It should return a DataFrame.",
     ),
     (
         "repeat_rate",
         repeat_rate("count(*)"),
-        "For two customers with one order each, one of three lines the rate is 0; "
-        "yours is 0.5.",
+        "For two customers with one order each, one of three lines the rate is 0; yours is 0.5.",
     ),
     (
         "repeat_rate",
         repeat_rate(lines="true"),
-        "For two customers, where the second order of one was returned the rate is 0; "
-        "yours is 0.5.",
+        "For two customers, where the second order of one was returned the rate is 0; yours is 0.5.",
     ),
     (
         "repeat_rate",
@@ -206,37 +196,28 @@ WRONG = [
     (
         "repeat_rate",
         repeat_rate(several="orders = 2"),
-        "For four customers, one of whom bought three times the rate is 0.25; "
-        "yours is 0.",
+        "For four customers, one of whom bought three times the rate is 0.25; yours is 0.",
     ),
-    (
-        "repeat_rate",
-        half_in_a_frame,
-        "Your function returned a DataFrame. It should return a number.",
-    ),
+    ("repeat_rate", half_in_a_frame, "Your function returned a DataFrame. It should return a number."),
     (
         "repeat_rate",
         nothing_returned,
-        "Your function returned nothing. Does it end with return? "
-        "It should return a number.",
+        "Your function returned nothing. Does it end with return? It should return a number.",
     ),
     (
         "net",
         net(f"{SOLD} AND {ADDED}"),
-        "For an order of C1 that is cancelled C1 gets -1 orders and -500 cents; "
-        "you say nothing.",
+        "For an order of C1 that is cancelled C1 gets -1 orders and -500 cents; you say nothing.",
     ),
     (
         "net",
         net(f"{SOLD} AND _change_type <> 'delete'"),
-        "For an order of C1 that is deleted C1 gets -1 orders and -500 cents; "
-        "you say nothing.",
+        "For an order of C1 that is deleted C1 gets -1 orders and -500 cents; you say nothing.",
     ),
     (
         "net",
         net("true"),
-        "For an order of C1 that is cancelled C1 gets -1 orders and -500 cents; "
-        "you say nothing.",
+        "For an order of C1 that is cancelled C1 gets -1 orders and -500 cents; you say nothing.",
     ),
     (
         "net",
@@ -247,22 +228,17 @@ WRONG = [
     (
         "net",
         net(kept="true"),
-        "For an order of C1 that is delivered nothing changes for C1; "
-        "leave the customer out.",
+        "For an order of C1 that is delivered nothing changes for C1; leave the customer out.",
     ),
     (
         "net",
         net_of_each_order,
-        "For two new orders of C1 a customer has more than one row: "
-        "group by the customer.",
+        "For two new orders of C1 a customer has more than one row: group by the customer.",
     ),
 ]
 
 RIGHT = [
-    (
-        "week_label",
-        "format_string('%d-W%02d', extract(YEAROFWEEK FROM day), weekofyear(day))",
-    ),
+    ("week_label", "format_string('%d-W%02d', extract(YEAROFWEEK FROM day), weekofyear(day))"),
     ("seams", seams("NOT equal_null(following, valid_to)")),
     ("as_it_was", as_it_was(VALID)),
     ("repeat_rate", lambda sales: str(repeat_rate()(sales))),

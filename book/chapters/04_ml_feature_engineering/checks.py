@@ -32,9 +32,7 @@ def _misshapen(answer: Any, expected: Mapping[str, str]) -> str | None:
     return None
 
 
-def _grouped(
-    answer: DataFrame, keys: tuple[str, ...], *values: str
-) -> dict[tuple[Any, ...], list[Row]]:
+def _grouped(answer: DataFrame, keys: tuple[str, ...], *values: str) -> dict[tuple[Any, ...], list[Row]]:
     """Return the rows of an answer by their key."""
     rows: dict[tuple[Any, ...], list[Row]] = {}
     for row in answer.select(*keys, *values).collect():
@@ -51,9 +49,7 @@ def _not_once(what: str, found: list[Row]) -> str | None:
     return None
 
 
-def _differs(
-    what: str, found: list[Row], column: str, expected: int | None, why: str
-) -> str | None:
+def _differs(what: str, found: list[Row], column: str, expected: int | None, why: str) -> str | None:
     """Say that something did not come out once with what is expected of it, or None."""
     if told := _not_once(what, found):
         return f"{told}. Its {column} should be {_shown(expected)}, because {why}."
@@ -65,13 +61,7 @@ def _differs(
 def _shown(value: Any) -> str:
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M}"
-    return (
-        "NULL"
-        if value is None
-        else f"{value:g}"
-        if isinstance(value, int | float)
-        else str(value)
-    )
+    return "NULL" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 class Churned(Exercise):
@@ -91,35 +81,15 @@ class Churned(Exercise):
     # Customer, cutoff, whether they stopped, and why.
     people = (
         ("C1", "2025-09-04 00:00", 0, "an order of 10 September lies in the 28 days"),
-        (
-            "C2",
-            "2025-09-04 00:00",
-            0,
-            "an order at the very moment of the cutoff counts",
-        ),
-        (
-            "C3",
-            "2025-09-04 00:00",
-            1,
-            "an order exactly 28 days after the cutoff comes too late",
-        ),
-        (
-            "C4",
-            "2025-09-04 00:00",
-            0,
-            "an order of the last hour of the 28 days counts",
-        ),
+        ("C2", "2025-09-04 00:00", 0, "an order at the very moment of the cutoff counts"),
+        ("C3", "2025-09-04 00:00", 1, "an order exactly 28 days after the cutoff comes too late"),
+        ("C4", "2025-09-04 00:00", 0, "an order of the last hour of the 28 days counts"),
         ("C5", "2025-09-04 00:00", 1, "an order before the cutoff does not count"),
         ("C6", "2025-09-04 00:00", 0, "there are three orders in the 28 days"),
         ("C7", "2025-09-04 00:00", 1, "there is no order of this customer"),
         ("C8", "2025-09-04 00:00", 0, "an order of 12 September lies in the 28 days"),
         ("C8", "2025-09-18 00:00", 1, "the only order was before this cutoff"),
-        (
-            "C9",
-            "2025-09-04 12:00",
-            1,
-            "an order in the morning is before a cutoff at noon",
-        ),
+        ("C9", "2025-09-04 12:00", 1, "an order in the morning is before a cutoff at noon"),
     )
     orders = (
         ("C1", "2025-09-10 18:30"),
@@ -141,10 +111,7 @@ class Churned(Exercise):
             "customer_id STRING, cutoff TIMESTAMP",
         )
         orders = frame_of(
-            (
-                (f"O{n}", who, datetime.fromisoformat(at))
-                for n, (who, at) in enumerate(self.orders, 1)
-            ),
+            ((f"O{n}", who, datetime.fromisoformat(at)) for n, (who, at) in enumerate(self.orders, 1)),
             "order_id STRING, customer_id STRING, ordered_at TIMESTAMP",
         )
         answer = churned(people, orders)
@@ -154,15 +121,11 @@ class Churned(Exercise):
         rows = _grouped(answer, ("customer_id", "cutoff"), "churned")
         for who, cutoff, expected, why in self.people:
             found = rows.pop((who, datetime.fromisoformat(cutoff)), [])
-            if wrong := _differs(
-                f"{who} with the cutoff {cutoff}", found, "churned", expected, why
-            ):
+            if wrong := _differs(f"{who} with the cutoff {cutoff}", found, "churned", expected, why):
                 return self.wrong(wrong)
         if wrong := _never_asked(rows):
             return self.wrong(wrong)
-        return self.right(
-            "Everybody has one label for each cutoff, also those who never came back."
-        )
+        return self.right("Everybody has one label for each cutoff, also those who never came back.")
 
 
 def _never_asked(rows: Iterable[tuple[Any, ...]]) -> str | None:
@@ -177,9 +140,7 @@ def _arrived_only(events: DataFrame, moment: str) -> DataFrame:
     known = events.where(F.col("arrived_at") <= F.lit(moment).cast("timestamp"))
     days = "datediff(max(ordered_at), min(ordered_at)) / nullif(count(*) - 1, 0)"
     return known.groupBy("customer_id").agg(
-        F.count("*").alias("orders"),
-        F.expr(days).alias("gap_days"),
-        F.sum("cents").alias("spend"),
+        F.count("*").alias("orders"), F.expr(days).alias("gap_days"), F.sum("cents").alias("spend")
     )
 
 
@@ -198,16 +159,13 @@ def _everybody(events: DataFrame, moment: str) -> DataFrame:
     """Return features of what is known, with a row for those too of whom nothing is known yet."""
     known = F.col("arrived_at") <= F.lit(moment).cast("timestamp")
     return events.groupBy("customer_id").agg(
-        F.sum(F.when(known, F.col("cents"))).alias("spend"),
-        F.count_if(known).alias("orders"),
+        F.sum(F.when(known, F.col("cents"))).alias("spend"), F.count_if(known).alias("orders")
     )
 
 
 def _only_one(events: DataFrame, moment: str) -> DataFrame:
     """Return the amount of those who ordered once, so that a later order takes its customer out."""
-    one = events.groupBy("customer_id").agg(
-        F.count("*").alias("orders"), F.sum("cents").alias("spend")
-    )
+    one = events.groupBy("customer_id").agg(F.count("*").alias("orders"), F.sum("cents").alias("spend"))
     return one.where("orders = 1").drop("orders")
 
 
@@ -216,9 +174,7 @@ class Leaks(Exercise):
 
     number = "4.2"
     title = "the blindfold"
-    takes = (
-        "a function of a build, its events and a moment that returns a list of names"
-    )
+    takes = "a function of a build, its events and a moment that returns a list of names"
     hints = (
         "Build twice: from all events, and from those with arrived_at <= moment. Then put the two results "
         "side by side, customer by customer.",
@@ -247,10 +203,7 @@ class Leaks(Exercise):
             {
                 "orders": (False, "what arrives at the very moment is not hidden"),
                 "spend": (False, "what arrives at the very moment is not hidden"),
-                "gap_days": (
-                    False,
-                    "for C2 it is NULL in both results, and two NULLs are equal",
-                ),
+                "gap_days": (False, "for C2 it is NULL in both results, and two NULLs are equal"),
             },
         ),
         (
@@ -264,10 +217,7 @@ class Leaks(Exercise):
                     True,
                     "for C1 it is 1, and 0 when the future is hidden; for C2 it is the other way round",
                 ),
-                "slow_cents": (
-                    True,
-                    "for C1 it is 900, and NULL when the future is hidden",
-                ),
+                "slow_cents": (True, "for C1 it is 900, and NULL when the future is hidden"),
                 "first_order": (False, "the first order of everybody had arrived"),
             },
         ),
@@ -277,14 +227,8 @@ class Leaks(Exercise):
             "2025-10-13",
             (("C4", "2025-10-12", "2025-10-20", 400),),
             {
-                "orders": (
-                    True,
-                    "C4 is in the result only as long as the future is in sight",
-                ),
-                "spend": (
-                    True,
-                    "C4, with NULL, is in the result only as long as the future is in sight",
-                ),
+                "orders": (True, "C4 is in the result only as long as the future is in sight"),
+                "spend": (True, "C4, with NULL, is in the result only as long as the future is in sight"),
             },
         ),
         (
@@ -296,46 +240,29 @@ class Leaks(Exercise):
         ),
     )
 
-    def check(
-        self, leaks: Callable[[Callable[..., DataFrame], DataFrame, str], list[str]]
-    ) -> Verdict:
+    def check(self, leaks: Callable[[Callable[..., DataFrame], DataFrame, str], list[str]]) -> Verdict:
         for about, build, moment, more, columns in self.cases:
             events = frame_of(
                 (
-                    (
-                        who,
-                        datetime.fromisoformat(at),
-                        datetime.fromisoformat(arrived),
-                        cents,
-                    )
+                    (who, datetime.fromisoformat(at), datetime.fromisoformat(arrived), cents)
                     for who, at, arrived, cents in (*self.events, *more)
                 ),
                 "customer_id STRING, ordered_at TIMESTAMP, arrived_at TIMESTAMP, cents INT",
             )
             found = leaks(build, events, moment)
-            if not isinstance(found, list) or not all(
-                isinstance(name, str) for name in found
-            ):
+            if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
                 return self.wrong(other_kind(found, "a list of the names of columns"))
             for name in found:
                 if name not in columns:
-                    return self.wrong(
-                        f"For {about} you name {name}, which is not a feature column."
-                    )
+                    return self.wrong(f"For {about} you name {name}, which is not a feature column.")
             for name, (leaky, why) in columns.items():
                 if name in found and not leaky:
-                    return self.wrong(
-                        f"For {about} you name {name}, which does not change: {why}."
-                    )
+                    return self.wrong(f"For {about} you name {name}, which does not change: {why}.")
                 if leaky and name not in found:
                     return self.wrong(f"For {about} you do not name {name}: {why}.")
             if found != (ordered := sorted(set(found))):
-                return self.wrong(
-                    f"For {about} you return {found}; sorted, each once, it is {ordered}."
-                )
-        return self.right(
-            "Every column that looks ahead is found, and none that does not."
-        )
+                return self.wrong(f"For {about} you return {found}; sorted, each once, it is {ordered}.")
+        return self.right("Every column that looks ahead is found, and none that does not.")
 
 
 def _october(moment: str) -> datetime:
@@ -388,24 +315,9 @@ class AsOf(Exercise):
             ("C3", "16 00:00", 2, "the row of 20 October is of after the cutoff"),
             ("C4", "16 00:00", 3, "a row that is exactly 14 days old may be used"),
             ("C5", "16 12:00", None, "its row is 14 days and three hours old"),
-            (
-                "C6",
-                "16 00:00",
-                1,
-                "of two rows of 13 October the one created later wins",
-            ),
-            (
-                "C7",
-                "16 00:00",
-                2,
-                "of two rows of 13 October one was created after the cutoff",
-            ),
-            (
-                "C8",
-                "16 00:00",
-                2,
-                "the newest as_of wins, also over an older one that was created later",
-            ),
+            ("C6", "16 00:00", 1, "of two rows of 13 October the one created later wins"),
+            ("C7", "16 00:00", 2, "of two rows of 13 October one was created after the cutoff"),
+            ("C8", "16 00:00", 2, "the newest as_of wins, also over an older one that was created later"),
             ("C9", "16 00:00", 4, "a row of the very moment of the cutoff may be used"),
             ("C10", "16 00:00", 3, "the row of 27 October is of after this cutoff"),
             ("C10", "30 00:00", 1, "the row of 27 October was there for this cutoff"),
@@ -419,10 +331,7 @@ class AsOf(Exercise):
 
     def check(self, as_of: Callable[[DataFrame, DataFrame, int], DataFrame]) -> Verdict:
         features = frame_of(
-            (
-                (who, _october(at), _october(created), orders)
-                for who, at, created, orders in self.features
-            ),
+            ((who, _october(at), _october(created), orders) for who, at, created, orders in self.features),
             "customer_id STRING, as_of TIMESTAMP, created_at TIMESTAMP, orders_28 INT",
         )
         for days, questions in self.questions.items():
@@ -431,26 +340,18 @@ class AsOf(Exercise):
                 "customer_id STRING, cutoff TIMESTAMP",
             )
             answer = as_of(asked, features, days)
-            kinds = {
-                "customer_id": "STRING",
-                "cutoff": "TIMESTAMP",
-                "orders_28": _WHOLE,
-            }
+            kinds = {"customer_id": "STRING", "cutoff": "TIMESTAMP", "orders_28": _WHOLE}
             if wrong := _misshapen(answer, kinds):
                 return self.wrong(wrong)
             rows = _grouped(answer, ("customer_id", "cutoff"), "orders_28")
             for who, cutoff, expected, why in questions:
                 moment = _october(cutoff)
                 what = f"With {days} days, {who} with the cutoff {_shown(moment)}"
-                if wrong := _differs(
-                    what, rows.pop((who, moment), []), "orders_28", expected, why
-                ):
+                if wrong := _differs(what, rows.pop((who, moment), []), "orders_28", expected, why):
                     return self.wrong(wrong)
             if wrong := _never_asked(rows):
                 return self.wrong(wrong)
-        return self.right(
-            "Each question has the newest features that were there in time and are fresh."
-        )
+        return self.right("Each question has the newest features that were there in time and are fresh.")
 
 
 class AttemptsBefore(Exercise):
@@ -469,21 +370,9 @@ class AttemptsBefore(Exercise):
     )
     # Payment, device, when, attempts, and why. They are listed in disorder.
     payments = (
-        (
-            "P6",
-            "D2",
-            "2025-10-13 12:30:00.000000",
-            0,
-            "it is the only one of its device",
-        ),
+        ("P6", "D2", "2025-10-13 12:30:00.000000", 0, "it is the only one of its device"),
         ("P1", "D1", "2025-10-13 12:00:00.000000", 0, "it is the first of its device"),
-        (
-            "P3",
-            "D1",
-            "2025-10-13 12:40:00.000000",
-            2,
-            "P1 and P2 are in the hour before",
-        ),
+        ("P3", "D1", "2025-10-13 12:40:00.000000", 2, "P1 and P2 are in the hour before"),
         (
             "P2",
             "D1",
@@ -492,47 +381,17 @@ class AttemptsBefore(Exercise):
             "P1 is in the hour before, and P2 itself is not",
         ),
         ("P4", "D1", "2025-10-13 13:10:00.000000", 2, "P1 is older than an hour"),
-        (
-            "P5",
-            "D1",
-            "2025-10-13 15:00:00.000000",
-            0,
-            "all others are older than an hour",
-        ),
+        ("P5", "D1", "2025-10-13 15:00:00.000000", 0, "all others are older than an hour"),
         ("P7", "D3", "2025-10-13 12:00:00.000000", 0, "it is the first of its device"),
         ("P8", "D3", "2025-10-13 13:00:00.000000", 1, "P7 is exactly an hour older"),
         ("P9", "D4", "2025-10-13 12:00:00.000000", 0, "it is the first of its device"),
-        (
-            "P10",
-            "D4",
-            "2025-10-13 13:00:00.000001",
-            0,
-            "P9 is an hour and a microsecond older",
-        ),
-        (
-            "P11",
-            "D5",
-            "2025-10-13 12:00:00.250000",
-            0,
-            "P12 is of the same microsecond",
-        ),
-        (
-            "P12",
-            "D5",
-            "2025-10-13 12:00:00.250000",
-            0,
-            "P11 is of the same microsecond",
-        ),
+        ("P10", "D4", "2025-10-13 13:00:00.000001", 0, "P9 is an hour and a microsecond older"),
+        ("P11", "D5", "2025-10-13 12:00:00.250000", 0, "P12 is of the same microsecond"),
+        ("P12", "D5", "2025-10-13 12:00:00.250000", 0, "P11 is of the same microsecond"),
         ("P13", "D6", "2025-10-13 12:00:00.250000", 0, "P14 is a microsecond younger"),
         ("P14", "D6", "2025-10-13 12:00:00.250001", 1, "P13 is a microsecond older"),
         ("P15", "D7", "2025-10-13 23:40:00.000000", 0, "it is the first of its device"),
-        (
-            "P16",
-            "D7",
-            "2025-10-14 00:10:00.000000",
-            1,
-            "P15 was half an hour before, on the other day",
-        ),
+        ("P16", "D7", "2025-10-14 00:10:00.000000", 1, "P15 was half an hour before, on the other day"),
     )
 
     def check(self, attempts_before: Callable[[DataFrame], DataFrame]) -> Verdict:
@@ -546,20 +405,14 @@ class AttemptsBefore(Exercise):
             )
         )
         kinds = {"payment_id": "STRING", "device_id": "STRING", "paid_at": "TIMESTAMP"}
-        if wrong := _misshapen(
-            answer, {**kinds, "amount_cents": "INT", "attempts": _WHOLE}
-        ):
+        if wrong := _misshapen(answer, {**kinds, "amount_cents": "INT", "attempts": _WHOLE}):
             return self.wrong(wrong)
         rows = _grouped(answer, ("payment_id",), "attempts")
         for payment, device, paid, expected, why in self.payments:
             what = f"{payment} (device {device}, {paid})"
-            if wrong := _differs(
-                what, rows.get((payment,), []), "attempts", expected, why
-            ):
+            if wrong := _differs(what, rows.get((payment,), []), "attempts", expected, why):
                 return self.wrong(wrong)
-        return self.right(
-            "Each payment knows the hour before it, to the microsecond, and not itself."
-        )
+        return self.right("Each payment knows the hour before it, to the microsecond, and not itself.")
 
 
 class Rfm(Exercise):
@@ -579,51 +432,19 @@ class Rfm(Exercise):
     # For each end: customer, the days with a purchase, and why the numbers are what they are.
     cases: ClassVar[Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]]] = {
         "1997-09-30": (
-            (
-                "C1",
-                ("1997-01-07", "1997-03-04", "1997-02-04"),
-                "C1 bought on two days after the first",
-            ),
+            ("C1", ("1997-01-07", "1997-03-04", "1997-02-04"), "C1 bought on two days after the first"),
             ("C2", ("1997-01-09", "1997-01-19"), "weeks are not rounded"),
             ("C3", ("1997-01-07",), "C3 bought once, and never again"),
-            (
-                "C4",
-                ("1997-01-07", "1997-01-07"),
-                "two purchases of one day are one day",
-            ),
-            (
-                "C5",
-                ("1997-01-07", "1997-02-04", "1997-02-04"),
-                "two purchases of one day are one day",
-            ),
+            ("C4", ("1997-01-07", "1997-01-07"), "two purchases of one day are one day"),
+            ("C5", ("1997-01-07", "1997-02-04", "1997-02-04"), "two purchases of one day are one day"),
             ("C6", ("1997-02-04", "1997-09-30"), "the day of the end belongs to it"),
-            (
-                "C7",
-                ("1997-02-04", "1997-03-04", "1997-11-04"),
-                "what comes after the end is not counted",
-            ),
-            (
-                "C8",
-                ("1997-02-04", "1997-10-01"),
-                "the only other purchase comes after the end",
-            ),
-            (
-                "C9",
-                ("1997-10-01", "1997-10-08"),
-                "C9 buys for the first time after the end",
-            ),
-            (
-                "C10",
-                ("1997-09-30",),
-                "C10 bought for the first time on the day of the end",
-            ),
+            ("C7", ("1997-02-04", "1997-03-04", "1997-11-04"), "what comes after the end is not counted"),
+            ("C8", ("1997-02-04", "1997-10-01"), "the only other purchase comes after the end"),
+            ("C9", ("1997-10-01", "1997-10-08"), "C9 buys for the first time after the end"),
+            ("C10", ("1997-09-30",), "C10 bought for the first time on the day of the end"),
         ),
         "1997-06-30": (
-            (
-                "C1",
-                ("1997-01-07", "1997-08-05"),
-                "the only other purchase comes after the end",
-            ),
+            ("C1", ("1997-01-07", "1997-08-05"), "the only other purchase comes after the end"),
             ("C2", ("1997-08-05",), "C2 buys for the first time after the end"),
         ),
     }
@@ -631,11 +452,7 @@ class Rfm(Exercise):
     def check(self, rfm: Callable[[DataFrame, str], DataFrame]) -> Verdict:
         for end, customers in self.cases.items():
             purchases = frame_of(
-                (
-                    (who, date.fromisoformat(day))
-                    for who, days, _ in customers
-                    for day in days
-                ),
+                ((who, date.fromisoformat(day)) for who, days, _ in customers for day in days),
                 "customer_id STRING, purchased_on DATE",
             )
             answer = rfm(purchases, end)
@@ -646,14 +463,10 @@ class Rfm(Exercise):
             for who, bought, why in customers:
                 if wrong := self._wrong(who, bought, end, rows.get((who,), [])):
                     return self.wrong(f"With the end {end}, {wrong}: {why}.")
-        return self.right(
-            "Days are counted, not purchases, and nothing of after the end comes in."
-        )
+        return self.right("Days are counted, not purchases, and nothing of after the end comes in.")
 
     @staticmethod
-    def _wrong(
-        who: str, bought: Iterable[str], end: str, found: list[Row]
-    ) -> str | None:
+    def _wrong(who: str, bought: Iterable[str], end: str, found: list[Row]) -> str | None:
         """Return what is wrong with the rows found for a customer, or None."""
         seen = sorted({date.fromisoformat(day) for day in bought if day <= end})
         what = f"{who} (who buys on {', '.join(sorted(bought))})"

@@ -112,9 +112,7 @@ def found(questions: DataFrame, features: DataFrame, when: str, how: str) -> Dat
     return questions.join(known, F.expr(f"who = customer_id AND {when}"), how)
 
 
-def as_of(
-    usable: str = USABLE, newest: str = "struct(as_of, created_at)", how: str = "left"
-) -> Answer:
+def as_of(usable: str = USABLE, newest: str = "struct(as_of, created_at)", how: str = "left") -> Answer:
     """Return an answer to 4.3: of the rows that are `usable`, the `newest`."""
 
     def answer(questions: DataFrame, features: DataFrame, days: int) -> DataFrame:
@@ -125,9 +123,7 @@ def as_of(
     return answer
 
 
-def latest_version_first(
-    questions: DataFrame, features: DataFrame, days: int
-) -> DataFrame:
+def latest_version_first(questions: DataFrame, features: DataFrame, days: int) -> DataFrame:
     """Only the row created last of each as_of is kept, before the cutoff is asked."""
     key = Window.partitionBy("customer_id", "as_of").orderBy(F.desc("created_at"))
     kept = features.withColumn("place", F.row_number().over(key)).where("place = 1")
@@ -135,9 +131,7 @@ def latest_version_first(
 
 
 def one_per_customer(questions: DataFrame, features: DataFrame, days: int) -> DataFrame:
-    key = Window.partitionBy("customer_id").orderBy(
-        F.desc("as_of"), F.desc("created_at")
-    )
+    key = Window.partitionBy("customer_id").orderBy(F.desc("as_of"), F.desc("created_at"))
     joined = found(questions, features, USABLE.format(days=days), "left")
     return joined.withColumn("place", F.row_number().over(key)).where("place = 1")
 
@@ -233,11 +227,7 @@ WRONG = [
         "Its churned should be 1, because "
         "an order exactly 28 days after the cutoff comes too late.",
     ),
-    (
-        "churned",
-        churned(how="full"),
-        "You return NULL with the cutoff NULL, and that did not go in.",
-    ),
+    ("churned", churned(how="full"), "You return NULL with the cutoff NULL, and that did not go in."),
     (
         "churned",
         churned(key=("customer_id", "cutoff", "order_id")),
@@ -340,8 +330,7 @@ WRONG = [
     (
         "leaks",
         leaks(told=lambda names: ["customer_id", *sorted(names)]),
-        "For features of what had arrived you name customer_id, "
-        "which is not a feature column.",
+        "For features of what had arrived you name customer_id, which is not a feature column.",
     ),
     (
         "leaks",
@@ -350,11 +339,7 @@ WRONG = [
         "for C1 it is 1700, and 800 when the future is hidden.",
     ),
     ("leaks", a_set, f"Your function returned {{'spend'}}. It should return {A_LIST}"),
-    (
-        "leaks",
-        the_features,
-        f"Your function returned a DataFrame. It should return {A_LIST}",
-    ),
+    ("leaks", the_features, f"Your function returned a DataFrame. It should return {A_LIST}"),
     ("leaks", nothing_returned, f"{NO_RETURN} {A_LIST}"),
     (
         "leaks",
@@ -460,10 +445,7 @@ WRONG = [
     ),
     (
         "as_of",
-        then(
-            as_of(),
-            lambda frame: frame.withColumn("orders_28", F.expr("string(orders_28)")),
-        ),
+        then(as_of(), lambda frame: frame.withColumn("orders_28", F.expr("string(orders_28)"))),
         "The column orders_28 is of the type STRING; it should be a whole number.",
     ),
     (
@@ -479,9 +461,7 @@ WRONG = [
     ),
     (
         "attempts_before",
-        attempts_before(
-            f"RANGE BETWEEN {HOUR} PRECEDING AND CURRENT ROW", counted="-1 + count(*)"
-        ),
+        attempts_before(f"RANGE BETWEEN {HOUR} PRECEDING AND CURRENT ROW", counted="-1 + count(*)"),
         "P11 (device D5, 2025-10-13 12:00:00.250000) has attempts 1; it should be 0, "
         "because P12 is of the same microsecond.",
     ),
@@ -493,17 +473,13 @@ WRONG = [
     ),
     (
         "attempts_before",
-        attempts_before(
-            "RANGE BETWEEN 3600 PRECEDING AND 1 PRECEDING", "unix_timestamp(paid_at)"
-        ),
+        attempts_before("RANGE BETWEEN 3600 PRECEDING AND 1 PRECEDING", "unix_timestamp(paid_at)"),
         "P10 (device D4, 2025-10-13 13:00:00.000001) has attempts 1; it should be 0, "
         "because P9 is an hour and a microsecond older.",
     ),
     (
         "attempts_before",
-        attempts_before(
-            "RANGE BETWEEN 3600000 PRECEDING AND 1 PRECEDING", "unix_millis(paid_at)"
-        ),
+        attempts_before("RANGE BETWEEN 3600000 PRECEDING AND 1 PRECEDING", "unix_millis(paid_at)"),
         "P10 (device D4, 2025-10-13 13:00:00.000001) has attempts 1; it should be 0, "
         "because P9 is an hour and a microsecond older.",
     ),
@@ -563,15 +539,11 @@ WRONG = [
     (
         "attempts_before",
         then(attempts_before(), lambda frame: frame.drop("amount_cents")),
-        "The column amount_cents is missing; yours are "
-        "payment_id, device_id, paid_at, attempts.",
+        "The column amount_cents is missing; yours are payment_id, device_id, paid_at, attempts.",
     ),
     (
         "attempts_before",
-        then(
-            attempts_before(),
-            lambda frame: frame.withColumn("paid_at", F.unix_micros("paid_at")),
-        ),
+        then(attempts_before(), lambda frame: frame.withColumn("paid_at", F.unix_micros("paid_at"))),
         "The column paid_at is of the type BIGINT; it should be TIMESTAMP.",
     ),
     ("attempts_before", nothing_returned, f"{NO_RETURN} a DataFrame."),
@@ -674,8 +646,5 @@ RIGHT = [
     ("attempts_before", attempts_before()),
     ("attempts_before", joined_attempts("left", "int(count(at))")),
     ("rfm", rfm(x="int(count(DISTINCT purchased_on) - 1)", t_x=f"float({SPAN} / 7)")),
-    (
-        "rfm",
-        rfm(T="CAST(datediff('{end}', min(purchased_on)) / 7 AS DECIMAL(12, 8))"),
-    ),
+    ("rfm", rfm(T="CAST(datediff('{end}', min(purchased_on)) / 7 AS DECIMAL(12, 8))")),
 ]

@@ -25,27 +25,9 @@ class Split(Exercise):
     # Customer, cutoff, known_at, where the row belongs on 27 November, and why.
     rows: ClassVar[tuple[tuple[str, str, str, str, str], ...]] = (
         ("C1", "2025-10-02", "2025-11-03", "train", "its label is known"),
-        (
-            "C2",
-            "2025-10-26",
-            "2025-11-27",
-            "train",
-            "its label is known at midnight of the day",
-        ),
-        (
-            "C3",
-            "2025-11-13",
-            "2025-12-15",
-            "neither",
-            "its label is not known yet, and its cutoff is past",
-        ),
-        (
-            "C4",
-            "2025-11-26",
-            "2025-12-29",
-            "neither",
-            "its label is not known yet, and its cutoff is past",
-        ),
+        ("C2", "2025-10-26", "2025-11-27", "train", "its label is known at midnight of the day"),
+        ("C3", "2025-11-13", "2025-12-15", "neither", "its label is not known yet, and its cutoff is past"),
+        ("C4", "2025-11-26", "2025-12-29", "neither", "its label is not known yet, and its cutoff is past"),
         ("C5", "2025-11-27", "2025-12-29", "test", "its cutoff is that day"),
         ("C6", "2025-12-11", "2026-01-12", "test", "its cutoff is later"),
     )
@@ -72,21 +54,15 @@ class Split(Exercise):
                 )
             held[name] = list(part["customer_id"])
             if len(held[name]) > len(set(held[name])):
-                return self.wrong(
-                    f"Your {name} rows hold a row of the table more than once."
-                )
+                return self.wrong(f"Your {name} rows hold a row of the table more than once.")
         for customer, cutoff, known, place, why in self.rows:
-            found = [
-                name for name, customers in held.items() if customer in customers
-            ] or ["neither"]
+            found = [name for name, customers in held.items() if customer in customers] or ["neither"]
             if found != [place]:
                 return self.wrong(
                     f"For the day {self.day} the row with cutoff {cutoff}, known on {known}, is in "
                     f"{' and '.join(found)}; it belongs to {place}, because {why}."
                 )
-        return self.right(
-            "Only known labels train, only later cutoffs test, and the rest waits."
-        )
+        return self.right("Only known labels train, only later cutoffs test, and the rest waits.")
 
 
 class WorthWriting(Exercise):
@@ -94,9 +70,7 @@ class WorthWriting(Exercise):
 
     number = "5.2"
     title = "to whom is it worth writing?"
-    takes = (
-        "a function of an array of probabilities and the numbers cost, back and worth"
-    )
+    takes = "a function of an array of probabilities and the numbers cost, back and worth"
     hints = (
         "What does a voucher bring on average? Two things have to happen: the customer would stop, "
         "and stays because of it.",
@@ -116,13 +90,9 @@ class WorthWriting(Exercise):
             answers = np.asarray(given)
             if given is None or answers.shape != (len(probabilities),):
                 return self.wrong(
-                    other_kind(
-                        given, f"{len(probabilities)} answers, one for each probability"
-                    )
+                    other_kind(given, f"{len(probabilities)} answers, one for each probability")
                 )
-            for probability, answer in zip(
-                probabilities, answers.tolist(), strict=True
-            ):
+            for probability, answer in zip(probabilities, answers.tolist(), strict=True):
                 brings = probability * back * worth
                 if bool(answer) != (brings > cost):
                     return self.wrong(
@@ -130,9 +100,7 @@ class WorthWriting(Exercise):
                         f"{probability:g} brings {brings:g} on average; you say "
                         f"{'write' if answer else 'do not write'}."
                     )
-        return self.right(
-            "A letter goes out exactly where it is expected to earn more than it costs."
-        )
+        return self.right("A letter goes out exactly where it is expected to earn more than it costs.")
 
 
 class FailedGates(Exercise):
@@ -140,9 +108,7 @@ class FailedGates(Exercise):
 
     number = "5.3"
     title = "the gatekeeper"
-    takes = (
-        "a function of two dictionaries, champion and challenger, which returns a list"
-    )
+    takes = "a function of two dictionaries, champion and challenger, which returns a list"
     hints = (
         "Four questions, each with an answer of its own: collect the names of those that fail, "
         "and sort at the end.",
@@ -159,34 +125,14 @@ class FailedGates(Exercise):
     # What the case is about, what the challenger has otherwise, and the gates that it fails
     cases: ClassVar[tuple[tuple[str, dict[str, Any], list[str]], ...]] = (
         ("a challenger that equals the champion", {}, []),
-        (
-            "a challenger that takes the same columns in another order",
-            {"columns": ["b", "a"]},
-            [],
-        ),
+        ("a challenger that takes the same columns in another order", {"columns": ["b", "a"]}, []),
         ("a challenger with a lower pr_auc", {"pr_auc": 0.49}, ["metric"]),
         ("a challenger with a lower profit", {"profit": 99.0}, ["value"]),
         ("a challenger that lacks a column", {"columns": ["a"]}, ["signature"]),
-        (
-            "a challenger that takes a column more",
-            {"columns": ["a", "b", "c"]},
-            ["signature"],
-        ),
-        (
-            "a challenger whose slice 'new' is lower by 0.01",
-            {"slices": {"new": 0.69, "old": 0.8}},
-            [],
-        ),
-        (
-            "a challenger whose slice 'new' is lower by 0.05",
-            {"slices": {"new": 0.65, "old": 0.9}},
-            ["slice"],
-        ),
-        (
-            "a challenger that lacks the slice 'old'",
-            {"slices": {"new": 0.7}},
-            ["slice"],
-        ),
+        ("a challenger that takes a column more", {"columns": ["a", "b", "c"]}, ["signature"]),
+        ("a challenger whose slice 'new' is lower by 0.01", {"slices": {"new": 0.69, "old": 0.8}}, []),
+        ("a challenger whose slice 'new' is lower by 0.05", {"slices": {"new": 0.65, "old": 0.9}}, ["slice"]),
+        ("a challenger that lacks the slice 'old'", {"slices": {"new": 0.7}}, ["slice"]),
         (
             "a challenger with a slice that the champion lacks",
             {"slices": {"new": 0.7, "old": 0.8, "other": 0.1}},
@@ -194,12 +140,7 @@ class FailedGates(Exercise):
         ),
         (
             "a challenger that fails all four",
-            {
-                "pr_auc": 0.4,
-                "profit": 1.0,
-                "columns": ["c"],
-                "slices": {"new": 0.1, "old": 0.1},
-            },
+            {"pr_auc": 0.4, "profit": 1.0, "columns": ["c"], "slices": {"new": 0.1, "old": 0.1}},
             ["metric", "signature", "slice", "value"],
         ),
     )
@@ -212,12 +153,8 @@ class FailedGates(Exercise):
                 return self.wrong(other_kind(answer, "a list"))
             if answer != expected:
                 if sorted(map(str, answer)) == expected:
-                    return self.wrong(
-                        f"For {about} the gates are right, and not sorted: {answer}."
-                    )
-                return self.wrong(
-                    f"For {about} the failed gates are {expected}; yours are {answer}."
-                )
+                    return self.wrong(f"For {about} the gates are right, and not sorted: {answer}.")
+                return self.wrong(f"For {about} the failed gates are {expected}; yours are {answer}.")
         return self.right("Each gate closes on its own, and equal is good enough.")
 
 
@@ -239,19 +176,12 @@ class Psi(Exercise):
         ("a sample that has moved", [1, 1, 1, 3], [1, 3, 3, 3], [2.0]),
         ("samples of different size", [1, 1, 3, 3], [1, 1, 1, 1, 1, 1, 3, 3], [2.0]),
         ("a value that equals an edge", [1, 1, 3, 3], [2, 2, 3, 3], [2.0]),
-        (
-            "a bin that is empty in one sample",
-            [1, 3, 5, 7],
-            [1, 1, 3, 3],
-            [2.0, 4.0, 6.0],
-        ),
+        ("a bin that is empty in one sample", [1, 3, 5, 7], [1, 1, 3, 3], [2.0, 4.0, 6.0]),
     )
 
     def check(self, psi: Callable[..., Any]) -> Verdict:
         for about, expected, actual, edges in self.cases:
-            answer = psi(
-                np.array(expected, dtype=float), np.array(actual, dtype=float), edges
-            )
+            answer = psi(np.array(expected, dtype=float), np.array(actual, dtype=float), edges)
             try:
                 number = float(answer)
             except (TypeError, ValueError):
@@ -271,12 +201,7 @@ def _psi(expected: list[float], actual: list[float], edges: list[float]) -> floa
 
 
 def _shares(values: list[float], edges: list[float]) -> np.ndarray[Any, Any]:
-    counts = (
-        np.bincount(
-            np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1
-        )
-        + 0.5
-    )
+    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1) + 0.5
     return counts / counts.sum()
 
 
@@ -294,10 +219,7 @@ class ExpectedAverage(Exercise):
         "weight * np.where(x > 0, mean, 0) + (1 - weight) * p * v / (q - 1)",
     )
     # The parameters p, q, v of CDNOW, and others, so that none of them can be written into the answer.
-    cases: ClassVar[tuple[tuple[float, float, float], ...]] = (
-        (6.25, 3.74, 15.44),
-        (2.0, 5.0, 40.0),
-    )
+    cases: ClassVar[tuple[tuple[float, float, float], ...]] = ((6.25, 3.74, 15.44), (2.0, 5.0, 40.0))
     x = np.array([1, 2, 20, 0, 1])
     mean = np.array([100.0, 12.0, 100.0, np.nan, 5.0])
 
@@ -314,10 +236,7 @@ class ExpectedAverage(Exercise):
                 )
             everybody = p * v / (q - 1)
             weights = p * self.x / (p * self.x + q - 1)
-            expected = (
-                weights * np.where(self.x > 0, self.mean, 0.0)
-                + (1 - weights) * everybody
-            )
+            expected = weights * np.where(self.x > 0, self.mean, 0.0) + (1 - weights) * everybody
             at = f"with p = {p:g}, q = {q:g}, v = {v:g}"
             for x, mean, weight, answer, right in zip(
                 self.x, self.mean, weights, answers, expected, strict=True
@@ -335,9 +254,7 @@ class ExpectedAverage(Exercise):
                     f"weight {(answer - everybody) / (mean - everybody):.2f} in it. It should be "
                     f"{weight:.2f}, and the result {right:.2f}."
                 )
-        return self.right(
-            "Little evidence stays near everybody's average, much evidence near their own."
-        )
+        return self.right("Little evidence stays near everybody's average, much evidence near their own.")
 
 
 split = Split()

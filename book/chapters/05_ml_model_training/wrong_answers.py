@@ -54,10 +54,7 @@ def index(more=0.5, side="right", sign=1):
     return answer
 
 
-def average(
-    own=lambda x, mean: np.where(x > 0, mean, 0),
-    weight=lambda x, p, q: p * x / (p * x + q - 1),
-):
+def average(own=lambda x, mean: np.where(x > 0, mean, 0), weight=lambda x, p, q: p * x / (p * x + q - 1)):
     """Return an answer to 5.5."""
 
     def answer(x, mean, p, q, v):
@@ -92,9 +89,7 @@ TOLD = {
         split("cutoff < @day", form=lambda parts: parts[0]): "Your function returned…",
     },
     "worth_writing": {
-        voucher(writes=np.greater_equal): (
-            f"{CASE} 0.5 brings 1 on average; you say write."
-        ),
+        voucher(writes=np.greater_equal): (f"{CASE} 0.5 brings 1 on average; you say write."),
         voucher(lambda cost, back, worth: cost / worth): (
             f"{CASE} 0.25 brings 0.5 on average; you say write."
         ),

@@ -43,12 +43,7 @@ class Complaints(Exercise):
         ({"orders": 3, "spend": 12.5, "gap": 2.0, "shoe": None}, ["shoe is not known"]),
         (
             {"orders": None, "gap": "two", "shoe": 44},
-            [
-                "gap is no number",
-                "orders must have a value",
-                "shoe is not known",
-                "spend is missing",
-            ],
+            ["gap is no number", "orders must have a value", "shoe is not known", "spend is missing"],
         ),
         ({}, ["gap is missing", "orders is missing", "spend is missing"]),
     )
@@ -62,9 +57,7 @@ class Complaints(Exercise):
             if lacking := [fault for fault in expected if fault not in answer]:
                 return self.wrong(f"{about} you do not say {lacking[0]!r}.")
             if extra := [fault for fault in answer if fault not in expected]:
-                return self.wrong(
-                    f"{about} you say {extra[0]!r}, and that is no fault."
-                )
+                return self.wrong(f"{about} you say {extra[0]!r}, and that is no fault.")
             if len(answer) > len(expected):
                 twice = next(fault for fault in expected if answer.count(fault) > 1)
                 return self.wrong(f"{about} you say {twice!r} more than once.")
@@ -86,9 +79,7 @@ class Side(Exercise):
         'int.from_bytes(digest[:8], "big") / 2**64 < share: "challenger".',
     )
     customers = tuple(f"C{number:06}" for number in range(2_000))
-    tolerance = (
-        0.05  # four and a half standard deviations: no good hash is refused by chance
-    )
+    tolerance = 0.05  # four and a half standard deviations: no good hash is refused by chance
 
     def check(self, side: Callable[..., Any]) -> Verdict:
         before: set[str] = set()
@@ -102,15 +93,9 @@ class Side(Exercise):
                         f"Asked twice at the share {share:g}, {customer} gets both sides. Do not draw; "
                         "derive the side from the customer_id."
                     )
-            now = {
-                customer
-                for customer, answer in answers.items()
-                if answer == "challenger"
-            }
+            now = {customer for customer, answer in answers.items() if answer == "challenger"}
             between = 0 < share < 1
-            if abs(len(now) / len(self.customers) - share) > (
-                self.tolerance if between else 0
-            ):
+            if abs(len(now) / len(self.customers) - share) > (self.tolerance if between else 0):
                 about = "about " if between else ""
                 return self.wrong(
                     f"At the share {share:g}, {len(now)} of {len(self.customers)} customers are with the "
@@ -206,16 +191,11 @@ class Judged(Exercise):
 
     def check(self, judged: Callable[..., Any]) -> Verdict:
         log = pd.DataFrame(
-            [
-                (who, asked, version, n / 10)
-                for n, (who, asked, version, *_) in enumerate(self.answers)
-            ],
+            [(who, asked, version, n / 10) for n, (who, asked, version, *_) in enumerate(self.answers)],
             columns=self.columns,
         )
         log["asked_at"] = pd.to_datetime(log["asked_at"])
-        labels = pd.DataFrame(
-            self.labels, columns=["customer_id", "cutoff", "churned", "known_at"]
-        )
+        labels = pd.DataFrame(self.labels, columns=["customer_id", "cutoff", "churned", "known_at"])
         for column in ("cutoff", "known_at"):
             labels[column] = pd.to_datetime(labels[column], format="ISO8601")
         given = judged(log.copy(), labels.copy(), self.day)
@@ -223,22 +203,16 @@ class Judged(Exercise):
             return self.wrong(other_kind(given, "a DataFrame of pandas"))
         for column in (*self.columns, "churned"):
             if column not in given.columns:
-                return self.wrong(
-                    f"The column {column} is missing; yours are {', '.join(given.columns)}."
-                )
+                return self.wrong(f"The column {column} is missing; yours are {', '.join(given.columns)}.")
         if (kind := given["asked_at"].dtype) != log["asked_at"].dtype:
-            return self.wrong(
-                f"The column asked_at is of the type {kind}; leave it as it is in the log."
-            )
+            return self.wrong(f"The column asked_at is of the type {kind}; leave it as it is in the log.")
         for n, (who, asked, version, label, why) in enumerate(self.answers):
             same = (given["customer_id"] == who) & (given["model_version"] == version)
             rows = given[same & (given["asked_at"] == pd.Timestamp(asked))]
             found = rows["churned"].tolist()
             what = f"The answer of version {version} to {who} on {asked}"
             if label is None and found:
-                return self.wrong(
-                    f"{what} comes out with the label {found[0]}, but {why} on {self.day}."
-                )
+                return self.wrong(f"{what} comes out with the label {found[0]}, but {why} on {self.day}.")
             if label is not None and not found:
                 return self.wrong(f"{what} is missing; {why}.")
             if len(found) > 1:
@@ -246,20 +220,11 @@ class Judged(Exercise):
                     f"{what} comes out {len(found)} times: join by the customer and the moment."
                 )
             if label is not None and found != [label]:
-                return self.wrong(
-                    f"{what} has the label {found[0]}; it should be {label}."
-                )
+                return self.wrong(f"{what} has the label {found[0]}; it should be {label}.")
             if label is not None and (score := rows["score"].iloc[0]) != n / 10:
-                return self.wrong(
-                    f"{what} has the score {score}; in the log it is {n / 10}."
-                )
-        asked_for = {
-            (who, pd.Timestamp(asked), version)
-            for who, asked, version, *_ in self.answers
-        }
-        keys = zip(
-            given["customer_id"], given["asked_at"], given["model_version"], strict=True
-        )
+                return self.wrong(f"{what} has the score {score}; in the log it is {n / 10}.")
+        asked_for = {(who, pd.Timestamp(asked), version) for who, asked, version, *_ in self.answers}
+        keys = zip(given["customer_id"], given["asked_at"], given["model_version"], strict=True)
         if strange := [key for key in keys if key not in asked_for]:
             who, asked, _ = strange[0]
             return self.wrong(
@@ -283,34 +248,10 @@ class Patient(Exercise):
     # What the case is about, what send does in turn (a class is raised), attempts, what comes out, the waits.
     cases: ClassVar[tuple[tuple[str, tuple[Any, ...], int, Any, list[int]], ...]] = (
         ("an endpoint that answers at once", ((200, "score"),), 3, "score", []),
-        (
-            "an endpoint that is gone for one attempt",
-            (ConnectionError, (200, "score")),
-            3,
-            "score",
-            [1],
-        ),
-        (
-            "an endpoint that is slow twice",
-            (TimeoutError, TimeoutError, (200, "score")),
-            3,
-            "score",
-            [1, 2],
-        ),
-        (
-            "an endpoint that gives the score 0, after a lost one",
-            (TimeoutError, (200, 0.0)),
-            3,
-            0.0,
-            [1],
-        ),
-        (
-            "an endpoint that answers 503, then 200",
-            ((503, "busy"), (200, "score")),
-            3,
-            "score",
-            [1],
-        ),
+        ("an endpoint that is gone for one attempt", (ConnectionError, (200, "score")), 3, "score", [1]),
+        ("an endpoint that is slow twice", (TimeoutError, TimeoutError, (200, "score")), 3, "score", [1, 2]),
+        ("an endpoint that gives the score 0, after a lost one", (TimeoutError, (200, 0.0)), 3, 0.0, [1]),
+        ("an endpoint that answers 503, then 200", ((503, "busy"), (200, "score")), 3, "score", [1]),
         (
             "an endpoint that is asked too often (429), then answers",
             ((429, "slow"), (200, "score")),
@@ -325,29 +266,11 @@ class Patient(Exercise):
             "score",
             [1],
         ),
-        (
-            "an endpoint that answers 302, then 200",
-            ((302, "moved"), (200, "score")),
-            3,
-            "score",
-            [1],
-        ),
+        ("an endpoint that answers 302, then 200", ((302, "moved"), (200, "score")), 3, "score", [1]),
         ("an endpoint that is gone", (ConnectionError,) * 4, 4, "fallback", [1, 2, 4]),
         ("an endpoint that always answers 500", ((500, "oh"),) * 2, 2, "fallback", [1]),
-        (
-            "a single attempt at an endpoint that is gone",
-            (ConnectionError,),
-            1,
-            "fallback",
-            [],
-        ),
-        (
-            "a request that is wrong (400)",
-            ((400, "trend is missing"),),
-            3,
-            ValueError,
-            [],
-        ),
+        ("a single attempt at an endpoint that is gone", (ConnectionError,), 1, "fallback", []),
+        ("a request that is wrong (400)", ((400, "trend is missing"),), 3, ValueError, []),
         (
             "a request that is wrong (422), after a lost one",
             (ConnectionError, (422, "no")),
@@ -363,9 +286,7 @@ class Patient(Exercise):
             told = self._run(patient, about, script, attempts, expected, pauses)
             if told:
                 return self.wrong(told)
-        return self.right(
-            "It tries again where that may help, says so where it does not, and always ends."
-        )
+        return self.right("It tries again where that may help, says so where it does not, and always ends.")
 
     @staticmethod
     def _run(
@@ -421,7 +342,9 @@ class Patient(Exercise):
         if waited != pauses:
             return f"For {about} you wait {waited}; it should be {pauses}."
         if fell != int(expected == "fallback"):
-            return f"For {about} the fallback is called {_times(fell)}; call it once, when nothing else is left."
+            return (
+                f"For {about} the fallback is called {_times(fell)}; call it once, when nothing else is left."
+            )
         return None
 
 

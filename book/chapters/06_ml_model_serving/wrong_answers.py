@@ -1,6 +1,6 @@
 """Answers to the exercises of chapter 06, right but for one condition, and what the checks say of them.
 
-Python's `hash` in an answer to 6.2 is not here but in `tests/test_ch06_checks.py`: what is said of it is another
+Python's `hash` in an answer to 6.2 is not here but in the tests of this chapter: what is said of it is another
 each time.
 """
 
@@ -132,19 +132,16 @@ TOLD = {
             "you say 'gap must have a value', and that is no fault.",
         ),
         faults(nan=True): request(
-            "{'orders': nan, 'spend': 12.5, 'gap': 2.0}",
-            "you do not say 'orders must have a value'.",
+            "{'orders': nan, 'spend': 12.5, 'gap': 2.0}", "you do not say 'orders must have a value'."
         ),
         faults(looked_for=["orders", "spend"]): request(
             "{'orders': 3, 'spend': 12.5}", "you do not say 'gap is missing'."
         ),
         faults(no_numbers=()): request(
-            "{'orders': True, 'spend': 12.5, 'gap': 2.0}",
-            "you do not say 'orders is no number'.",
+            "{'orders': True, 'spend': 12.5, 'gap': 2.0}", "you do not say 'orders is no number'."
         ),
         faults(form=list): request(
-            "{'orders': None, 'gap': 'two', 'shoe': 44}",
-            "the sentences are right, and not sorted.",
+            "{'orders': None, 'gap': 'two', 'shoe': 44}", "the sentences are right, and not sorted."
         ),
         faults(form=lambda found: sorted(found) * 2): request(
             "{'orders': None, 'spend': 12.5, 'gap': 2.0}",
@@ -185,9 +182,7 @@ TOLD = {
             "The answer of version 1 to C6 on 2025-11-27 comes out with the label 1, "
             "but its label is known only at 06:00 on 2025-12-29."
         ),
-        judged(how="right"): (
-            "A row of C5 and 2025-11-13 comes out, and the log has no such answer."
-        ),
+        judged(how="right"): ("A row of C5 and 2025-11-13 comes out, and the log has no such answer."),
         judged(log=lambda log: log.drop_duplicates(KEYS, keep="last")): (
             "The answer of version 1 to C1 on 2025-11-13 is missing; its label is known."
         ),

@@ -32,12 +32,7 @@ class Dropped(Exercise):
         ("a batch right after a jump to 1000", [[100], [1000], [110], [120]], 20, 1),
         ("a time that is exactly the watermark", [[100], [101], [80], [130]], 20, 1),
         ("a time one minute after the watermark", [[100], [101], [81], [130]], 20, 0),
-        (
-            "a latest time that comes early and is not reached again",
-            [[100], [50, 90], [60], [75]],
-            20,
-            2,
-        ),
+        ("a latest time that comes early and is not reached again", [[100], [50, 90], [60], [75]], 20, 2),
         ("an empty batch", [[100], [], [70], [99]], 20, 1),
         ("no batch at all", [], 20, 0),
     )
@@ -72,11 +67,7 @@ class Declined(Exercise):
     cases: ClassVar[tuple[tuple[str, list[tuple[str, str]], dict[str, int]], ...]] = (
         (
             "three payments in one window",
-            [
-                ("10:01:00", "declined"),
-                ("10:05:00", "authorised"),
-                ("10:09:59", "declined"),
-            ],
+            [("10:01:00", "declined"), ("10:05:00", "authorised"), ("10:09:59", "declined")],
             {"10:00": 2},
         ),
         (
@@ -97,23 +88,14 @@ class Declined(Exercise):
             answer = declined(frame_of(rows, self.schema))
             if problem := missing(answer, ("window", "declined")):
                 return self.wrong(problem)
-            found = [
-                (f"{row['window']['start']:%H:%M}", row["declined"])
-                for row in answer.collect()
-            ]
+            found = [(f"{row['window']['start']:%H:%M}", row["declined"]) for row in answer.collect()]
             if len(found) > len(dict(found)):
-                return self.wrong(
-                    f"For {about} a window is there more than once: {_listed(found)}."
-                )
+                return self.wrong(f"For {about} a window is there more than once: {_listed(found)}.")
             if dict(found) != expected:
                 wanted = _listed(sorted(expected.items())) or "no window"
                 yours = _listed(sorted(found)) or "no window"
-                return self.wrong(
-                    f"For {about} there should be {wanted}; you return {yours}."
-                )
-        return self.right(
-            "Each window has its declined payments, and the others are not there."
-        )
+                return self.wrong(f"For {about} there should be {wanted}; you return {yours}.")
+        return self.right("Each window has its declined payments, and the others are not there.")
 
 
 def _listed(windows: list[tuple[str, Any]]) -> str:
@@ -137,50 +119,18 @@ class Reason(Exercise):
     schema = "payment_id STRING, device_id STRING, amount_cents INT, paid_at TIMESTAMP, received_at TIMESTAMP"
     at = "2025-11-28 10:00:00"
     # What the row is, its device, amount and time of payment, and its reason
-    cases: ClassVar[
-        tuple[tuple[str, str | None, int | None, str | None, str | None], ...]
-    ] = (
+    cases: ClassVar[tuple[tuple[str, str | None, int | None, str | None, str | None], ...]] = (
         ("a good payment", "D1", 100, "2025-11-28 09:59:50", None),
         ("a payment without a time", "D1", 100, None, "unreadable"),
         ("a payment without a device", None, 100, "2025-11-28 09:59:50", "no_device"),
-        (
-            "a payment without a device and without an amount",
-            None,
-            None,
-            "2025-11-28 09:59:50",
-            "no_device",
-        ),
+        ("a payment without a device and without an amount", None, None, "2025-11-28 09:59:50", "no_device"),
         ("a payment of 0", "D1", 0, "2025-11-28 09:59:50", "no_amount"),
         ("a payment of -5", "D1", -5, "2025-11-28 09:59:50", "no_amount"),
         ("a payment without an amount", "D1", None, "2025-11-28 09:59:50", "no_amount"),
-        (
-            "a payment made five minutes after it arrived",
-            "D1",
-            100,
-            "2025-11-28 10:05:00",
-            None,
-        ),
-        (
-            "a payment made six minutes after it arrived",
-            "D1",
-            100,
-            "2025-11-28 10:06:00",
-            "future",
-        ),
-        (
-            "a payment made seven days before it arrived",
-            "D1",
-            100,
-            "2025-11-21 10:00:00",
-            None,
-        ),
-        (
-            "a payment made eight days before it arrived",
-            "D1",
-            100,
-            "2025-11-20 10:00:00",
-            "old",
-        ),
+        ("a payment made five minutes after it arrived", "D1", 100, "2025-11-28 10:05:00", None),
+        ("a payment made six minutes after it arrived", "D1", 100, "2025-11-28 10:06:00", "future"),
+        ("a payment made seven days before it arrived", "D1", 100, "2025-11-21 10:00:00", None),
+        ("a payment made eight days before it arrived", "D1", 100, "2025-11-20 10:00:00", "old"),
     )
 
     def check(self, reason: Callable[..., Any]) -> Verdict:
@@ -194,17 +144,13 @@ class Reason(Exercise):
             return self.wrong(problem)
         found = [(row["payment_id"], row["reason"]) for row in answer.collect()]
         if len(found) != len(rows):
-            return self.wrong(
-                f"{len(rows)} payments went in, and {len(found)} came out. Keep them all."
-            )
+            return self.wrong(f"{len(rows)} payments went in, and {len(found)} came out. Keep them all.")
         reasons = dict(found)
         expected = {f"P{n:02}": (case[0], case[4]) for n, case in enumerate(self.cases)}
         expected[None] = ("a line without a payment id", "unreadable")  # type: ignore[index]
         for name, (about, right) in expected.items():
             if reasons.get(name) != right:
-                return self.wrong(
-                    f"For {about} the reason is {right}; yours is {reasons.get(name)}."
-                )
+                return self.wrong(f"For {about} the reason is {right}; yours is {reasons.get(name)}.")
         return self.right("Each payment has its reason, and the good ones have none.")
 
 
@@ -228,12 +174,7 @@ class KeepAlerts(Exercise):
     schema = "payment_id STRING, score DOUBLE, rule STRING"
     # What each call is about, its rows, and what the table holds after it
     calls: ClassVar[
-        tuple[
-            tuple[
-                str, list[tuple[str, float, str | None]], dict[str, tuple[float, Any]]
-            ],
-            ...,
-        ]
+        tuple[tuple[str, list[tuple[str, float, str | None]], dict[str, tuple[float, Any]]], ...]
     ] = (
         (
             "two alerts",
@@ -255,11 +196,7 @@ class KeepAlerts(Exercise):
             [("P3", 0.2, "travel"), ("P3", 0.6, None), ("P1", 0.6, None)],
             {"P1": (0.7, "attempts"), "P2": (0.9, "travel"), "P3": (0.6, None)},
         ),
-        (
-            "no alert",
-            [],
-            {"P1": (0.7, "attempts"), "P2": (0.9, "travel"), "P3": (0.6, None)},
-        ),
+        ("no alert", [], {"P1": (0.7, "attempts"), "P2": (0.9, "travel"), "P3": (0.6, None)}),
     )
 
     def check(self, keep_alerts: Callable[..., Any]) -> Verdict:
@@ -283,9 +220,7 @@ class KeepAlerts(Exercise):
                             f"yours has {found[0]} and {found[1]}."
                         )
                 if len(names) > len(expected):
-                    return self.wrong(
-                        f"After {about}, the table has {len(names)} rows, not {len(expected)}."
-                    )
+                    return self.wrong(f"After {about}, the table has {len(names)} rows, not {len(expected)}.")
         return self.right("Each payment is there once, with its highest score.")
 
 
@@ -293,10 +228,7 @@ def _rows(table: str) -> list[tuple[Any, ...]]:
     from medallion.lesson.frames import session
 
     read: DataFrame = session().table(table)
-    return [
-        (row["payment_id"], row["score"], row["rule"])
-        for row in read.orderBy("payment_id").collect()
-    ]
+    return [(row["payment_id"], row["score"], row["rule"]) for row in read.orderBy("payment_id").collect()]
 
 
 class Silences(Exercise):
@@ -313,9 +245,7 @@ class Silences(Exercise):
         "and end - a > limit, or b - a > limit; the pair is (a + limit, b).",
     )
     # What the case is about; readings, limit, end, and the silences
-    cases: ClassVar[
-        tuple[tuple[str, list[int], int, int, list[tuple[int, int | None]]], ...]
-    ] = (
+    cases: ClassVar[tuple[tuple[str, list[int], int, int, list[tuple[int, int | None]]], ...]] = (
         ("a locker that reports", [0, 120, 240], 360, 300, []),
         ("a gap of exactly the limit", [0, 360], 360, 400, []),
         ("a gap of more than the limit", [0, 361], 360, 400, [(360, 361)]),
@@ -337,9 +267,7 @@ class Silences(Exercise):
                     f"For {about}, {minutes} with the limit {limit} and the end {end}, the silences are "
                     f"{expected}; yours are {answer}."
                 )
-        return self.right(
-            "Every silence has its beginning, and an end if there was one."
-        )
+        return self.right("Every silence has its beginning, and an end if there was one.")
 
 
 dropped = Dropped()

@@ -57,9 +57,7 @@ REFUSED = "status = 'declined'"
 def windows(when, *slide, count="count(*)", name="declined"):
     """Return an answer to 7.2: a count of the payments `when`, in windows of ten minutes."""
     return lambda payments: (
-        payments.where(when)
-        .groupBy(F.window("paid_at", "10 minutes", *slide))
-        .agg(F.expr(count).alias(name))
+        payments.where(when).groupBy(F.window("paid_at", "10 minutes", *slide)).agg(F.expr(count).alias(name))
     )
 
 
@@ -79,9 +77,7 @@ def reasons(*cases):
 
 
 def only_good(payments):
-    return payments.where(f"NOT ({MISSING})").withColumn(
-        "reason", F.expr("string(NULL)")
-    )
+    return payments.where(f"NOT ({MISSING})").withColumn("reason", F.expr("string(NULL)"))
 
 
 def one_after_the_other(payments):
@@ -117,12 +113,7 @@ def torn(alerts):
 # 7.5
 
 
-def silent(
-    order=lambda minutes: sorted(set(minutes)),
-    late=operator.gt,
-    last=(None,),
-    begins=None,
-):
+def silent(order=lambda minutes: sorted(set(minutes)), late=operator.gt, last=(None,), begins=None):
     """Return an answer to 7.5; without arguments it is right.
 
     `order` makes the readings moments, `late` compares their distance with the limit, `last` is what follows
@@ -168,11 +159,7 @@ WRONG = [
         "For a latest time that comes early and is not reached again, [[100], [50, 90], [60], [75]] "
         "with a delay of 20, 2 are dropped; you say 1.",
     ),
-    (
-        "dropped",
-        drops(lambda latest, batch: max(latest, max(batch))),
-        "Your code raised ValueError: …",
-    ),
+    ("dropped", drops(lambda latest, batch: max(latest, max(batch))), "Your code raised ValueError: …"),
     (
         "dropped",
         drops(not_a_list),
@@ -196,11 +183,7 @@ WRONG = [
         "For three payments in one window there should be 10:00 with 2; you return 09:55 with 1, "
         "10:00 with 2, 10:05 with 1.",
     ),
-    (
-        "declined",
-        windows(REFUSED, name="count"),
-        "The column declined is missing; yours are window, count.",
-    ),
+    ("declined", windows(REFUSED, name="count"), "The column declined is missing; yours are window, count."),
     ("declined", nothing, NO_RETURN + "a DataFrame."),
     (
         "reason",
@@ -209,13 +192,7 @@ WRONG = [
     ),
     (
         "reason",
-        reasons(
-            UNREADABLE,
-            DEVICE,
-            ("coalesce(amount_cents, 0) < 0", "no_amount"),
-            AFTER,
-            BEFORE,
-        ),
+        reasons(UNREADABLE, DEVICE, ("coalesce(amount_cents, 0) < 0", "no_amount"), AFTER, BEFORE),
         "For a payment of 0 the reason is no_amount; yours is None.",
     ),
     (
@@ -225,9 +202,7 @@ WRONG = [
     ),
     (
         "reason",
-        reasons(
-            UNREADABLE, DEVICE, AMOUNT, ("paid_at > received_at", "future"), BEFORE
-        ),
+        reasons(UNREADABLE, DEVICE, AMOUNT, ("paid_at > received_at", "future"), BEFORE),
         "For a payment made five minutes after it arrived the reason is None; yours is future.",
     ),
     (
@@ -266,11 +241,7 @@ WRONG = [
         "After a higher and a lower score, P2 should have the score 0.9 and the rule travel; "
         "yours has 0.1 and None.",
     ),
-    (
-        "keep_alerts",
-        lambda alerts, table: 1,
-        "After two alerts, P1 is not in the table.",
-    ),
+    ("keep_alerts", lambda alerts, table: 1, "After two alerts, P1 is not in the table."),
     (
         "silences",
         silent(order=list),

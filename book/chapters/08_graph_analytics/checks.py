@@ -22,9 +22,7 @@ class Faults(Exercise):
 
     number = "8.1"
     title = "what is no edge"
-    takes = (
-        "a function of two DataFrames, vertices and edges, which returns a DataFrame"
-    )
+    takes = "a function of two DataFrames, vertices and edges, which returns a DataFrame"
     hints = (
         "Judge the edges in the order of the reasons: an edge without an end has no vertex to look up.",
         "Join the edges to the ids from the left, once by src and once by dst: a vertex that is not there "
@@ -33,11 +31,7 @@ class Faults(Exercise):
         "WHEN s IS NULL OR d IS NULL THEN 'unknown vertex' END, where s and d are the ids that were found.",
     )
     # What the graph is, its ids, and its edges with their reason
-    cases: ClassVar[
-        tuple[
-            tuple[str, tuple[str | None, ...], tuple[tuple[Edge, str | None], ...]], ...
-        ]
-    ] = (
+    cases: ClassVar[tuple[tuple[str, tuple[str | None, ...], tuple[tuple[Edge, str | None], ...]], ...]] = (
         (
             "a graph with every fault",
             ("C1", "C2", "D1"),
@@ -53,11 +47,7 @@ class Faults(Exercise):
                 (("C7", "C7"), "self-loop"),
             ),
         ),
-        (
-            "a graph with one vertex",
-            ("C1",),
-            ((("C1", "C1"), "self-loop"), (("C1", "D1"), "unknown vertex")),
-        ),
+        ("a graph with one vertex", ("C1",), ((("C1", "C1"), "self-loop"), (("C1", "D1"), "unknown vertex"))),
         (
             "a graph with an id twice, and one that is NULL",
             ("C1", "C1", "D1", None),
@@ -69,10 +59,7 @@ class Faults(Exercise):
     def check(self, faults: Callable[..., Any]) -> Verdict:
         for about, ids, edges in self.cases:
             vertices = frame_of([(one,) for one in ids], "id STRING")
-            answer = faults(
-                vertices,
-                frame_of([edge for edge, _ in edges], "src STRING, dst STRING"),
-            )
+            answer = faults(vertices, frame_of([edge for edge, _ in edges], "src STRING, dst STRING"))
             if lacking := missing(answer, ("src", "dst", "reason")):
                 return self.wrong(lacking)
             found: dict[Edge, list[str | None]] = {}
@@ -137,24 +124,17 @@ class Shared(Exercise):
 
     def check(self, shared: Callable[..., Any]) -> Verdict:
         schema = "customer_id STRING, thing STRING, paid_at TIMESTAMP"
-        rows = [
-            (who, thing, datetime.fromisoformat(at)) for who, thing, at in self.uses
-        ]
+        rows = [(who, thing, datetime.fromisoformat(at)) for who, thing, at in self.uses]
         for some, expected in ((rows, self.expected), (rows[3:5], {}), ([], {})):
             answer = shared(frame_of(some, schema), self.day)
             if lacking := missing(answer, ("thing", "customers")):
                 return self.wrong(lacking)
-            found = [
-                (row.thing, row.customers)
-                for row in answer.select("thing", "customers").collect()
-            ]
+            found = [(row.thing, row.customers) for row in answer.select("thing", "customers").collect()]
             counted = Counter(thing for thing, _ in found)
             for thing, customers in sorted(found, key=str):
                 shown = thing or "NULL"
                 if counted[thing] > 1:
-                    return self.wrong(
-                        f"{shown} comes out {counted[thing]} times; it should come out once."
-                    )
+                    return self.wrong(f"{shown} comes out {counted[thing]} times; it should come out once.")
                 if thing not in expected:
                     return self.wrong(
                         f"You return {shown} with {customers}; it is not shared: {self.why[thing]}."
@@ -165,12 +145,8 @@ class Shared(Exercise):
                         f"{self.why[thing]}."
                     )
             for thing in sorted(expected.keys() - counted.keys()):
-                return self.wrong(
-                    f"{thing} is missing, and it is shared: {self.why[thing]}."
-                )
-        return self.right(
-            "A thing is shared when different customers have used it by then."
-        )
+                return self.wrong(f"{thing} is missing, and it is shared: {self.why[thing]}.")
+        return self.right("A thing is shared when different customers have used it by then.")
 
 
 class SamePartition(Exercise):
@@ -188,18 +164,8 @@ class SamePartition(Exercise):
     # What the pair is, the two labelings, and whether they are the same partition
     cases: ClassVar[tuple[tuple[str, dict[str, Any], dict[str, Any], bool], ...]] = (
         ("equal labels", {"a": 1, "b": 1, "c": 2}, {"a": 1, "b": 1, "c": 2}, True),
-        (
-            "other labels for the same groups",
-            {"a": 1, "b": 1, "c": 2},
-            {"a": 7, "b": 7, "c": "x"},
-            True,
-        ),
-        (
-            "labels that have changed places",
-            {"a": 1, "b": 2, "c": 2},
-            {"a": 2, "b": 1, "c": 1},
-            True,
-        ),
+        ("other labels for the same groups", {"a": 1, "b": 1, "c": 2}, {"a": 7, "b": 7, "c": "x"}, True),
+        ("labels that have changed places", {"a": 1, "b": 2, "c": 2}, {"a": 2, "b": 1, "c": 1}, True),
         (
             "groups of the same sizes with other members",
             {"a": 1, "b": 1, "c": 2},
@@ -207,18 +173,8 @@ class SamePartition(Exercise):
             False,
         ),
         ("a group that the left one splits", {"a": 1, "b": 2}, {"a": 1, "b": 1}, False),
-        (
-            "a group that the right one splits",
-            {"a": 1, "b": 1},
-            {"a": 1, "b": 2},
-            False,
-        ),
-        (
-            "a vertex that the right one lacks",
-            {"a": 1, "b": 1, "c": 2},
-            {"a": 1, "b": 1},
-            False,
-        ),
+        ("a group that the right one splits", {"a": 1, "b": 1}, {"a": 1, "b": 2}, False),
+        ("a vertex that the right one lacks", {"a": 1, "b": 1, "c": 2}, {"a": 1, "b": 1}, False),
         ("a vertex that the left one lacks", {"a": 1}, {"a": 1, "b": 2}, False),
         ("one vertex", {"a": 1}, {"a": 0}, True),
         ("no vertices", {}, {}, True),
@@ -268,11 +224,7 @@ class KnownSharers(Exercise):
         ("C2", "2025-12-30"),
         ("C9", "2025-11-20"),
     )
-    expected: ClassVar[dict[str, tuple[int, int]]] = {
-        "D1": (2, 1),
-        "D2": (1, 0),
-        "D3": (1, 0),
-    }
+    expected: ClassVar[dict[str, tuple[int, int]]] = {"D1": (2, 1), "D2": (1, 0), "D3": (1, 0)}
     why: ClassVar[dict[str, str]] = {
         "D1": "C1 and C2 have used it by then, and of them C1 is known, by two disputes",
         "D2": "C2 has used it, and the dispute of C2 comes later",
@@ -281,13 +233,9 @@ class KnownSharers(Exercise):
     }
 
     def check(self, known_sharers: Callable[..., Any]) -> Verdict:
-        uses = [
-            (who, thing, datetime.fromisoformat(at)) for who, thing, at in self.uses
-        ]
+        uses = [(who, thing, datetime.fromisoformat(at)) for who, thing, at in self.uses]
         disputes = [(who, datetime.fromisoformat(at)) for who, at in self.disputes]
-        nobody = {
-            thing: (customers, 0) for thing, (customers, _) in self.expected.items()
-        }
+        nobody = {thing: (customers, 0) for thing, (customers, _) in self.expected.items()}
         for used, disputed, expected in (
             (uses, disputes, self.expected),
             (uses, [], nobody),
@@ -297,9 +245,7 @@ class KnownSharers(Exercise):
             if told:
                 without = " Here there are no disputes." if not disputed else ""
                 return self.wrong(f"{told}{without}")
-        return self.right(
-            "Only what had happened and had arrived is counted, and everybody once."
-        )
+        return self.right("Only what had happened and had arrived is counted, and everybody once.")
 
     def _wrong_in(
         self,
@@ -351,53 +297,15 @@ class Measured(Exercise):
     )
     # What the case is, found, rings, and (precision, recall, whole)
     cases: ClassVar[
-        tuple[
-            tuple[
-                str,
-                list[set[str]],
-                list[set[str]],
-                tuple[float | None, float | None, int],
-            ],
-            ...,
-        ]
+        tuple[tuple[str, list[set[str]], list[set[str]], tuple[float | None, float | None, int]], ...]
     ] = (
-        (
-            "two rings found exactly",
-            [{"a", "b"}, {"c", "d"}],
-            [{"c", "d"}, {"a", "b"}],
-            (1.0, 1.0, 2),
-        ),
-        (
-            "a ring found with a stranger",
-            [{"a", "b", "x"}],
-            [{"a", "b"}],
-            (2 / 3, 1.0, 1),
-        ),
-        (
-            "a ring found in two parts",
-            [{"a", "b"}, {"c", "d"}],
-            [{"a", "b", "c", "d"}],
-            (1.0, 1.0, 0),
-        ),
-        (
-            "a ring of which one member is missing",
-            [{"a", "b", "c"}],
-            [{"a", "b", "c", "d"}],
-            (1.0, 0.75, 0),
-        ),
-        (
-            "two rings in one group",
-            [{"a", "b", "c", "d"}],
-            [{"a", "b"}, {"c", "d"}],
-            (1.0, 1.0, 2),
-        ),
+        ("two rings found exactly", [{"a", "b"}, {"c", "d"}], [{"c", "d"}, {"a", "b"}], (1.0, 1.0, 2)),
+        ("a ring found with a stranger", [{"a", "b", "x"}], [{"a", "b"}], (2 / 3, 1.0, 1)),
+        ("a ring found in two parts", [{"a", "b"}, {"c", "d"}], [{"a", "b", "c", "d"}], (1.0, 1.0, 0)),
+        ("a ring of which one member is missing", [{"a", "b", "c"}], [{"a", "b", "c", "d"}], (1.0, 0.75, 0)),
+        ("two rings in one group", [{"a", "b", "c", "d"}], [{"a", "b"}, {"c", "d"}], (1.0, 1.0, 2)),
         ("a family", [{"x", "y", "z"}, {"a", "b"}], [{"a", "b"}], (0.4, 1.0, 1)),
-        (
-            "groups that overlap",
-            [{"a", "b"}, {"b", "x"}],
-            [{"a", "b"}],
-            (2 / 3, 1.0, 1),
-        ),
+        ("groups that overlap", [{"a", "b"}, {"b", "x"}], [{"a", "b"}], (2 / 3, 1.0, 1)),
         ("nobody found", [], [{"a", "b"}], (None, 0.0, 0)),
         ("no rings", [{"x", "y"}], [], (0.0, None, 0)),
     )
@@ -405,15 +313,9 @@ class Measured(Exercise):
     def check(self, measured: Callable[..., Any]) -> Verdict:
         names = ("precision", "recall", "number of whole rings")
         for about, found, rings, expected in self.cases:
-            answer = measured(
-                [set(group) for group in found], [set(ring) for ring in rings]
-            )
+            answer = measured([set(group) for group in found], [set(ring) for ring in rings])
             if not isinstance(answer, tuple | list) or len(answer) != 3:
-                return self.wrong(
-                    other_kind(
-                        answer, "precision, recall and the number of whole rings"
-                    )
-                )
+                return self.wrong(other_kind(answer, "precision, recall and the number of whole rings"))
             for name, value, right in zip(names, answer, expected, strict=True):
                 if value is not right and (
                     value is None or right is None or abs(float(value) - right) > 1e-6
@@ -422,15 +324,11 @@ class Measured(Exercise):
                         f"For {about} (found {_sets(found)}, rings {_sets(rings)}) the {name} is "
                         f"{_number(right)}; yours is {_number(value)}."
                     )
-        return self.right(
-            "Members are counted once, and a ring in pieces is not whole."
-        )
+        return self.right("Members are counted once, and a ring in pieces is not whole.")
 
 
 def _sets(groups: Sequence[set[str]]) -> str:
-    return (
-        " and ".join("{" + ", ".join(sorted(group)) + "}" for group in groups) or "none"
-    )
+    return " and ".join("{" + ", ".join(sorted(group)) + "}" for group in groups) or "none"
 
 
 def _number(value: float | None) -> str:

@@ -55,17 +55,12 @@ def sizes_only(left, right):
 def one_way(left, right):
     """Every group of the left one has one label in the right one."""
     to = {}
-    return all(
-        to.setdefault(label, right.get(at)) == right.get(at)
-        for at, label in left.items()
-    )
+    return all(to.setdefault(label, right.get(at)) == right.get(at) for at, label in left.items())
 
 
 def common_only(left, right):
     both = left.keys() & right.keys()
-    return all(
-        (left[a] == left[b]) == (right[a] == right[b]) for a in both for b in both
-    )
+    return all((left[a] == left[b]) == (right[a] == right[b]) for a in both for b in both)
 
 
 def pair_by_pair(left, right):
@@ -81,15 +76,9 @@ def sharers(arrived, used, how="left", once=True):
     def answer(uses, disputes, moment):
         bad = disputes.where(arrived.format(moment=moment)).select("customer_id")
         bad = (bad.distinct() if once else bad).withColumn("bad", F.lit(1))
-        before = (
-            uses.where(used.format(moment=moment))
-            .select("customer_id", "thing")
-            .distinct()
-        )
+        before = uses.where(used.format(moment=moment)).select("customer_id", "thing").distinct()
         found = before.join(bad, "customer_id", how)
-        return found.groupBy("thing").agg(
-            F.count("*").alias("customers"), F.count("bad").alias("known")
-        )
+        return found.groupBy("thing").agg(F.count("*").alias("customers"), F.count("bad").alias("known"))
 
     return answer
 
@@ -126,11 +115,7 @@ def in_one_group(ring, found):
 
 WRONG = [
     ("faults", lambda vertices, edges: "x", NO_FRAME),
-    (
-        "faults",
-        lambda vertices, edges: edges,
-        "The column reason is missing; yours are src, dst.",
-    ),
+    ("faults", lambda vertices, edges: edges, "The column reason is missing; yours are src, dst."),
     (
         "faults",
         judged(NO_END, LOOP, UNKNOWN, how="inner"),
@@ -144,8 +129,7 @@ WRONG = [
     (
         "faults",
         judged(UNKNOWN),
-        "In a graph with every fault the edge C1 -> NULL has the reason unknown vertex; "
-        "it should be no end.",
+        "In a graph with every fault the edge C1 -> NULL has the reason unknown vertex; it should be no end.",
     ),
     (
         "faults",
@@ -219,11 +203,7 @@ WRONG = [
         "D1 has 2 customers, 2 of them known, in your answer; it should be 2 and 1: "
         "C1 and C2 have used it by then, and of them C1 is known, by two disputes.",
     ),
-    (
-        "known_sharers",
-        sharers(ARRIVED, "true"),
-        "You return D4, and nobody has used it by then.",
-    ),
+    ("known_sharers", sharers(ARRIVED, "true"), "You return D4, and nobody has used it by then."),
     (
         "known_sharers",
         sharers(ARRIVED, USED, once=False),
@@ -257,10 +237,7 @@ WRONG = [
     ),
     (
         "measured",
-        measures(
-            in_one_group,
-            members=lambda groups: [one for group in groups for one in group],
-        ),
+        measures(in_one_group, members=lambda groups: [one for group in groups for one in group]),
         "For groups that overlap (found {a, b} and {b, x}, rings {a, b}) the precision is 0.67; "
         "yours is 0.75.",
     ),
@@ -279,10 +256,7 @@ WRONG = [
 
 RIGHT = [
     ("faults", judged(NO_END, LOOP, UNKNOWN, ids=lambda ids: ids.groupBy("s").count())),
-    (
-        "shared",
-        counted("paid_at < '{day}' AND thing > ''", "size(collect_set(customer_id))"),
-    ),
+    ("shared", counted("paid_at < '{day}' AND thing > ''", "size(collect_set(customer_id))")),
     ("same_partition", pair_by_pair),
     ("measured", lambda found, rings: [*measures(in_one_group)(found, rings)]),
 ]
