@@ -50,7 +50,7 @@ def runs(folder: Path) -> list[str]:
 
 def play(number: str) -> None:
     """Do what the chapter says that it does: tables, views, checkpoints, and what it leaves and adds to."""
-    before.keep(number)  # as `medallion.start` does
+    before.keep(contract.read(number))  # as `medallion.start` does
     for table in contract.read(number).makes:
         if "rows" in HELD.get(table, {"rows": 1}):
             write(table, number)
@@ -189,7 +189,7 @@ def test_a_kill_half_way_through_a_copy_leaves_none(
     dead: Callable[..., object] = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # noqa: E731
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(before, "_commits", dead)
-        before.keep("06")
+        before.keep(contract.read("06"))
     assert not before.kept("06")
     play("06")
     reset("06")
@@ -208,23 +208,23 @@ def test_a_database_is_copied_while_nobody_writes(home: Path) -> None:
     with closing(sqlite3.connect(home / "mlflow" / "store.db", isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT * FROM runs").fetchall()
-        before.keep("06")  # a reader is no hindrance
+        before.keep(contract.read("06"))  # a reader is no hindrance
         assert before.kept("06")
     assert "06" not in runs(home / "cache" / "before" / "06" / "mlflow")
 
 
 def test_a_folder_beside_the_tables_that_is_missing_is_named(home: Path) -> None:
-    tables.require("06")
+    tables.require(contract.read("06"))
     shutil.rmtree(home / "mlflow")
     with pytest.raises(MedallionError) as refused:
-        tables.require("6")
+        tables.require(contract.read("6"))
     assert str(refused.value) == (
         "Chapter 06 reads mlflow, which chapter 05 makes. Catch up with `medallion catch-up 06`."
     )
     shutil.rmtree(tables.folder("ml.churn_labels"))
     with pytest.raises(MedallionError, match=r"^Chapter 06 reads ml\.churn_labels, which chapter 04 makes\."):
-        tables.require("06")
-    assert tables.missing("06") == {"ml.churn_labels": "04", "mlflow": "05"}
+        tables.require(contract.read("06"))
+    assert tables.missing(contract.read("06")) == {"ml.churn_labels": "04", "mlflow": "05"}
 
 
 @pytest.mark.parametrize("wanted", [[], ["01"], ["03"]])

@@ -114,7 +114,7 @@ def test_reset_of_no_chapter(house: Path) -> None:
 
 def test_a_missing_table_names_its_chapter_and_the_mend(house: Path, chapter_02: None) -> None:
     with pytest.raises(MedallionError) as refused:
-        tables.require("2")
+        tables.require(contract.read("2"))
     assert str(refused.value) == (
         "Chapter 02 reads bronze.products, which chapter 01 makes. Catch up with `medallion catch-up 02`."
     )
@@ -122,7 +122,7 @@ def test_a_missing_table_names_its_chapter_and_the_mend(house: Path, chapter_02:
 
 def test_tables_of_several_chapters_that_are_missing(house: Path) -> None:
     with pytest.raises(MedallionError) as refused:
-        tables.require("07")
+        tables.require(contract.read("07"))
     assert str(refused.value) == (
         "Chapter 07 reads ml.fraud_scores, ml.payment_features, silver.chargebacks, silver.payments and "
         "silver.telemetry, which chapters 02, 04 and 05 make. Catch up with `medallion catch-up 07`."
@@ -131,7 +131,7 @@ def test_tables_of_several_chapters_that_are_missing(house: Path) -> None:
 
 def test_a_missing_source_names_the_command(house: Path) -> None:
     with pytest.raises(MedallionError) as refused:
-        tables.require("01")
+        tables.require(contract.read("01"))
     assert str(refused.value) == (
         f"Chapter 01 reads the source files in {house / 'landing'}, and landing.cdnow, landing.chargebacks, "
         "landing.customers, landing.lockers, landing.marketing, landing.payments, landing.products and "
@@ -152,7 +152,7 @@ def test_an_empty_source_folder_is_a_missing_source(house: Path) -> None:
     ]:
         (house / "landing" / source).mkdir()
         (house / "landing" / source / "a file").touch()
-    tables.require("01")
+    tables.require(contract.read("01"))
     next((house / "landing" / "payments").iterdir()).unlink()
     with pytest.raises(MedallionError, match=r", and landing\.payments is not there\. Make the files with"):
-        tables.require("01")
+        tables.require(contract.read("01"))

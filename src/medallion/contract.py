@@ -53,6 +53,11 @@ class Contract:
     leaves: list[str]
 
     @property
+    def notebook(self) -> Path:
+        """The executed notebook that is made of the lesson. It need not exist."""
+        return paths.root() / "notebooks" / f"{self.name}.ipynb"
+
+    @property
     def folders(self) -> dict[str, str]:
         """The folders beside the tables that the chapter needs, each with the chapter that leaves it.
 

@@ -15,6 +15,8 @@ from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from medallion.errors import MedallionError
 
@@ -65,6 +67,15 @@ def execute(
                 if on_cell is not None:
                     on_cell(done, len(code))
     return _normal(result)
+
+
+@contextmanager
+def shown(title: str, console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show on the terminal how many cells of a notebook have run; yield what `execute` takes as `on_cell`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
 
 
 def _client(notebook: NotebookNode, cwd: Path, seconds: int, connection: Path) -> NotebookClient:

@@ -14,12 +14,14 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 from pydantic import TypeAdapter
 
-from medallion import contract, paths
+from medallion import paths
+from medallion.contract import Contract
 from medallion.errors import MedallionError
 from medallion.files import write_text
 
@@ -72,35 +74,34 @@ def load() -> Journal:
         return Journal()  # what is lost is only the time to build what was built
 
 
-def begin(numbers: Sequence[str], anew: bool = False) -> dict[str, str]:
-    """Begin a run of the chapters `numbers`, and return which of them it may leave out, the first ones.
+def begin(chapters: Sequence[Contract], anew: bool = False) -> dict[str, str]:
+    """Begin a run of chapters, and return the numbers of those that it may leave out, the first ones.
 
     These were built by a run of the same chapters that did not end, from the sources and the data that are
     there now and in the profile of now. With `anew` there are none.
     """
     old = load()
-    journal = Journal(list(numbers), _data(), _profile(), seconds=old.seconds, unfinished=old.unfinished)
+    numbers = [chapter.number for chapter in chapters]
+    journal = Journal(numbers, _data(), _profile(), seconds=old.seconds, unfinished=old.unfinished)
     if not anew and (old.numbers, old.data, old.profile) == (journal.numbers, journal.data, journal.profile):
-        for number in numbers:
-            if number not in old.done or old.done[number] != _notebook(number):
-                break
-            journal.done[number] = old.done[number]
+        for chapter in takewhile(lambda one: old.done.get(one.number) == _hash(one.notebook), chapters):
+            journal.done[chapter.number] = old.done[chapter.number]
     _store(journal)
     return journal.done
 
 
-def starts(number: str) -> None:
-    """Note that chapter `number` is about to run, and that nothing of it or of later ones is there."""
-    journal = load()
+def starts(chapter: Contract) -> None:
+    """Note that a chapter is about to run, and that nothing of it or of later ones is there."""
+    journal, number = load(), chapter.number
     journal.done = {other: done for other, done in journal.done.items() if other < number}
     journal.unfinished = [*(other for other in journal.unfinished if other < number), number]
     _store(journal)
 
 
-def ended(number: str, seconds: float) -> None:
-    """Note that chapter `number` is built, and how long it took."""
-    journal = load()
-    journal.done[number] = _notebook(number)
+def ended(chapter: Contract, seconds: float) -> None:
+    """Note that a chapter is built, and how long it took."""
+    journal, number = load(), chapter.number
+    journal.done[number] = _hash(chapter.notebook)
     journal.seconds[number] = round(seconds, 1)
     journal.unfinished = [other for other in journal.unfinished if other != number]
     _store(journal)
@@ -117,18 +118,13 @@ def _store(journal: Journal) -> None:
     write_text(file(), json.dumps(held, indent=1, sort_keys=True) + "\n")
 
 
-def _notebook(number: str) -> str:
-    return _hash(paths.root() / "notebooks" / f"{contract.read(number).name}.ipynb")
-
-
 def _data() -> str:
     """Return the hash of the manifest of the source files, which names their scale and each file's hash."""
-    manifest = paths.landing() / "_manifest.json"
-    return _hash(manifest) if manifest.exists() else ""
+    return _hash(paths.landing() / "_manifest.json")
 
 
 def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
 
 def _profile() -> str:

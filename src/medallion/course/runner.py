@@ -10,12 +10,11 @@ from typing import Protocol
 
 import nbformat
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from medallion import contract, paths
+from medallion import contract
 from medallion.contract import Contract
 from medallion.course import durations, journal
-from medallion.course.execute import CellFailed, execute
+from medallion.course.execute import CellFailed, execute, shown
 from medallion.errors import MedallionError
 from medallion.lakehouse import tables
 from medallion.lakehouse.reset import reset
@@ -64,25 +63,24 @@ def run(
     Raises MedallionError, naming the notebook's cell, when a cell fails, and when a promised table is
     missing, a notebook is not that of its lesson, or another run is at work on this lakehouse.
     """
-    wanted = sorted({contract.read(number).number for number in numbers}) or list(contract.chapters())
+    chosen = {contract.read(number).number for number in numbers}
+    wanted = [one for number, one in contract.chapters().items() if not chosen or number in chosen]
     console = Console(stderr=True, quiet=not progress)
     with journal.alone():
         done = journal.begin(wanted, anew)
-        built = list(
-            takewhile(lambda number: number in done and _is_complete(contract.read(number), recorder), wanted)
-        )
+        built = list(takewhile(lambda one: one.number in done and _is_complete(one, recorder), wanted))
         rest = wanted[len(built) :]
         if built:
             were = "was" if len(built) == 1 else "were"
-            then = f"going on with {rest[0]}" if rest else "nothing is left to do"
+            then = f"going on with {rest[0].number}" if rest else "nothing is left to do"
             _say(console, f"{_spans(built)} {were} built before the run was interrupted; {then}.")
             _say(console, "`medallion run --anew` begins again.")
         if rest:
             take = "Chapter {} takes" if len(rest) == 1 else "Chapters {} take"
-            _say(console, f"{take.format(_spans(rest))} {durations.estimate(rest)}.")
+            _say(console, f"{take.format(_spans(rest))} {durations.estimate([one.number for one in rest])}.")
         took = journal.load().seconds
-        ran = [_ran(contract.read(number), took.get(number, 0.0), earlier=True) for number in built]
-        ran += [_run(contract.read(number), progress, recorder) for number in rest]
+        ran = [_ran(one, took.get(one.number, 0.0), earlier=True) for one in built]
+        ran += [_run(one, progress, recorder) for one in rest]
         journal.end()
     return ran
 
@@ -93,40 +91,41 @@ def catch_up(number: str, progress: bool = True) -> list[Ran]:
     Missing are a table, a folder beside the tables, and all that an interrupted run had begun to make.
     Raises MedallionError like `run`.
     """
-    needed = missing_makers(number)
+    chapter = contract.read(number)
+    needed = missing_makers(chapter)
     if not needed:
         return []
     console = Console(stderr=True, quiet=not progress)
     makes = "makes" if len(needed) == 1 else "make"
-    _say(console, f"Chapter {number.zfill(2)} needs what {_spans(needed)} {makes}.")
-    return run(needed, progress)
+    _say(console, f"Chapter {chapter.number} needs what {_spans(needed)} {makes}.")
+    return run([one.number for one in needed], progress)
 
 
-def missing_makers(number: str) -> list[str]:
-    """Return the chapters that have to run before chapter `number` can, in the book's order."""
+def missing_makers(chapter: Contract) -> list[Contract]:
+    """Return the chapters that have to run before a chapter can, in the book's order."""
     unfinished = journal.load().unfinished
     needed: set[str] = set()
-    waiting = [number]
+    waiting = [chapter]
     while waiting:
         reader = waiting.pop()
-        makers = {maker for table in contract.read(reader).reads if (maker := contract.maker(table))}
+        makers = {maker for table in reader.reads if (maker := contract.maker(table))}
         absent = {maker for maker in tables.missing(reader).values() if maker}
         new = (absent | makers.intersection(unfinished)) - needed
         needed |= new
-        waiting += new
-    return sorted(needed)
+        waiting += map(contract.read, new)
+    return [contract.read(number) for number in sorted(needed)]
 
 
 def _run(chapter: Contract, progress: bool, recorder: Recorder | None = None) -> Ran:
     reset(chapter.number)
-    journal.starts(chapter.number)
+    journal.starts(chapter)
     began = time.perf_counter()
     with recorder.observing(chapter.number) if recorder else nullcontext():
         _execute(chapter, progress)
         seconds = time.perf_counter() - began
         if missing := [table for table in chapter.makes if not tables.exists(table)]:
             raise MedallionError(f"Chapter {chapter.name} promises {', '.join(missing)} and did not make it.")
-    journal.ended(chapter.number, seconds)
+    journal.ended(chapter, seconds)
     return _ran(chapter, seconds)
 
 
@@ -142,11 +141,11 @@ def _is_complete(chapter: Contract, recorder: Recorder | None) -> bool:
     return all(map(tables.exists, chapter.makes)) and all(map(tables.is_left, chapter.leaves))
 
 
-def _spans(numbers: Sequence[str]) -> str:
-    """Return chapter numbers as we say them: "00 to 04", "01, 03"."""
+def _spans(chapters: Sequence[Contract]) -> str:
+    """Return the numbers of chapters as we say them: "00 to 04", "01, 03"."""
     known = list(contract.chapters())
     spans: list[list[str]] = []
-    for number in numbers:
+    for number in (chapter.number for chapter in chapters):
         if spans and known.index(number) == known.index(spans[-1][-1]) + 1:
             spans[-1].append(number)
         else:
@@ -163,24 +162,17 @@ def _execute(chapter: Contract, progress: bool) -> None:
 
     Raises MedallionError for a cell that fails, and for a notebook that is missing or of another lesson.
     """
-    path = paths.root() / "notebooks" / f"{chapter.name}.ipynb"
+    path = chapter.notebook
     notebook = nbformat.read(path, as_version=4) if path.exists() else None
     if notebook is None or notebook.metadata.get("medallion", {}).get("source_sha256") != _source(chapter):
         raise MedallionError(
             f"notebooks/{path.name} is not that of {contract.shown(chapter.path)}. "
             f"Make it with `medallion build {chapter.number}`."
         )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, quiet=not progress)) as bar:
-        task = bar.add_task(f"Chapter {chapter.number}", total=None)
+    console = Console(stderr=True, quiet=not progress)
+    with shown(f"Chapter {chapter.number}", console) as on_cell:
         try:
-            execute(
-                notebook,
-                path.parent,
-                on_cell=lambda done, of: bar.update(task, completed=done, total=of),
-                env=_ENVIRONMENT,
-                seconds=_CELL_SECONDS,
-            )
+            execute(notebook, path.parent, on_cell, _ENVIRONMENT, _CELL_SECONDS)
         except CellFailed as failed:
             cells = notebook.cells[: failed.index + 1]
             count = sum(cell.cell_type == "code" for cell in cells)

@@ -18,25 +18,25 @@ from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 from medallion import contract, paths
+from medallion.contract import Contract
 
 _COMMITS = "commits.json"
 _SQLITE = b"SQLite format 3\0"
 
 
-def keep(number: str) -> None:
-    """Copy what chapter `number` finds of the folders that it needs, unless there is a copy already."""
-    number = number.zfill(2)
-    target = _copy(number)
-    places = [paths.home() / name for name in contract.read(number).folders]
+def keep(chapter: Contract) -> None:
+    """Copy what a chapter finds of the folders that it needs, unless there is a copy already."""
+    target = _copy(chapter.number)
+    places = [paths.home() / name for name in chapter.folders]
     there = [place for place in places if place.is_dir()]
     if target.exists() or not there:
         return
-    partial = target.with_name(f".{number}.{os.getpid()}")
+    partial = target.with_name(f".{chapter.number}.{os.getpid()}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     for place in there:
         _copy_at_rest(place, partial / place.name)
-    (partial / _COMMITS).write_text(json.dumps(_commits(_earlier(number))), encoding="utf-8")
+    (partial / _COMMITS).write_text(json.dumps(_commits(_earlier(chapter.number))), encoding="utf-8")
     with suppress(OSError):  # another notebook of this chapter was quicker
         partial.rename(target)
     shutil.rmtree(partial, ignore_errors=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medallion import contract, paths
-from medallion.contract import SCHEMAS
+from medallion.contract import SCHEMAS, Contract
 from medallion.errors import MedallionError
 from medallion.lakehouse import view_files
 
@@ -57,15 +57,14 @@ def present() -> list[str]:
     )
 
 
-def missing(number: str) -> dict[str, str | None]:
-    """Return what chapter `number` reads and what is not there: tables and sources, and then folders.
+def missing(chapter: Contract) -> dict[str, str | None]:
+    """Return what a chapter reads and what is not there: tables and sources, and then folders.
 
     Each comes with the chapter that makes it, or None for a source. Folders are those beside the tables, as
     that of the runs and models.
     """
-    wanted = contract.read(number)
-    read = {table: contract.maker(table) for table in wanted.reads if not exists(table)}
-    return read | {name: maker for name, maker in wanted.folders.items() if not is_left(name)}
+    read = {table: contract.maker(table) for table in chapter.reads if not exists(table)}
+    return read | {name: maker for name, maker in chapter.folders.items() if not is_left(name)}
 
 
 def is_left(name: str) -> bool:
@@ -74,21 +73,20 @@ def is_left(name: str) -> bool:
     return place.is_dir() and any(place.iterdir())
 
 
-def require(number: str) -> None:
-    """Check that what chapter `number` reads is there: tables, sources, and folders beside them.
+def require(chapter: Contract) -> None:
+    """Check that what a chapter reads is there: tables, sources, and folders beside them.
 
     Raises MedallionError that names what is missing, who makes it, and the command that catches up.
     """
-    absent = missing(number)
+    absent = missing(chapter)
     if not absent:
         return
     # Where tables are missing too, they are enough to say
     absent = {name: maker for name, maker in absent.items() if "." in name} or absent
-    padded = number.zfill(2)
     are = "is" if len(absent) == 1 else "are"
     if all(table.startswith(f"{contract.LANDING}.") for table in absent):
         raise MedallionError(
-            f"Chapter {padded} reads the source files in {paths.landing()}, and {_listed(absent)} "
+            f"Chapter {chapter.number} reads the source files in {paths.landing()}, and {_listed(absent)} "
             f"{are} not there. Make the files with `medallion data`."
         )
     # Catching up makes the source files too
@@ -96,7 +94,8 @@ def require(number: str) -> None:
     makers = sorted(set(made.values()))
     make = f"chapter {makers[0]} makes" if len(makers) == 1 else f"chapters {_listed(makers)} make"
     raise MedallionError(
-        f"Chapter {padded} reads {_listed(made)}, which {make}. Catch up with `medallion catch-up {padded}`."
+        f"Chapter {chapter.number} reads {_listed(made)}, which {make}. "
+        f"Catch up with `medallion catch-up {chapter.number}`."
     )
 
 

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medallion import paths
+from medallion import contract, paths
 from medallion.errors import MedallionError
 from medallion.lakehouse import before, tables
 from medallion.machine import archive, jars, java
@@ -49,8 +49,9 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
             databricks.begin(spark)
         return spark
     if chapter is not None:
-        tables.require(chapter)
-        before.keep(chapter)
+        wanted = contract.read(chapter)
+        tables.require(wanted)
+        before.keep(wanted)
     master = os.environ.get("MEDALLION_MASTER")
     spark = on_cluster(master) if master else local(profile)
     _prepare_scratch()

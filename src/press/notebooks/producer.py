@@ -7,10 +7,9 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from medallion import contract, paths
-from medallion.course.execute import CELL_SECONDS, CellFailed, execute
+from medallion.course.execute import CELL_SECONDS, CellFailed, execute, shown
 from medallion.errors import MedallionError
 from medallion.files import text_of, write_text
 from press.notebooks import numbers, outputs
@@ -120,11 +119,8 @@ def _lessons(wanted: Sequence[str], folder: Path) -> list[Path]:
 def _make(chapter: Chapter, target: Path) -> list[str]:
     path = _path(chapter, target, "notebooks")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _bar() as bar:
-        task = bar.add_task(chapter.name, total=None)
-        executed = run(
-            chapter, path.parent, lambda done, of: bar.update(task, completed=done, total=of), PRODUCING
-        )
+    with shown(chapter.name, Console(stderr=True)) as on_cell:
+        executed = run(chapter, path.parent, on_cell, PRODUCING)
     return _write(chapter, target, executed)
 
 
@@ -220,14 +216,3 @@ def _read(path: Path) -> NotebookNode | None:
 def _refuse(broken: list[Problem]) -> None:
     if broken:
         raise MedallionError("\n".join(str(problem) for problem in broken))
-
-
-def _bar() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("cells"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-    )

@@ -70,11 +70,6 @@ def notebook_page(chapter: Chapter) -> Page:
     return _page(chapter, "notebooks", _whole(chapter))
 
 
-def exercises_page(chapter: Chapter) -> Page:
-    """Return `exercises/NN_name.ipynb` with the origin of its cells."""
-    return _page(chapter, "exercises", _excerpt(chapter, solved=False))
-
-
 def to_text(notebook: NotebookNode) -> str:
     """Return the text of a notebook's file: the same notebook is always the same text."""
     nbformat.validate(notebook)
