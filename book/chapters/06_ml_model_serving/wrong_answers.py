@@ -1,7 +1,7 @@
 """Answers to the exercises of chapter 06, right but for one condition, and what the checks say of them.
 
-Python's `hash` in an answer to 6.2 is in the tests of this chapter and not here: what is said of it is another
-each time.
+Python's `hash` in an answer to 6.2 is in the tests of this chapter and not here: what the check says of it
+differs from process to process.
 """
 
 import hashlib
