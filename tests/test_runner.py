@@ -366,6 +366,43 @@ def test_the_repository_has_the_seconds_of_every_chapter() -> None:
     assert list(durations.load(paths.root())) == list(contract.chapters())
 
 
+# The notebook that is run
+
+
+def write_notebook(chapter: Contract, cells: str) -> None:
+    """Add cells to the lesson of a chapter, and write the notebook that is made of it."""
+    with chapter.path.open("a", encoding="utf-8") as lesson:
+        lesson.write(f"\n# %% [markdown]\n# # A chapter\n\n{cells}")
+    chapter.notebook.write_text(pages.to_text(pages.notebook(parse(chapter.path))), encoding="utf-8")
+
+
+def test_a_notebook_that_is_not_that_of_its_lesson_is_refused(home: Path) -> None:
+    chapter = contract.read("01")
+    write_notebook(chapter, "# %%\n1 + 1\n")
+    runner._execute(chapter, progress=False)
+    with chapter.path.open("a", encoding="utf-8") as lesson:
+        lesson.write("\n# more\n")
+    for spoil in (lambda: None, chapter.notebook.unlink, chapter.notebook.touch):
+        spoil()
+        with pytest.raises(
+            MedallionError, match=r"^notebooks/01_one\.ipynb is not that of .*lesson\.py\. Make it"
+        ):
+            runner._execute(chapter, progress=False)
+
+
+def test_a_cell_that_fails_is_named_as_the_reader_counts(home: Path) -> None:
+    chapter = contract.read("01")
+    write_notebook(
+        chapter, "# %%\n1 + 1\n\n# %% [markdown]\n# Text.\n\n# %%\none = 1\nraise ValueError('no room.')\n"
+    )
+    with pytest.raises(MedallionError) as failed:
+        runner._execute(chapter, progress=False)
+    assert str(failed.value) == (
+        "notebooks/01_one.ipynb: line 2 of code cell 2 fails: ValueError: no room. "
+        "`medallion doctor` looks for what this machine lacks."
+    )
+
+
 # A kill, with kernels
 
 PROGRAM = """
@@ -377,10 +414,7 @@ paths.root = lambda: Path({folder!r})
 for one in runner.run([]):
     print(one.number, one.earlier, one.rows)
 """
-CELLS = """
-# %% [markdown]
-# # A chapter
-
+CELLS = """\
 # %%
 import os, time
 from pathlib import Path
@@ -403,11 +437,7 @@ if "{number}" == "02" and not (home / "go").exists():
 def test_a_run_that_was_killed_goes_on(home: Path, tmp_path: Path) -> None:
     contract.find("04").unlink()
     for number, schema in {"01": "bronze", "02": "silver", "03": "gold"}.items():
-        source = contract.find(number)
-        text = source.read_text(encoding="utf-8") + CELLS.format(number=number, schema=schema)
-        source.write_text(text, encoding="utf-8")
-        notebook = pages.to_text(pages.notebook(parse(source)))
-        (tmp_path / "notebooks" / f"{source.parent.name}.ipynb").write_text(notebook, encoding="utf-8")
+        write_notebook(contract.read(number), CELLS.format(number=number, schema=schema))
     command = [sys.executable, "-c", PROGRAM.format(folder=str(tmp_path))]
     how: dict[str, Any] = {
         "text": True,

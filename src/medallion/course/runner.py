@@ -9,6 +9,7 @@ from itertools import takewhile
 from typing import Protocol
 
 import nbformat
+from nbformat import NotebookNode
 from rich.console import Console
 
 from medallion import contract
@@ -162,26 +163,30 @@ def _execute(chapter: Contract, progress: bool) -> None:
 
     Raises MedallionError for a cell that fails, and for a notebook that is missing or of another lesson.
     """
-    path = chapter.notebook
-    notebook = nbformat.read(path, as_version=4) if path.exists() else None
-    if notebook is None or notebook.metadata.get("medallion", {}).get("source_sha256") != _source(chapter):
+    notebook, name = _notebook(chapter), f"notebooks/{chapter.notebook.name}"
+    if notebook is None:
         raise MedallionError(
-            f"notebooks/{path.name} is not that of {contract.shown(chapter.path)}. "
-            f"Make it with `medallion build {chapter.number}`."
+            f"{name} is not that of {contract.shown(chapter.path)}. "
+            f"Make it with `medallion build {chapter.number}`, or restore both with `git restore`."
         )
     console = Console(stderr=True, quiet=not progress)
     with shown(f"Chapter {chapter.number}", console) as on_cell:
         try:
-            execute(notebook, path.parent, on_cell, _ENVIRONMENT, _CELL_SECONDS)
+            execute(notebook, chapter.notebook.parent, on_cell, _ENVIRONMENT, _CELL_SECONDS)
         except CellFailed as failed:
-            cells = notebook.cells[: failed.index + 1]
-            count = sum(cell.cell_type == "code" for cell in cells)
+            count = sum(cell.cell_type == "code" for cell in notebook.cells[: failed.index + 1])
             raise MedallionError(
-                f"notebooks/{path.name}: line {failed.line} of code cell {count} fails: "
-                f"{failed.short.rstrip('.')}. `medallion doctor` looks for what this machine lacks."
+                f"{name}: line {failed.line} of code cell {count} fails: {failed.short.rstrip('.')}. "
+                "`medallion doctor` looks for what this machine lacks."
             ) from failed
 
 
-def _source(chapter: Contract) -> str:
-    """Return the hash that the notebook of a chapter has of the lesson that it was made of."""
-    return hashlib.sha256(chapter.path.read_bytes().replace(b"\r\n", b"\n")).hexdigest()
+def _notebook(chapter: Contract) -> NotebookNode | None:
+    """Return the notebook of a chapter; None where there is none that was made of the lesson as it is."""
+    try:
+        notebook = nbformat.reads(chapter.notebook.read_text(encoding="utf-8"), as_version=4)
+    except (OSError, ValueError):
+        return None
+    lesson = chapter.path.read_bytes().replace(b"\r\n", b"\n")
+    made_of = notebook.metadata.get("medallion", {}).get("source_sha256")
+    return notebook if made_of == hashlib.sha256(lesson).hexdigest() else None
