@@ -106,7 +106,7 @@ class Record:
         self._add("local-1", {"Event": event, "progress": progress})
 
     def note(self, job: str, *reads: str) -> None:
-        """Add a note of ours, as `record.note` writes it."""
+        """Add a note of ours, as `recording.note` writes it."""
         self._add(
             recording.EVENTS,
             {
@@ -531,7 +531,10 @@ def test_what_python_reads_after_the_write_does_not_count(recorded):
 
 
 def test_the_replay_reports_each_difference_by_its_chapter(tmp_path, monkeypatch):
-    monkeypatch.setattr(testing.chapters, "makes", lambda number: {"silver.a": ["bronze.a"]})
+    promised = contract.Contract(
+        "02", "02_data_quality_silver", tmp_path / contract.LESSON, {"silver.a": ["bronze.a"]}, [], []
+    )
+    monkeypatch.setattr(contract, "read", {"02": promised}.__getitem__)
     (tmp_path / "02").mkdir()
     assert [str(problem) for problem in testing._lineage("02", tmp_path / "02", tmp_path)] == [
         "notebooks/02_data_quality_silver.ipynb:1: missing: nothing was seen to write silver.a. "
@@ -666,9 +669,9 @@ def test_a_process_notes_the_first_file_that_it_opens_of_a_source(tmp_path):
         (landing / file).parent.mkdir(parents=True, exist_ok=True)
         (landing / file).write_text("{}", encoding="utf-8")
     program = (
-        "from pathlib import Path; from press.lineage import record\n"
+        "from pathlib import Path; from medallion.spark import recording\n"
         f"landing = Path({str(landing)!r})\n"
-        "settings = record.begin(); record.begin()\n"
+        "settings = recording.begin(); recording.begin()\n"
         "for file in sorted(landing.rglob('*.json*')): file.read_text()\n"
         "(landing / 'customers').mkdir(); (landing / 'customers' / 'c.csv').write_text('')\n"
         "print(settings['spark.openlineage.transport.location'])\n"
@@ -716,15 +719,15 @@ def test_the_command_line_records_on_request(monkeypatch):
     asked = []
     monkeypatch.setattr(setup, "prepare", lambda lineage=False: asked.append(lineage))
 
-    def run(numbers, anew, lineage):
-        asked.append((numbers, anew, lineage))
+    def run(numbers, anew, recorder):
+        asked.append((numbers, anew, recorder))
         return []
 
     monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(report, "print_ran", lambda ran: None)
     assert medallion_cli.main(["run", "02", "--lineage", "--anew"]) == 0
     assert medallion_cli.main(["run"]) == 0
-    assert asked == [True, (["02"], True, True), False, ([], False, False)]
+    assert asked == [True, (["02"], True, lineage_table), False, ([], False, None)]
 
 
 def test_the_lineage_that_is_kept_is_what_the_contracts_declare():
