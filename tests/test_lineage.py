@@ -13,10 +13,11 @@ from deltalake import DeltaTable
 
 import medallion_cli
 from medallion import contract, paths
+from medallion.course import report, runner
 from medallion.errors import MedallionError
 from medallion.lakehouse import tables
 from medallion.lakehouse.reset import reset
-from medallion.machine import jars
+from medallion.machine import jars, setup
 from medallion.servers.dashboard import feed
 from medallion.spark import recording, session, views
 from press.lineage import compare, models, observed, plans
@@ -395,6 +396,13 @@ def read(name: str, **columns: int) -> dict:
     return relation(name) | {"output": [[attribute(column, number)] for column, number in columns.items()]}
 
 
+def columns_of(recorded: Record, target: str, *sources: str, query: list) -> dict:
+    """Return the columns by source that are seen when `target` is replaced by what `query` selects."""
+    plan = [node("catalyst.plans.logical.ReplaceTableAsSelect", query=query)]
+    recorded.spark(sources, [target], plan, change="OVERWRITE")
+    return {edge.source: edge.columns for edge in recorded.observed().edges}
+
+
 def test_the_columns_of_a_table_that_is_replaced_are_in_its_plan(recorded):
     windowed = [
         node("catalyst.expressions.WindowExpression", 2),
@@ -421,10 +429,8 @@ def test_the_columns_of_a_table_that_is_replaced_are_in_its_plan(recorded):
         node("catalyst.plans.logical.Filter", 1),
         read("bronze.rates", currency=3, rate=4),
     ]
-    plan = [node("catalyst.plans.logical.ReplaceTableAsSelect", query=query)]
-    sources = ["bronze.orders", "bronze.older", "bronze.rates"]
-    recorded.spark(sources, ["silver.orders"], plan, change="OVERWRITE")
-    assert {edge.source: edge.columns for edge in recorded.observed().edges} == {
+    sources = ("bronze.orders", "bronze.older", "bronze.rates")
+    assert columns_of(recorded, "silver.orders", *sources, query=query) == {
         "bronze.orders": (("id", ("id",)), ("most", ("price",)), ("total", ("price",))),
         "bronze.older": (("id", ("number",)), ("most", ("cents",)), ("total", ("cents",))),
         "bronze.rates": (("total", ("rate",)),),
@@ -443,9 +449,8 @@ def test_a_semi_join_gives_no_columns_of_its_right_side_and_a_generator_gives_it
         read("silver.orders", lines=2),
         read("silver.gone", lines=3),
     ]
-    plan = [node("catalyst.plans.logical.ReplaceTableAsSelect", query=query)]
-    recorded.spark(["silver.orders", "silver.gone"], ["silver.order_lines"], plan)
-    assert {edge.source: edge.columns for edge in recorded.observed().edges} == {
+    sources = ("silver.orders", "silver.gone")
+    assert columns_of(recorded, "silver.order_lines", *sources, query=query) == {
         "silver.orders": (("line", ("lines",)), ("lines", ("lines",))),
         "silver.gone": (),
     }
@@ -677,13 +682,8 @@ def test_a_process_notes_the_first_file_that_it_opens_of_a_source(tmp_path):
         "print(settings['spark.openlineage.transport.location'])\n"
     )
     told = {recording.VARIABLE: str(tmp_path / "record"), "MEDALLION_HOME": str(tmp_path / "home")}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | told,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=os.environ | told, capture_output=True, text=True, check=True)
     events = [json.loads(line) for line in Path(done.stdout.strip()).read_text(encoding="utf-8").splitlines()]
     assert [event["inputs"][0]["name"] for event in events] == [
         str(landing / "orders"),
@@ -713,17 +713,12 @@ def test_recording_ends_with_its_block(tmp_path, monkeypatch):
 
 
 def test_the_command_line_records_on_request(monkeypatch):
-    from medallion.course import report, runner
-    from medallion.machine import setup
-
     asked = []
     monkeypatch.setattr(setup, "prepare", lambda lineage=False: asked.append(lineage))
 
-    def run(numbers, anew, recorder):
-        asked.append((numbers, anew, recorder))
-        return []
-
-    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(
+        runner, "run", lambda numbers, anew, recorder: asked.append((numbers, anew, recorder)) or []
+    )
     monkeypatch.setattr(report, "print_ran", lambda ran: None)
     assert medallion_cli.main(["run", "02", "--lineage", "--anew"]) == 0
     assert medallion_cli.main(["run"]) == 0
