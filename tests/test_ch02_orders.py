@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 import medallion
 from medallion import contract
 from medallion.lakehouse import tables
-from press.notebooks import parse
+from press.source.chapter import parse
 
 EVENTS = """event_id STRING, sequence BIGINT, op STRING, committed_at TIMESTAMP,
     before STRUCT<order_id: STRING, status: STRING, total_cents: INT>,

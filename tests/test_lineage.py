@@ -13,10 +13,11 @@ from deltalake import DeltaTable
 
 import medallion_cli
 from medallion import contract, paths
+from medallion.course import report, runner
 from medallion.errors import MedallionError
 from medallion.lakehouse import tables
 from medallion.lakehouse.reset import reset
-from medallion.machine import jars
+from medallion.machine import jars, setup
 from medallion.servers.dashboard import feed
 from medallion.spark import recording, session, views
 from press.lineage import compare, models, observed, plans
@@ -106,7 +107,7 @@ class Record:
         self._add("local-1", {"Event": event, "progress": progress})
 
     def note(self, job: str, *reads: str) -> None:
-        """Add a note of ours, as `record.note` writes it."""
+        """Add a note of ours, as `recording.note` writes it."""
         self._add(
             recording.EVENTS,
             {
@@ -395,6 +396,13 @@ def read(name: str, **columns: int) -> dict:
     return relation(name) | {"output": [[attribute(column, number)] for column, number in columns.items()]}
 
 
+def columns_of(recorded: Record, target: str, *sources: str, query: list) -> dict:
+    """Return the columns by source that are seen when `target` is replaced by what `query` selects."""
+    plan = [node("catalyst.plans.logical.ReplaceTableAsSelect", query=query)]
+    recorded.spark(sources, [target], plan, change="OVERWRITE")
+    return {edge.source: edge.columns for edge in recorded.observed().edges}
+
+
 def test_the_columns_of_a_table_that_is_replaced_are_in_its_plan(recorded):
     windowed = [
         node("catalyst.expressions.WindowExpression", 2),
@@ -421,10 +429,8 @@ def test_the_columns_of_a_table_that_is_replaced_are_in_its_plan(recorded):
         node("catalyst.plans.logical.Filter", 1),
         read("bronze.rates", currency=3, rate=4),
     ]
-    plan = [node("catalyst.plans.logical.ReplaceTableAsSelect", query=query)]
-    sources = ["bronze.orders", "bronze.older", "bronze.rates"]
-    recorded.spark(sources, ["silver.orders"], plan, change="OVERWRITE")
-    assert {edge.source: edge.columns for edge in recorded.observed().edges} == {
+    sources = ("bronze.orders", "bronze.older", "bronze.rates")
+    assert columns_of(recorded, "silver.orders", *sources, query=query) == {
         "bronze.orders": (("id", ("id",)), ("most", ("price",)), ("total", ("price",))),
         "bronze.older": (("id", ("number",)), ("most", ("cents",)), ("total", ("cents",))),
         "bronze.rates": (("total", ("rate",)),),
@@ -443,9 +449,8 @@ def test_a_semi_join_gives_no_columns_of_its_right_side_and_a_generator_gives_it
         read("silver.orders", lines=2),
         read("silver.gone", lines=3),
     ]
-    plan = [node("catalyst.plans.logical.ReplaceTableAsSelect", query=query)]
-    recorded.spark(["silver.orders", "silver.gone"], ["silver.order_lines"], plan)
-    assert {edge.source: edge.columns for edge in recorded.observed().edges} == {
+    sources = ("silver.orders", "silver.gone")
+    assert columns_of(recorded, "silver.order_lines", *sources, query=query) == {
         "silver.orders": (("line", ("lines",)), ("lines", ("lines",))),
         "silver.gone": (),
     }
@@ -531,7 +536,10 @@ def test_what_python_reads_after_the_write_does_not_count(recorded):
 
 
 def test_the_replay_reports_each_difference_by_its_chapter(tmp_path, monkeypatch):
-    monkeypatch.setattr(testing.chapters, "makes", lambda number: {"silver.a": ["bronze.a"]})
+    promised = contract.Contract(
+        "02", "02_data_quality_silver", tmp_path / contract.LESSON, {"silver.a": ["bronze.a"]}, [], []
+    )
+    monkeypatch.setattr(contract, "read", {"02": promised}.__getitem__)
     (tmp_path / "02").mkdir()
     assert [str(problem) for problem in testing._lineage("02", tmp_path / "02", tmp_path)] == [
         "notebooks/02_data_quality_silver.ipynb:1: missing: nothing was seen to write silver.a. "
@@ -666,21 +674,16 @@ def test_a_process_notes_the_first_file_that_it_opens_of_a_source(tmp_path):
         (landing / file).parent.mkdir(parents=True, exist_ok=True)
         (landing / file).write_text("{}", encoding="utf-8")
     program = (
-        "from pathlib import Path; from press.lineage import record\n"
+        "from pathlib import Path; from medallion.spark import recording\n"
         f"landing = Path({str(landing)!r})\n"
-        "settings = record.begin(); record.begin()\n"
+        "settings = recording.begin(); recording.begin()\n"
         "for file in sorted(landing.rglob('*.json*')): file.read_text()\n"
         "(landing / 'customers').mkdir(); (landing / 'customers' / 'c.csv').write_text('')\n"
         "print(settings['spark.openlineage.transport.location'])\n"
     )
     told = {recording.VARIABLE: str(tmp_path / "record"), "MEDALLION_HOME": str(tmp_path / "home")}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=os.environ | told,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=os.environ | told, capture_output=True, text=True, check=True)
     events = [json.loads(line) for line in Path(done.stdout.strip()).read_text(encoding="utf-8").splitlines()]
     assert [event["inputs"][0]["name"] for event in events] == [
         str(landing / "orders"),
@@ -710,21 +713,16 @@ def test_recording_ends_with_its_block(tmp_path, monkeypatch):
 
 
 def test_the_command_line_records_on_request(monkeypatch):
-    from medallion.course import report, runner
-    from medallion.machine import setup
-
     asked = []
     monkeypatch.setattr(setup, "prepare", lambda lineage=False: asked.append(lineage))
 
-    def run(numbers, anew, lineage):
-        asked.append((numbers, anew, lineage))
-        return []
-
-    monkeypatch.setattr(runner, "run", run)
+    monkeypatch.setattr(
+        runner, "run", lambda numbers, anew, recorder: asked.append((numbers, anew, recorder)) or []
+    )
     monkeypatch.setattr(report, "print_ran", lambda ran: None)
     assert medallion_cli.main(["run", "02", "--lineage", "--anew"]) == 0
     assert medallion_cli.main(["run"]) == 0
-    assert asked == [True, (["02"], True, True), False, ([], False, False)]
+    assert asked == [True, (["02"], True, lineage_table), False, ([], False, None)]
 
 
 def test_the_lineage_that_is_kept_is_what_the_contracts_declare():

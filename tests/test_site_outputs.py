@@ -13,6 +13,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 import medallion
+from medallion import paths
 from medallion.errors import MedallionError
 from medallion.lesson import charts, quiz
 from press.site import figures, html, tables
@@ -191,7 +192,7 @@ def test_what_a_number_is(text, number):
 
 
 def test_the_layers_have_the_colours_of_the_charts():
-    css = (quiz.folder().parent / "_static" / "medallion.css").read_text(encoding="utf-8")
+    css = (paths.root() / "book" / "_static" / "medallion.css").read_text(encoding="utf-8")
     for layer, colour in charts.LAYERS.items():
         assert re.search(rf"--{layer}: {colour};", css), layer
 

@@ -3,6 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
+from medallion import contract
 from medallion.lesson import quiz
 
 from .pages import ALL, CHAPTERS, PHONE, WELCOME, WIDE
@@ -113,7 +114,7 @@ def test_every_exercise_has_three_hints_each_inside_the_last_and_a_solution(open
 def test_the_quiz_answers_to_the_keyboard_and_explains_every_wrong_answer(open_page, name):
     page = open_page(name).page
     number = name.removeprefix("notebooks/")[:2]
-    asked = quiz.show(number).questions if (quiz.folder() / f"{number}.yml").exists() else ()
+    asked = quiz.show(number).questions if contract.find(number).with_name("quiz.yml").exists() else ()
     shown = page.locator(".quiz fieldset")
     assert shown.count() == len(asked)
     for question, box in zip(asked, shown.all(), strict=True):

@@ -1,6 +1,6 @@
 """Arrivals written as files, so that a stream reads them in the order in which they came.
 
-    replay.write(lines, arrived, folder, hours=24)
+    arrivals.write(lines, arrived, folder, hours=24)
 
 A stream that takes files from a folder takes the oldest first. Each file here holds what arrived in one
 period, is named after the period's end and has it as its modification time, so the order is the same on

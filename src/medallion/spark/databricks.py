@@ -2,7 +2,7 @@
 
 The first cell of an exported notebook says it, and `medallion.start()` makes what is missing:
 
-    workspace.use(catalog="main", schema="medallion")
+    databricks.use(catalog="main", schema="medallion")
 
 | | with a catalog | without one |
 |---|---|---|

@@ -32,7 +32,7 @@ from medallion.machine import jars
 VARIABLE = "MEDALLION_LINEAGE"
 EVENTS = "openlineage.ndjson"
 NOTEBOOK = "medallion.notebook"
-DASHBOARD = "medallion.servers.dashboard"
+DASHBOARD = "medallion.dashboard"
 # What no URI may hold as it is
 _ODD = re.compile(r"""[\s"<>\\^`{|}%#?\[\]]""")
 _SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"

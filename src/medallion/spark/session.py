@@ -3,7 +3,7 @@
 `start("01")` is the only line of set-up that a chapter has. Locally it starts Spark 4.2 with Delta in
 a JVM of its own; with `MEDALLION_MASTER` the driver is here and the work is done by that cluster. On
 Databricks and with `SPARK_REMOTE` it returns the session that is there and leaves its settings alone.
-After `workspace.use` it makes there what a chapter needs.
+After `databricks.use` it makes there what a chapter needs.
 """
 
 import atexit

@@ -2,13 +2,13 @@
 
 | module | what it is for |
 |---|---|
-| `record` | recording: the settings of a session, and the events of what Spark does not see |
 | `events` | what was recorded, read again and freed of noise |
 | `plans`, `columns` | the completions, each from a plan that Spark ran |
 | `models` | what MLflow knows of the training of models |
 | `observed` | the edges of a chapter |
 | `compare` | the edges beside the contracts |
-| `kept` | the edges of the whole course, kept in the repository for the page |
-| `table` | `gold.lineage` |
-| `figure`, `page` | the page of the book |
+
+What is read here is recorded by `medallion.spark.recording`. The edges of the whole course are kept in the
+repository by `press.recorded.lineage` and in `gold.lineage` by `press.recorded.lineage_table`;
+`press.reference.lineage_page` and `lineage_figure` make the page of the book.
 """

@@ -69,5 +69,5 @@ def edit_address(urls: Addresses, pagename: str, branch: str, suffix: str) -> st
     if not urls.source or pagename.startswith("book/reference/"):
         return ""
     chapter = re.fullmatch(r"notebooks/(\d\d_\w+)", pagename)
-    path = f"book/chapters/{chapter[1]}.py" if chapter else f"{pagename}{suffix}"
+    path = f"book/chapters/{chapter[1]}/lesson.py" if chapter else f"{pagename}{suffix}"
     return f"{urls.source}/edit/{branch}/{path}"

@@ -63,7 +63,7 @@ def use(experiment: str) -> str:
 
     The store and the experiment are made when they are not there yet; an experiment that was deleted comes
     back. Nothing is printed, and MLflow stays off the network. In a Databricks workspace with Unity Catalog
-    its own MLflow keeps them: see `workspace`.
+    its own MLflow keeps them: see `databricks.use`.
 
     Raises MedallionError when the lakehouse cannot be written, or another version of MLflow made the store.
     """
