@@ -647,7 +647,12 @@ BAD_LINES = {
     ),
     "a chain that leaks": ("direct = 0.08 }", "direct = 0.18 }", "marketing.chain.start", "adds up to 1.1"),
     "shares that do not add up": ("cancelled = 0.075", "cancelled = 0.175", "orders", "must add up to 1"),
-    "a section that is a value": ("[lockers]", "lockers = 3\n[x]", "x", "there is no such key"),
+    "a section that is a value": (
+        "[lockers]",
+        "lockers = 3\n[x]",
+        "x",
+        "there is no such key. The keys here are",
+    ),
 }
 
 

@@ -39,7 +39,7 @@ class Section(BaseModel):
         for key in values:
             if key not in cls.model_fields:
                 near = difflib.get_close_matches(key, cls.model_fields, 1)
-                told = {"key": key, "keys": keys, "guess": f"; did you mean {near[0]}?" if near else ""}
+                told = {"key": key, "keys": keys, "guess": f"; did you mean {near[0]}?" if near else "."}
                 text = "there is no such key{guess} The keys here are {keys}"
                 raise PydanticCustomError("unknown_key", text, told)
         return values
