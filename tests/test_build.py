@@ -204,15 +204,9 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
         ),
         (
             "#     makes:\n",
-            "#     varies: {bronze.orders: [id]}\n#     makes:\n",
-            ":1: 'varies' lists, for tables that this chapter makes, the columns that differ at each run",
+            "#     leave: [mlflow]\n#     makes:\n",
+            ":1: the header has no part 'leave'. Take it away; the parts are makes, reads, leaves, grain,",
         ),
-        (
-            "#     makes:\n",
-            "#     varies: {silver.orders: id}\n#     makes:\n",
-            ":1: 'varies' lists, for tables",
-        ),
-        ("#     makes:\n", "#     varies: [silver.orders]\n#     makes:\n", ":1: 'varies' lists, for tables"),
         (
             "#     makes:\n",
             "#     reads: ml.scores\n#     makes:\n",
@@ -240,11 +234,13 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
             ":1: jupytext cannot read this file",
         ),
         ("{read: 5, practise: 10}", "{read: 5}", ":1: the header lacks 'minutes'"),
+        ("{read: 5, practise: 10}", "{read: 5, practise: ten}", ":1: the header lacks 'minutes'"),
+        (": one order\n", ": 1\n", ":1: the header does not say what one row of silver.orders is"),
         ("#       - double a number\n", "", ":1: the header lacks 'objectives'"),
         (
             "#   medallion:\n",
             "#   other:\n",
-            ":1: the header has no block 'medallion' under 'jupyter'. Add one.",
+            ":1: the header must be YAML with a block 'medallion' under 'jupyter' ('medallion').",
         ),
         ("# # Doubling", "# Doubling", ":23: a chapter begins with a markdown cell '# Title'. Add it."),
         (
@@ -269,7 +265,7 @@ def test_a_file_that_is_not_utf_8_names_the_line(sample):
 
 
 def test_a_file_with_another_name_is_no_chapter(sample):
-    with pytest.raises(MedallionError, match=r"a chapter is named NN_name\.py"):
+    with pytest.raises(MedallionError, match=r":1: a chapter's folder is named NN_name\. Rename it\."):
         parse(sample(name="sample.py"))
 
 

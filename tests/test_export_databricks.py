@@ -1,6 +1,6 @@
 """The export for Databricks: notebooks that are read and compiled, a bundle held against Databricks' classes.
 
-No workspace is asked. What a workspace would do is played by a session that keeps what it is told.
+No workspace is asked.
 """
 
 import ast
@@ -9,25 +9,20 @@ import dataclasses
 import enum
 import os
 import re
+import subprocess
+import sys
 import types
 import typing
 from pathlib import Path
 
-import pandas as pd
-import plotly.graph_objects as go
 import pytest
 import yaml
 from databricks.sdk.service.jobs import JobSettings
 
-import kestrel
 import medallion
 import medallion_cli
 from medallion import contract, paths
 from medallion.errors import MedallionError
-from medallion.lakehouse import tables
-from medallion.lesson import arrivals, charts
-from medallion.servers.tracking import store
-from medallion.spark import databricks, session
 from press import export
 from press.export import bundle, differences, folder, notebook, rules
 from press.export.notebook import Cell
@@ -76,17 +71,6 @@ def quick(monkeypatch, exported):
     monkeypatch.setattr(folder, "exported", lambda found: made)
 
 
-@pytest.fixture
-def at_work(monkeypatch, tmp_path):
-    """A function that says where the course works, and whose word ends with the test."""
-    monkeypatch.setattr(databricks, "_place", None)
-    for name in ("MEDALLION_HOME", "MEDALLION_PROGRESS"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-    monkeypatch.setattr(databricks, "_DBFS", tmp_path / "dbfs")
-    monkeypatch.setattr(databricks, "_LINK", tmp_path / "medallion")
-    return databricks.use
-
-
 def cells_of(exported, name):
     return notebook.read((exported / "notebooks" / f"{name}.py").read_text(encoding="utf-8"))
 
@@ -97,6 +81,7 @@ def content(to):
 
 def chapter(tmp_path, code):
     path = tmp_path / "04_sorting" / "lesson.py"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(CHAPTER.format(code=code), encoding="utf-8")
     return parse(path)
 
@@ -180,8 +165,11 @@ def test_code_that_stands_in_for_a_cell_is_as_narrow_as_a_chapter():
         ("import duckdb", "duckdb is neither in Databricks Runtime 17.3 LTS ML nor among"),
         ("from deltalake import DeltaTable", "deltalake is neither in"),
         ("def late():\n    import requests_html", "requests_html is neither in"),
-        ("from medallion import dashboard", "medallion.servers.dashboard works on a laptop only"),
+        ("from medallion.servers import dashboard", "medallion.servers.dashboard works on a laptop only"),
         ("from medallion.servers.endpoint import start", "medallion.servers.endpoint works on a laptop only"),
+        ("from medallion.machine import jars", "medallion.machine works on a laptop only"),
+        ("import medallion.course.lab", "medallion.course works on a laptop only"),
+        ("from press import site", "press is neither in"),
         ("import subprocess", "subprocess reaches for the machine itself"),
         ("import tempfile", "tempfile reaches for the machine itself"),
         ("import signal", "signal reaches for the machine itself"),
@@ -205,7 +193,7 @@ def test_code_that_stands_in_for_a_cell_is_as_narrow_as_a_chapter():
         ("import os\nos.killpg(1, 9)", "os.killpg is for the machine"),
         ("from pathlib import Path\nPath.home()", "Path.home is for the machine"),
         ("import shutil\nshutil.copytree('a', 'b')", "shutil.copytree is for the machine"),
-        ("from medallion import tracking\ntracking.start()", "tracking.start is for the machine"),
+        ("from medallion.servers import tracking\ntracking.start()", "tracking.start is for the machine"),
         ("spark._jvm.java", "_jvm is inside Spark's JVM"),
         ("here = __file__", "a notebook is no file"),
     ],
@@ -216,14 +204,15 @@ def test_a_bad_chapter_is_told_with_its_line(tmp_path, monkeypatch, code, told):
     with pytest.raises(MedallionError) as refused:
         folder.exported(found_for())
     line = CODE_BEGINS + code.count("\n")  # the bad line is the last one
-    assert re.search(rf"04_sorting\.py:{line}: .*{re.escape(told)}", str(refused.value))
-    assert str(refused.value).endswith("Say in book/databricks.yml what a workspace gets instead.")
+    assert re.search(rf"04_sorting/lesson\.py:{line}: .*{re.escape(told)}", str(refused.value))
+    assert str(refused.value).endswith("/04_sorting/databricks.yml what a workspace gets instead.")
 
 
 @pytest.mark.parametrize(
     "code",
     [
-        "from medallion import api, charts, quiz, replay, tracking",
+        "from medallion.lesson import arrivals, charts, quiz\nfrom medallion.servers import api, tracking",
+        "import kestrel",
         "import medallion\nmedallion.landing().parent / 'checkpoints' / '01'",
         "from pyspark.sql import functions as F\nF.substring_index('path', '/landing/', -1)",
         "share = '1/2'\nratio = 'a / b'\ndates = 'dd/MM/yyyy'",
@@ -248,7 +237,7 @@ def test_a_function_may_use_what_a_later_cell_binds_and_a_cell_may_not():
 
 
 def entry(*cells, **more):
-    return differences.Difference(cells, more.pop("why", "It cannot be done there."), **more)
+    return differences.Difference(cells=cells, **{"why": "It cannot be done there."} | more)
 
 
 def test_a_cell_is_left_out_replaced_or_guarded_with_the_reason(tmp_path):
@@ -257,7 +246,7 @@ def test_a_cell_is_left_out_replaced_or_guarded_with_the_reason(tmp_path):
     found = found_for(
         entry("import duckdb", "import deltalake", why="No folder."),
         entry("rows = 1", instead="rows = 2", why="Two there."),
-        entry("spark.sql(", with_catalog=True, why="Views of metrics."),
+        entry("spark.sql(", only="catalog", why="Views of metrics."),
     )
     shown = [cell.source for cell in notebook.of(source, found)][-7:]
     assert shown[-6:] == [
@@ -266,7 +255,7 @@ def test_a_cell_is_left_out_replaced_or_guarded_with_the_reason(tmp_path):
         "rows = 2",
         "rows",
         "**Only with a catalog:** Views of metrics.",
-        "if workspace.has_catalog():\n    display(spark.sql('X'))\nelse:\n    print('Views of metrics.')",
+        "if databricks.has_catalog():\n    display(spark.sql('X'))\nelse:\n    print('Views of metrics.')",
     ]
     assert databricks_page.count(source, found) == {"same": 1, "instead": 1, "catalog": 1, "out": 2}
 
@@ -281,36 +270,73 @@ def test_a_cell_is_left_out_replaced_or_guarded_with_the_reason(tmp_path):
 )
 def test_a_difference_names_one_cell(tmp_path, entries, told):
     source = chapter(tmp_path, "rows = 1\n\n# %%\nrows = 1 + 1")
-    with pytest.raises(MedallionError, match=re.escape(f"book/databricks.yml: chapter 04: {told}")):
+    with pytest.raises(MedallionError, match=re.escape(f"/04_sorting/databricks.yml: {told}")):
         differences.of(source, found_for(*entries))
 
 
 def test_every_chapter_has_its_differences_even_if_none(tmp_path):
     source = chapter(tmp_path, "rows = 1")
-    with pytest.raises(MedallionError, match=r"has no chapter 04\. Add it, with \[\] if nothing differs\."):
+    with pytest.raises(MedallionError, match=r"04_sorting/databricks\.yml is not there\. Add it, with \[\]"):
         differences.of(source, dataclasses.replace(FOUND, chapters={}))
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A root with the differences of the book alone, and a function that changes one of their files."""
+    for path in ("book/databricks.yml", *(f"book/chapters/{name}/databricks.yml" for name in NAMES)):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes((paths.root() / path).read_bytes())
+
+    def change(path, how):
+        held = yaml.safe_load((tmp_path / path).read_text(encoding="utf-8"))
+        how(held)
+        (tmp_path / path).write_text(yaml.safe_dump(held), encoding="utf-8")
+        return tmp_path
+
+    return change
 
 
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda held: held.pop("runtime"), "'runtime'"),
-        (lambda held: held["runtime"].update(size="large"), "size is not known"),
-        (lambda held: held.update(more=1), "more is not known"),
-        (lambda held: held["chapters"]["01"][0].pop("why"), "'why'"),
-        (lambda held: held["chapters"]["01"][0].update(because_of="so"), "because_of is not known"),
-        (lambda held: held["chapters"]["01"][0].update(only="catalog"), "'only' is 'catalog', and without"),
-        (lambda held: held["chapters"]["01"][1].update(instead="x"), "with 'instead' exactly one"),
-        (lambda held: held["chapters"].update({"02": ["text"]}), "object has no attribute"),
+        (lambda held: held.pop("runtime"), "'runtime' is missing"),
+        (lambda held: held["runtime"].update(size="large"), "'runtime', 'size' is not known"),
+        (lambda held: held.update(more=1), "'more' is not known"),
+        (lambda held: held["installs"].update(rich=7), "'installs', 'rich' 7 will not do"),
     ],
 )
-def test_a_file_that_is_not_as_it_should_be_is_told(tmp_path, change, told):
-    held = yaml.safe_load((paths.root() / differences.FILE).read_text(encoding="utf-8"))
-    change(held)
-    (tmp_path / "book").mkdir()
-    (tmp_path / differences.FILE).write_text(yaml.safe_dump(held), encoding="utf-8")
-    with pytest.raises(MedallionError, match=rf"databricks\.yml cannot be read \(.*{re.escape(told)}.*\)"):
-        differences.load(tmp_path)
+def test_a_file_of_the_book_that_is_not_as_it_should_be_is_told(repository, change, told):
+    with pytest.raises(MedallionError, match=rf"^book/databricks\.yml cannot be read \({re.escape(told)}"):
+        differences.load(repository(differences.FILE, change))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda held: held[0].pop("why"), "entry 1, 'why' is missing"),
+        (lambda held: held[0].update(because_of="so"), "entry 1, 'because_of' is not known"),
+        (lambda held: held[0].update(only="catalog"), "entry 1 'only' stands without 'instead'"),
+        (lambda held: held[1].update(only="wish"), "entry 2, 'only' 'wish' will not do"),
+        (
+            lambda held: held[1].update(instead="x"),
+            "entry 2 an entry has cells, and with 'instead' exactly one",
+        ),
+        (lambda held: held[1].update(cells=[]), "entry 2, 'cells' [] will not do"),
+        (lambda held: held.insert(0, "text"), "entry 1 'text' will not do"),
+    ],
+)
+def test_a_file_of_a_chapter_that_is_not_as_it_should_be_is_told(repository, change, told):
+    path = f"book/chapters/{NAMES[0]}/databricks.yml"
+    with pytest.raises(MedallionError, match=rf"^{path} cannot be read \({re.escape(told)}"):
+        differences.load(repository(path, change))
+
+
+def test_a_chapter_without_the_file_is_not_exported(repository):
+    root = repository(differences.FILE, dict)
+    assert list(differences.load(root).chapters) == [name[:2] for name in NAMES]
+    (root / "book" / "chapters" / NAMES[2] / "databricks.yml").unlink()
+    assert "03" not in differences.load(root).chapters
+    assert not (paths.root() / "book" / "chapters" / "00_tour" / "databricks.yml").exists()
 
 
 def test_no_file_is_told_too(tmp_path):
@@ -326,7 +352,7 @@ def test_guarded_code_keeps_the_lines_of_its_texts(catalog):
     source = 'spark.sql("""\nversion: 0.1\n  a:\n""")\nif kept:\n    done = f"""{kept}\n text"""\nfor_all(1)'
     said, shown = [], []
     given = {
-        "workspace": types.SimpleNamespace(has_catalog=lambda: catalog),
+        "databricks": types.SimpleNamespace(has_catalog=lambda: catalog),
         "spark": types.SimpleNamespace(sql=said.append),
         "display": shown.append,
         "print": shown.append,
@@ -517,63 +543,85 @@ def imports_of(tree, whole=True):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+OURS = ("kestrel", "medallion")
+
+
 def package_files(exported, modules):
-    """Return the files of the package in the bundle that a plain import of some modules leads to."""
+    """Return the files of the packages in the bundle that a plain import of some modules leads to."""
     waiting, seen = list(modules), set()
     while waiting:
         parts = waiting.pop().split(".")
         for length in range(1, len(parts) + 1):
             place = exported.joinpath("src", *parts[:length])
-            file = next(
-                (one for one in (place / "__init__.py", place.with_suffix(".py")) if one.is_file()), None
-            )
+            files = (one for one in (place / "__init__.py", place.with_suffix(".py")) if one.is_file())
+            file = next(files, None)
             if file and file not in seen:
                 seen.add(file)
                 tree = ast.parse(file.read_text(encoding="utf-8"))
-                waiting += [name for name in imports_of(tree, whole=False) if name.startswith("medallion")]
+                waiting += [name for name in imports_of(tree, whole=False) if name.startswith(OURS)]
     return seen
 
 
 def test_the_package_in_the_bundle_imports_only_what_is_there(exported):
     """What it needs only on a laptop, it imports in the functions that do: a workspace never meets that."""
-    called = {
-        name
-        for one in NOTEBOOKS
-        for cell in cells_of(exported, one)
-        if cell.kind == "code"
-        for name in imports_of(ast.parse(cell.source))
-    }
-    ours = {name for name in called if name.split(".")[0] == "medallion"}
-    lazily = {
-        f"medallion.{name}" for name in ("sources", "tracking", "views", "session", "tracebacks", "quiz")
-    }
-    files = package_files(exported, ours | lazily)
+    code = [cell.source for one in NOTEBOOKS for cell in cells_of(exported, one) if cell.kind == "code"]
+    checks = sorted(exported.glob("book/chapters/*/checks.py"))
+    assert {path.parent.name for path in checks} >= set(NAMES)
+    code += [path.read_text(encoding="utf-8") for path in checks]
+    called = {name for source in code for name in imports_of(ast.parse(source))}
+    lazily = {place.replace(":", ".") for place in medallion._WHERE.values()} | {"kestrel", "medallion.files"}
+    files = package_files(exported, {name for name in called if name.startswith(OURS)} | lazily)
     assert len(files) > 40
     needed = set()
     for file in files:
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        needed |= {name.split(".")[0] for name in imports_of(tree, whole=False)} - {"medallion"}
+        needed |= {name.split(".")[0] for name in imports_of(tree, whole=False)} - set(OURS)
     assert {name for name in needed if not rules.there(name, FOUND)} == set()
     # and nothing is listed or installed that nobody imports
     used = needed | {name.split(".")[0] for name in called}
-    assert {name for name in FOUND.modules if name not in used} <= {"packaging"}
+    assert {name for name in FOUND.common.runtime.modules if name not in used} <= {"packaging"}
     installed = {rules._DISTRIBUTIONS.get(name, name) for name in used}
-    assert set(FOUND.installs) <= installed
+    assert set(FOUND.common.installs) <= installed
+
+
+ALONE = """
+import sys
+from importlib import import_module
+import medallion
+from medallion.lesson import quiz
+for module in sys.argv[2:]:
+    import_module(module)
+assert medallion.__file__.startswith(sys.argv[1]), medallion.__file__
+assert not [name for name in sys.modules if name.split(".")[0] in ("press", "medallion_cli")]
+print(*(f"{len(vars(medallion.checks(n)))} {len(quiz.show(n).questions)}" for n in ("01", "08")))
+"""
+
+
+def test_the_package_in_the_bundle_works_without_the_repository(exported):
+    """A session, the checks and the quizzes are found beside it; what was not copied is not missed."""
+    modules = {place.partition(":")[0] for place in medallion._WHERE.values()}
+    modules |= {"kestrel", "medallion.servers.api", "medallion.servers.tracking"}
+    run = [sys.executable, "-c", ALONE, str(exported), *sorted(modules)]
+    there = os.environ | {"PYTHONPATH": str(exported / "src")}
+    told = subprocess.run(run, env=there, cwd=exported, capture_output=True, text=True)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert len(told.stdout.split()) == 4
 
 
 def test_the_requirements_are_exact_and_those_of_the_lock(exported):
     lines = (exported / "requirements.txt").read_text(encoding="utf-8").splitlines()[1:]
     locked = (paths.root() / "requirements.lock").read_text(encoding="utf-8")
-    assert [line.split("==")[0] for line in lines] == sorted(FOUND.installs)
+    assert [line.split("==")[0] for line in lines] == sorted(FOUND.common.installs)
     for line in lines:
         pin, why = line.split("  # ")
         assert why
         assert re.search(rf"^{re.escape(pin)}( |;|$)", locked, flags=re.MULTILINE)
-    assert not {"pyspark", "delta-spark", "medallion"} & set(FOUND.installs)  # the runtime's own
+    assert not {"pyspark", "delta-spark", "medallion"} & set(FOUND.common.installs)  # the runtime's own
 
 
 def test_a_package_that_is_not_in_the_lock_is_refused():
-    found = dataclasses.replace(FOUND, installs={"nowhere": "nothing"})
+    common = FOUND.common.model_copy(update={"installs": {"nowhere": "nothing"}})
+    found = dataclasses.replace(FOUND, common=common)
     with pytest.raises(MedallionError, match=r"installs nowhere, which requirements\.lock has not"):
         bundle.requirements(found, "rich==1.0 \\\n    --hash=sha256:0\n")
 
@@ -595,8 +643,18 @@ def test_an_export_elsewhere_is_the_same(exported, tmp_path, quick):
 def test_nothing_of_this_machine_is_in_it(exported):
     for path, held in content(exported).items():
         assert str(paths.root()).encode() not in held, path
-    assert (exported / "src" / "medallion" / "paths.py").is_file()
-    assert not (exported / "src" / "medallion" / "site").exists()
+    for there in (
+        "src/medallion/paths.py",
+        "src/kestrel/landing.py",
+        "book/chapters/01_data_ingestion_bronze/quiz.yml",
+    ):
+        assert (exported / there).is_file()
+    for left in (
+        "src/press",
+        "src/medallion/course",
+        *(f"src/medallion/servers/{one}" for one in ("cluster.py", "dashboard")),
+    ):
+        assert not (exported / left).exists()
 
 
 def test_a_folder_with_something_else_is_refused(tmp_path):
@@ -662,156 +720,5 @@ def test_a_page_without_its_marks_is_told(mark):
 
 
 def test_a_chapter_that_says_nothing_of_databricks_is_told(tmp_path):
-    with pytest.raises(MedallionError, match=r"04_sorting\.py:1: no paragraph begins with"):
+    with pytest.raises(MedallionError, match=r"04_sorting/lesson\.py:1: no paragraph begins with"):
         databricks_page.box(chapter(tmp_path, "rows = 1"))
-
-
-# --- In the workspace ---
-
-
-class Session:
-    """A session that keeps the SQL it is told; `foreign` are the schemas that somebody else made."""
-
-    def __init__(self, *foreign):
-        self.told = []
-        self.foreign = foreign
-
-    def sql(self, text):
-        self.told.append(text)
-        name = text.split("`")[1] if "`" in text else ""
-        comment = "Sales" if name in self.foreign else databricks.COMMENT
-        rows = [("Namespace Name", name), ("Comment", comment)] if text.startswith("DESCRIBE") else []
-        return types.SimpleNamespace(collect=lambda: rows, first=lambda: ("ann@example.org",))
-
-
-def test_with_a_catalog_files_are_in_a_volume(at_work):
-    assert databricks.chosen() is None and not databricks.has_catalog()
-    at_work(" kestrel ", "medallion")
-    assert databricks.chosen() == ("kestrel", "medallion") and databricks.has_catalog()
-    assert medallion.landing() == Path("/Volumes/kestrel/medallion/files/landing")
-    assert os.environ["MEDALLION_PROGRESS"] == "off"
-
-
-def test_without_one_they_are_in_dbfs_under_one_name_for_python_and_spark(at_work, tmp_path):
-    with pytest.raises(MedallionError, match="This compute has no DBFS"):
-        at_work("", "medallion")
-    (tmp_path / "dbfs").mkdir()
-    for _ in range(2):
-        at_work("", "course")
-    (medallion.home() / "landing").mkdir(parents=True)
-    assert (tmp_path / "dbfs" / "medallion" / "course" / "landing").is_dir()
-    assert not databricks.has_catalog()
-
-
-@pytest.mark.parametrize(
-    ("catalog", "schema", "told"),
-    [
-        ("main; DROP", "medallion", "'main; DROP' is no name that the course can use"),
-        ("main", "a`b", "'a`b' is no name"),
-        ("main", "", "is no name"),
-        ("main", "scratch", "The schema scratch is for tables"),
-        ("main", "silver", "The schema silver is for tables"),
-    ],
-)
-def test_a_name_that_will_not_do_is_told(at_work, catalog, schema, told):
-    with pytest.raises(MedallionError, match=re.escape(told)):
-        at_work(catalog, schema)
-    assert databricks.chosen() is None
-
-
-def test_a_start_makes_the_schemas_and_an_empty_scratch_and_looks_at_no_local_folder(
-    at_work, tmp_path, monkeypatch
-):
-    at_work("kestrel", "medallion")
-    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
-    there = Session()
-    monkeypatch.setattr(session, "_elsewhere", lambda: there)
-    monkeypatch.setattr(tables, "require", lambda number: pytest.fail("asked for a local folder"))
-    (tmp_path / "scratch" / "1").mkdir(parents=True)
-    assert medallion.start("05") is there
-    assert there.told[0] == "USE CATALOG `kestrel`"
-    assert [text for text in there.told if "DROP" in text] == ["DROP SCHEMA scratch CASCADE"]
-    for name in (*contract.SCHEMAS, "scratch", "medallion"):
-        assert f"CREATE SCHEMA IF NOT EXISTS `{name}` COMMENT '{databricks.COMMENT}'" in there.told
-    assert there.told[-2:] == ["CREATE VOLUME IF NOT EXISTS `medallion`.files", "USE SCHEMA `medallion`"]
-    assert [path.name for path in (tmp_path / "scratch").iterdir()] == [str(os.getpid())]
-    assert list(medallion.scratch().iterdir()) == []
-
-
-def test_a_session_of_which_nobody_has_said_where_is_left_alone(at_work, monkeypatch):
-    there = Session()
-    monkeypatch.setattr(session, "_elsewhere", lambda: there)
-    assert medallion.start("05") is there
-    assert there.told == []
-
-
-@pytest.mark.parametrize("schema", ["bronze", "scratch"])
-def test_a_schema_of_somebody_else_is_not_touched(at_work, schema):
-    at_work("kestrel", "medallion")
-    there = Session(schema)
-    with pytest.raises(MedallionError, match=f"The schema {schema} of kestrel was not made by this course"):
-        databricks.begin(there)
-    assert not any("DROP" in text for text in there.told)
-
-
-def test_the_source_files_come_in_the_order_of_their_arrival(at_work, tmp_path, monkeypatch):
-    at_work("kestrel", "medallion")
-    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "volume"))
-    copied = []
-    copy_one = databricks._copy
-    monkeypatch.setattr(databricks, "_copy", lambda *both: (copied.append(both[1]), copy_one(*both)))
-    brought = databricks.land(0.02)
-    told = pd.read_csv(medallion.home() / databricks.ARRIVALS, parse_dates=["_arrived_at"])
-    manifest = kestrel.manifest(medallion.landing())
-    assert brought == len(told) == len(manifest["files"])
-    assert set(told["_source_file"]) == {file["path"] for file in manifest["files"]}
-    assert told["_arrived_at"].is_monotonic_increasing
-    assert [str(path.relative_to(medallion.landing())) for path in copied[:-2]] == list(told["_source_file"])
-    assert copied[-1].name == kestrel.MANIFEST
-    customers = told.set_index("_source_file")["_arrived_at"]["customers/customers_2025-09-01.csv"]
-    assert customers == pd.Timestamp("2025-09-01", tz="UTC")
-    assert databricks.land(0.02) == 0
-
-
-def test_runs_and_models_are_the_workspaces_with_a_catalog_and_on_the_drivers_disk_without(
-    at_work, tmp_path, monkeypatch
-):
-    at_work("kestrel", "medallion")
-    monkeypatch.setattr(databricks, "track", lambda experiment: f"id of {experiment}")
-    assert store.use("churn") == "id of churn"
-    (tmp_path / "dbfs").mkdir()
-    at_work("", "medallion")
-    assert store.place() == databricks.local() / "mlflow"
-    monkeypatch.setattr(databricks, "_place", None)
-    assert store.place() == paths.home() / "mlflow"
-
-
-def test_an_experiment_is_in_the_folder_of_the_user(at_work, monkeypatch):
-    import mlflow
-    from pyspark.sql import SparkSession
-
-    said = []
-    monkeypatch.setattr(SparkSession, "active", classmethod(lambda cls: Session()))
-    monkeypatch.setattr(mlflow, "set_registry_uri", said.append)
-    monkeypatch.setattr(
-        mlflow, "set_experiment", lambda name: (said.append(name), types.SimpleNamespace(experiment_id=7))[1]
-    )
-    assert databricks.track("churn") == "7"
-    assert said == ["databricks-uc", "/Users/ann@example.org/medallion-churn"]
-
-
-def test_a_chart_is_shown_by_plotly_with_its_words_below(at_work, monkeypatch, capsys):
-    at_work("kestrel", "medallion")
-    shown = []
-    monkeypatch.setattr(go.Figure, "show", lambda figure: shown.append(figure))
-    charts.show(figure := go.Figure(), alt="Nothing yet.")
-    assert shown == [figure]
-    assert capsys.readouterr().out == "Nothing yet.\n"
-
-
-def test_replayed_files_keep_the_time_that_the_storage_gives(at_work, tmp_path, monkeypatch):
-    at_work("kestrel", "medallion")
-    monkeypatch.setattr(os, "utime", lambda *_: pytest.fail("a volume keeps no times"))
-    moments = [pd.Timestamp("2025-07-01 01:00"), pd.Timestamp("2025-07-02 01:00")]
-    written = arrivals.write(["a", "b"], moments, tmp_path / "in", hours=24)
-    assert [path.name for path in written] == ["2025-07-02T000000.json", "2025-07-03T000000.json"]

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
+from medallion import contract
 from medallion.errors import MedallionError
 from medallion.lesson import quiz
 
@@ -32,7 +33,8 @@ def write(tmp_path):
     """Return a function that writes questions to a quiz file and returns its path."""
 
     def written(held):
-        path = tmp_path / "98.yml"
+        path = tmp_path / "98_sample" / "quiz.yml"
+        path.parent.mkdir(exist_ok=True)
         text = held if isinstance(held, str) else yaml.safe_dump(held, allow_unicode=True)
         path.write_text(text, encoding="utf-8")
         return path
@@ -125,61 +127,62 @@ def broken(change):
 @pytest.mark.parametrize(
     ("held", "message"),
     [
-        (questions(3), "98.yml: a quiz is a list of 4 to 6 questions, and this has 3. Write the questions."),
-        (questions(7), "98.yml: a quiz is a list of 4 to 6 questions, and this has 7. Write the questions."),
-        ({"ask": "x"}, "98.yml: a quiz is a list of 4 to 6 questions, and this has 0. Write the questions."),
-        ("- ask: [", "98.yml:1: this is not YAML ("),
+        (questions(3), ": a quiz is a list of 4 to 6 questions, and this has 3. Write the questions."),
+        (questions(7), ": a quiz is a list of 4 to 6 questions, and this has 7. Write the questions."),
+        ({"ask": "x"}, ": a quiz is a list of 4 to 6 questions, and this has 0. Write the questions."),
+        ("- ask: [", ":1: this is not YAML ("),
         (
             broken(lambda q: q.pop("ask")),
-            "98.yml: question 2: a question has 'ask' and 'answers', and nothing else.",
+            ": question 2: a question has 'ask' and 'answers', and nothing else.",
         ),
-        (broken(lambda q: q.update(hint="x")), "98.yml: question 2: a question has 'ask' and 'answers'"),
+        (broken(lambda q: q.update(hint="x")), ": question 2: a question has 'ask' and 'answers'"),
         (
             broken(lambda q: q.update(ask=3)),
-            "98.yml: question 2: 'ask' is 3, not a text. Write one, in quotes if need be.",
+            ": question 2: 'ask' is 3, not a text. Write one, in quotes if need be.",
         ),
         (
             broken(lambda q: q.update(answers=q["answers"][:1])),
-            "98.yml: question 2: a question has 2 to 6 answers.",
+            ": question 2: a question has 2 to 6 answers.",
         ),
         (
             broken(lambda q: q["answers"][0].update(right=True)),
-            "98.yml: question 2: 2 answers are right, and one must be.",
+            ": question 2: 2 answers are right, and one must be.",
         ),
         (
             broken(lambda q: q["answers"][1].pop("right")),
-            "98.yml: question 2: 0 answers are right, and one must be.",
+            ": question 2: 0 answers are right, and one must be.",
         ),
         (
             broken(lambda q: q["answers"][2].pop("why")),
-            "98.yml: question 2, answer 3: a wrong answer says why it is wrong. Add 'why'.",
+            ": question 2, answer 3: a wrong answer says why it is wrong. Add 'why'.",
         ),
         (
             broken(lambda q: q["answers"][2].update(why=" ")),
-            "98.yml: question 2, answer 3: 'why' is ' ', not a text.",
+            ": question 2, answer 3: 'why' is ' ', not a text.",
         ),
         (
             broken(lambda q: q["answers"][2].update(text=False)),
-            "98.yml: question 2, answer 3: 'text' is False, not a text.",
+            ": question 2, answer 3: 'text' is False, not a text.",
         ),
         (
             broken(lambda q: q["answers"][2].update(right="yes")),
-            "98.yml: question 2, answer 3: 'right' is 'yes'. Write true, or leave it out.",
+            ": question 2, answer 3: 'right' is 'yes'. Write true, or leave it out.",
         ),
         (
             broken(lambda q: q["answers"][2].update(hint="x")),
-            "98.yml: question 2, answer 3: an answer has 'text', 'why' and perhaps",
+            ": question 2, answer 3: an answer has 'text', 'why' and perhaps",
         ),
         (
             broken(lambda q: q["answers"][2].update(text="None")),
-            "98.yml: question 2: two answers are the same. Change one.",
+            ": question 2: two answers are the same. Change one.",
         ),
     ],
 )
 def test_a_broken_rule_names_the_file_the_question_and_the_mend(write, held, message):
+    path = write(held)
     with pytest.raises(MedallionError) as error:
-        quiz.load(write(held))
-    assert str(error.value).startswith(message)
+        quiz.load(path)
+    assert str(error.value).startswith(f"{path}{message}")
 
 
 def test_the_right_answer_must_not_always_stand_in_the_same_place(write):
@@ -187,24 +190,27 @@ def test_the_right_answer_must_not_always_stand_in_the_same_place(write):
     for question in held:
         question["answers"].sort(key=lambda answer: not answer.get("right", False))
     with pytest.raises(
-        MedallionError, match=r"98\.yml: every right answer is answer 1\. Put some of them elsewhere\."
+        MedallionError,
+        match=r"98_sample/quiz\.yml: every right answer is answer 1\. Put some of them elsewhere\.",
     ):
         quiz.load(write(held))
 
 
 def test_a_chapter_without_a_quiz_is_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(quiz, "folder", lambda: tmp_path)
-    with pytest.raises(MedallionError, match=r"Chapter 98 has no quiz\. Write book/quizzes/98\.yml\."):
+    monkeypatch.setattr(contract, "folder", lambda: tmp_path)
+    with pytest.raises(MedallionError, match=r"Chapter 98 has no quiz\. Write quiz\.yml beside its lesson\."):
         quiz.show("98")
 
 
 def test_a_quiz_is_shown_by_the_number_of_its_chapter(write, monkeypatch):
-    path = write(questions())
-    path.rename(path.with_name("08.yml"))
-    monkeypatch.setattr(quiz, "folder", lambda: path.parent)
+    folder = write(questions()).parent
+    folder.rename(folder.with_name("08_sample"))
+    monkeypatch.setattr(contract, "folder", lambda: folder.parent)
     assert quiz.show("8").chapter == "08"
 
 
 def test_the_quizzes_of_the_book_keep_the_rules():
-    for path in sorted(quiz.folder().glob("*.yml")):
-        assert quiz.load(path).chapter == path.stem
+    paths = sorted(contract.folder().glob("*/quiz.yml"))
+    assert len(paths) == len(contract.lessons())
+    for path in paths:
+        assert quiz.load(path).chapter == path.parent.name[:2]

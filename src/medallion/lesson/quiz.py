@@ -16,10 +16,20 @@ sanitiser, which strips scripts, form controls' behaviour and ARIA attributes fr
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from markdown_it import MarkdownIt
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
 from medallion import contract
 from medallion.errors import MedallionError
@@ -29,21 +39,62 @@ _LETTERS = "abcdef"
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 
 
-@dataclass(frozen=True)
-class Answer:
+# A text on one line. A number or a truth value, as YAML reads `no` or `3`, must be in quotes.
+_Line = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=1),
+    AfterValidator(lambda text: " ".join(text.split())),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Answer(_Strict):
     """One answer: its text and the explanation are Markdown of one line; `why` may be "" when it is right."""
 
-    text: str
-    why: str
-    right: bool
+    text: _Line
+    why: _Line = ""
+    right: bool = False
+
+    @model_validator(mode="after")
+    def _explained(self) -> "Answer":
+        if not (self.right or self.why):
+            raise ValueError("a wrong answer says why it is wrong. Add 'why'.")
+        return self
 
 
-@dataclass(frozen=True)
-class Question:
+class Question(_Strict):
     """One question and its answers, of which exactly one is right."""
 
-    ask: str
-    answers: tuple[Answer, ...]
+    ask: _Line
+    answers: Annotated[tuple[Answer, ...], Field(min_length=2, max_length=len(_LETTERS), strict=False)]
+
+    @model_validator(mode="after")
+    def _one_right(self) -> "Question":
+        right = sum(answer.right for answer in self.answers)
+        if right != 1:
+            raise ValueError(f"{right} answers are right, and one must be. Set 'right: true' on one.")
+        if len({answer.text for answer in self.answers}) < len(self.answers):
+            raise ValueError("two answers are the same. Change one.")
+        return self
+
+
+def _in_several_places(questions: tuple[Question, ...]) -> tuple[Question, ...]:
+    places = {[answer.right for answer in question.answers].index(True) for question in questions}
+    if len(places) == 1:
+        raise ValueError(f"every right answer is answer {places.pop() + 1}. Put some of them elsewhere.")
+    return questions
+
+
+_QUESTIONS = TypeAdapter(
+    Annotated[
+        tuple[Question, ...],
+        Field(min_length=FEWEST, max_length=MOST, strict=False),
+        AfterValidator(_in_several_places),
+    ]
+)
 
 
 @dataclass(frozen=True)
@@ -126,56 +177,35 @@ def load(path: Path) -> Quiz:
         line = f":{mark.line + 1}" if mark else ""
         what = getattr(error, "problem", None) or "the file is not UTF-8"
         raise MedallionError(f"{where}{line}: this is not YAML ({what}). Mend the line.") from error
-    if not isinstance(held, list) or not FEWEST <= len(held) <= MOST:
-        count = len(held) if isinstance(held, list) else 0
-        raise MedallionError(
-            f"{where}: a quiz is a list of {FEWEST} to {MOST} questions, and this has {count}. "
-            "Write the questions."
-        )
-    questions = tuple(_read(item, f"{where}: question {number}") for number, item in enumerate(held, 1))
-    places = {[answer.right for answer in question.answers].index(True) for question in questions}
-    if len(places) == 1:
-        raise MedallionError(
-            f"{where}: every right answer is answer {places.pop() + 1}. Put some of them elsewhere."
-        )
-    return Quiz(path.parent.name[:2], questions)
+    try:
+        return Quiz(path.parent.name[:2], _QUESTIONS.validate_python(held))
+    except ValidationError as error:
+        raise MedallionError(f"{where}: {_told(error, held)}") from None
 
 
-def _read(item: Any, where: str) -> Question:
-    if not isinstance(item, dict) or set(item) != {"ask", "answers"}:
-        raise MedallionError(f"{where}: a question has 'ask' and 'answers', and nothing else. Correct it.")
-    ask = _text(item["ask"], f"{where}: 'ask'")
-    held = item["answers"]
-    if not isinstance(held, list) or not 2 <= len(held) <= len(_LETTERS):
-        raise MedallionError(f"{where}: a question has 2 to {len(_LETTERS)} answers. Write them as a list.")
-    answers = tuple(_answer(answer, f"{where}, answer {n}") for n, answer in enumerate(held, 1))
-    right = sum(answer.right for answer in answers)
-    if right != 1:
-        raise MedallionError(
-            f"{where}: {right} answers are right, and one must be. Set 'right: true' on one."
-        )
-    if len({answer.text for answer in answers}) < len(answers):
-        raise MedallionError(f"{where}: two answers are the same. Change one.")
-    return Question(ask, answers)
-
-
-def _answer(item: Any, where: str) -> Answer:
-    if not isinstance(item, dict) or not {"text"} <= set(item) <= {"text", "right", "why"}:
-        raise MedallionError(f"{where}: an answer has 'text', 'why' and perhaps 'right: true'. Correct it.")
-    right = item.get("right", False)
-    if not isinstance(right, bool):
-        raise MedallionError(f"{where}: 'right' is {right!r}. Write true, or leave it out.")
-    if not right and "why" not in item:
-        raise MedallionError(f"{where}: a wrong answer says why it is wrong. Add 'why'.")
-    why = _text(item["why"], f"{where}: 'why'") if "why" in item else ""
-    return Answer(_text(item["text"], f"{where}: 'text'"), why, right)
-
-
-def _text(value: Any, where: str) -> str:
-    """Return a text on one line. A number or a truth value, as YAML reads `no` or `3`, must be in quotes."""
-    if not isinstance(value, str) or not value.strip():
-        raise MedallionError(f"{where} is {value!r}, not a text. Write one, in quotes if need be.")
-    return " ".join(value.split())
+def _told(error: ValidationError, held: Any) -> str:
+    """Return where in a quiz the first wrong thing is, what is wrong, and what to do."""
+    first = error.errors(include_url=False)[0]
+    numbers = [place + 1 for place in first["loc"] if isinstance(place, int)]
+    where = ", ".join(f"{name} {n}" for name, n in zip(("question", "answer"), numbers, strict=False))
+    match first["type"]:
+        case "value_error":
+            text = str(first["ctx"]["error"])
+        case "missing" | "extra_forbidden" | "model_type" if len(numbers) == 1:
+            text = "a question has 'ask' and 'answers', and nothing else. Correct it."
+        case "missing" | "extra_forbidden" | "model_type":
+            text = "an answer has 'text', 'why' and perhaps 'right: true'. Correct it."
+        case "tuple_type" | "too_short" | "too_long" if numbers:
+            text = f"a question has 2 to {len(_LETTERS)} answers. Write them as a list."
+        case "tuple_type" | "too_short" | "too_long":
+            count = len(held) if isinstance(held, list) else 0
+            text = f"a quiz is a list of {FEWEST} to {MOST} questions, and this has {count}. "
+            text += "Write the questions."
+        case "bool_type":
+            text = f"'right' is {first['input']!r}. Write true, or leave it out."
+        case _:
+            text = f"'{first['loc'][-1]}' is {first['input']!r}, not a text. Write one, in quotes if need be."
+    return f"{where}: {text}" if where else text
 
 
 def _verdict(answer: Answer) -> str:

@@ -4,12 +4,11 @@
 
 | module | what it is for |
 |---|---|
-| `differences` | `book/databricks.yml`: which cells a workspace gets otherwise or not at all, and why |
+| `differences` | `databricks.yml` beside a lesson: which cells a workspace gets otherwise, and why |
 | `notebook` | a chapter as a notebook, and the text of a notebook's file |
 | `rules` | what an exported notebook must keep to: Python, names, packages, no path of a laptop |
 | `bundle` | the job, its cluster, its parameters and the packages that it installs |
 | `folder` | the files, written whole and never over somebody else's |
-| `page` | the part of the book's page that says what differs |
 """
 
 from press.export.folder import default, write

@@ -46,7 +46,7 @@ def _variables(found: Differences) -> dict[str, Any]:
         "catalog": ("The catalog of Unity Catalog for the tables: one for this course alone", "main"),
         "schema": ("The schema of that catalog for the files and the models", JOB),
         "scale": ("How much data: 1 is 40,000 orders", "1"),
-        "spark_version": ("The Databricks Runtime", found.runtime),
+        "spark_version": ("The Databricks Runtime", found.common.runtime.version),
         "node_type_id": ("The machine of the cluster; the default is one of AWS", "i3.xlarge"),
     }
     return {name: {"description": text, "default": default} for name, (text, default) in told.items()}
@@ -121,7 +121,7 @@ def requirements(found: Differences, locked: str) -> str:
     environment |= {"sys_platform": "linux", "python_version": _PYTHON, "python_full_version": f"{_PYTHON}.3"}
     versions = {pin.name: pin.version for pin in packages.pins(locked) if pin.applies(environment)}
     lines = ["# Produced by `medallion export databricks`; do not edit. What the runtime lacks"]
-    for name, why in sorted(found.installs.items()):
+    for name, why in sorted(found.common.installs.items()):
         if canonicalize_name(name) not in versions:
             raise MedallionError(f"{FILE} installs {name}, which requirements.lock has not. Take it away.")
         lines.append(f"{name}=={versions[canonicalize_name(name)]}  # {why}")

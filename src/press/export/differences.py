@@ -1,110 +1,149 @@
-"""What differs in a workspace, chapter by chapter: `book/databricks.yml`, read and held against the chapters.
+"""What differs in a workspace: `databricks.yml` beside the lesson of a chapter, held against its cells.
 
-    chapters:
-      "01":
-        - cells: ["import os\\nimport signal"]
-          why: A second Spark is killed in the middle of its work.
+    - cells: ["import os\\nimport signal"]
+      why: A second Spark is killed in the middle of its work.
 
 A cell is named by its text, or by how that begins where it is the only one that begins so. An entry leaves
 its cells out; with `instead` its one cell has that code, and with `only: catalog` its cells run with Unity
-Catalog only.
+Catalog only. `[]` says that nothing differs; a chapter without the file is not exported. What the chapters
+have in common, the runtime and what is installed on top of it, is in `book/databricks.yml`.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 
-from medallion import paths
+from medallion import contract, paths
 from medallion.errors import MedallionError
 from press.source.chapter import Cell, Chapter
 
 FILE = "book/databricks.yml"
+NAME = "databricks.yml"
 CATALOG = "catalog"
 
+_Line = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]
+_Code = Annotated[str, Field(min_length=1), AfterValidator(lambda text: text.strip("\n"))]
 
-@dataclass(frozen=True)
-class Difference:
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Difference(_Strict):
     """Some code cells of a chapter, by how they begin, and what a workspace gets in their place."""
 
-    cells: tuple[str, ...]
-    why: str
-    instead: str = ""
-    with_catalog: bool = False
+    cells: Annotated[tuple[_Code, ...], Field(min_length=1, strict=False)]
+    why: _Line
+    instead: _Code = ""
+    only: Literal["catalog"] | None = None
+
+    @model_validator(mode="after")
+    def _of_one_kind(self) -> "Difference":
+        if self.instead and self.only:
+            raise ValueError("'only' stands without 'instead'")
+        if self.instead and len(self.cells) > 1:
+            raise ValueError("an entry has cells, and with 'instead' exactly one")
+        return self
 
     @property
     def kind(self) -> str:
         """One of "instead", "catalog" and "out"."""
-        return "instead" if self.instead else CATALOG if self.with_catalog else "out"
+        return "instead" if self.instead else self.only or "out"
+
+
+class Runtime(_Strict):
+    """The Databricks Runtime.
+
+    `version` is as a cluster names it and `name` as people do; `source` is the page that lists its packages,
+    and `modules` are those of them that the course imports.
+    """
+
+    version: str
+    name: str
+    source: str
+    modules: Annotated[frozenset[str], Field(strict=False)]
+
+
+class Common(_Strict):
+    """What the chapters have in common; `installs` are the packages that come on top, each with a reason."""
+
+    runtime: Runtime
+    installs: dict[str, _Line]
 
 
 @dataclass(frozen=True)
 class Differences:
-    """The whole file.
+    """What the chapters have in common, and what differs in each that is exported, by its number."""
 
-    `runtime` is the version of the Databricks Runtime as a cluster names it, `named` as people do, and
-    `source` the page that lists its packages; `modules` are those of them that the course imports. `installs`
-    are the packages that come on top, each with a reason.
-    """
-
-    runtime: str
-    named: str
-    source: str
-    modules: frozenset[str]
-    installs: dict[str, str]
+    common: Common
     chapters: dict[str, tuple[Difference, ...]]
 
 
+_COMMON = TypeAdapter(Common)
+_ENTRIES = TypeAdapter(Annotated[tuple[Difference, ...], Field(strict=False)])
+
+
 def load(root: Path | None = None) -> Differences:
-    """Read `book/databricks.yml` below `root`, the repository.
+    """Read `book/databricks.yml` below `root`, the repository, and that of each chapter which has one.
 
-    Raises MedallionError when it is not there, is no YAML, or lacks a part or has one too many.
+    Raises MedallionError when the first is not there, and when one is no YAML, lacks a part or has one too
+    many.
     """
-    path = (root or paths.root()) / FILE
+    root = root or paths.root()
+    found = sorted((root / "book" / "chapters").glob(f"[0-9][0-9]_*/{NAME}"))
+    chapters = {path.parent.name[:2]: _read(path, root, _ENTRIES) for path in found}
+    return Differences(_read(root / FILE, root, _COMMON), chapters)
+
+
+def _read(path: Path, root: Path, form: TypeAdapter[Any]) -> Any:
     try:
-        held = yaml.safe_load(path.read_text(encoding="utf-8"))
-        runtime = dict(held.pop("runtime"))
-        found = Differences(
-            runtime=runtime.pop("version"),
-            named=runtime.pop("name"),
-            source=runtime.pop("source"),
-            modules=frozenset(runtime.pop("modules")),
-            installs={name: _line(why) for name, why in held.pop("installs").items()},
-            chapters={number: tuple(map(_read, entries)) for number, entries in held.pop("chapters").items()},
-        )
-        if stray := [*runtime, *held]:
-            raise ValueError(f"{stray[0]} is not known")
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        return form.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        reason = _told(error)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = str(error).splitlines()[0]
-        raise MedallionError(f"{FILE} cannot be read ({reason}). Mend it.") from error
-    return found
+    raise MedallionError(f"{path.relative_to(root).as_posix()} cannot be read ({reason}). Fix it.")
 
 
-def _read(entry: dict[str, Any]) -> Difference:
-    only = entry.get("only", "")
-    if stray := set(entry) - {"cells", "why", "instead", "only"}:
-        raise ValueError(f"{stray.pop()} is not known")
-    if only not in ("", CATALOG) or (only and "instead" in entry):
-        raise ValueError(f"'only' is {CATALOG!r}, and without 'instead'")
-    cells = tuple(cell.strip("\n") for cell in entry["cells"])
-    if not cells or ("instead" in entry and len(cells) > 1):
-        raise ValueError("an entry has cells, and with 'instead' exactly one")
-    return Difference(cells, _line(entry["why"]), entry.get("instead", "").strip("\n"), bool(only))
+def _told(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    parts = [f"entry {part + 1}" if isinstance(part, int) else f"'{part}'" for part in first["loc"]]
+    match first["type"]:
+        case "missing":
+            text = "is missing"
+        case "extra_forbidden":
+            text = "is not known"
+        case "value_error":
+            text = str(first["ctx"]["error"])
+        case _:
+            text = f"{first['input']!r} will not do: {first['msg']}"
+    return ", ".join([*parts[:-1], f"{parts[-1]} {text}"]) if parts else text
 
 
-def _line(text: str) -> str:
-    return " ".join(text.split())
+def file(chapter: Chapter) -> str:
+    """Return the path of a chapter's differences as messages show it."""
+    return contract.shown(chapter.path.with_name(NAME))
 
 
 def of(chapter: Chapter, differences: Differences) -> dict[int, Difference]:
     """Return the differences of a chapter by the line in which their cells begin.
 
-    Raises MedallionError when the file has no entry for the chapter, or when what an entry says is the
-    beginning of no cell, of several, or of one that another entry names.
+    Raises MedallionError when the chapter has no file, or when what an entry says is the beginning of no
+    cell, of several, or of one that another entry names.
     """
     if chapter.number not in differences.chapters:
-        raise MedallionError(f"{FILE} has no chapter {chapter.number}. Add it, with [] if nothing differs.")
+        raise MedallionError(f"{file(chapter)} is not there. Add it, with [] if nothing differs.")
     code = [cell for cell in chapter.cells if cell.kind == "code"]
     found: dict[int, Difference] = {}
     for difference in differences.chapters[chapter.number]:
@@ -125,4 +164,4 @@ def _only(chapter: Chapter, code: list[Cell], begin: str) -> Cell:
 
 
 def _wrong(chapter: Chapter, begin: str, what: str) -> MedallionError:
-    return MedallionError(f"{FILE}: chapter {chapter.number}: {begin.splitlines()[0]!r} {what}. Correct it.")
+    return MedallionError(f"{file(chapter)}: {begin.splitlines()[0]!r} {what}. Correct it.")

@@ -16,9 +16,15 @@ from press.export.notebook import Cell
 from press.source.chapter import Chapter, parse
 
 LIST = "exported.txt"
-# Parts of the package that a workspace has no use for
-_NOT_COPIED = ("build", "dashboard", "export", "lab", "site")
-_COPIED = ("book/quizzes/*.yml", "book/figures/flow-*.svg", "datasets/*.toml", "datasets/cdnow/*", "LICENSE*")
+_PACKAGES = ("kestrel", "medallion")
+_COPIED = (
+    "book/chapters/*/checks.py",
+    "book/chapters/*/quiz.yml",
+    "book/figures/flow-*.svg",
+    "datasets/*.toml",
+    "datasets/cdnow/*",
+    "LICENSE*",
+)
 
 
 def default() -> Path:
@@ -70,7 +76,7 @@ def _products(root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def exported(found: Differences) -> dict[str, list[Cell]]:
-    """Return the notebooks of the chapters that the differences name, in order: name and cells.
+    """Return the notebooks of the chapters whose differences are said, in order: name and cells.
 
     Raises MedallionError as `write` does.
     """
@@ -85,15 +91,16 @@ def exported(found: Differences) -> dict[str, list[Cell]]:
 
 
 def _broken(chapter: Chapter, cells: list[Cell], found: Differences) -> list[str]:
-    how = f"Say in {differences.FILE} what a workspace gets instead."
+    how = f"Say in {differences.file(chapter)} what a workspace gets instead."
     return [str(chapter.problem(line or 1, f"{text}. {how}")) for line, text in rules.problems(cells, found)]
 
 
 def _copied(root: Path) -> Iterator[Path]:
-    package = root / "src" / "medallion"
-    for path in sorted(package.rglob("*")):
-        inside = path.relative_to(package).parts
-        if path.is_file() and inside[0] not in _NOT_COPIED and "__pycache__" not in inside:
-            yield path
+    left = {root.joinpath("src", *module.split(".")) for module in rules.NOT_COPIED}
+    for package in _PACKAGES:
+        for path in sorted((root / "src" / package).rglob("*")):
+            ours = left.isdisjoint([path.with_suffix(""), *path.parents]) and "__pycache__" not in path.parts
+            if ours and path.is_file():
+                yield path
     for pattern in _COPIED:
         yield from (path for path in sorted(root.glob(pattern)) if path.is_file())

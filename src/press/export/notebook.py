@@ -31,13 +31,13 @@ sys.path.insert(0, str(Path("../src").resolve()))
 dbutils.widgets.text("catalog", "main")
 dbutils.widgets.text("schema", "medallion")"""
 USE = """\
-from medallion import workspace
+from medallion.spark import databricks
 
-workspace.use(dbutils.widgets.get("catalog"), dbutils.widgets.get("schema"))"""
+databricks.use(dbutils.widgets.get("catalog"), dbutils.widgets.get("schema"))"""
 PREPARE = """\
 dbutils.widgets.text("scale", "1")
 spark = medallion.start()
-brought = workspace.land(float(dbutils.widgets.get("scale")))
+brought = databricks.land(float(dbutils.widgets.get("scale")))
 print(brought, "files brought to", medallion.landing())"""
 _SAID = {
     "instead": "**Differs from the book:**",
@@ -121,7 +121,7 @@ def guarded(source: str, why: str) -> str:
         line if number in inside or not line else f"    {line}"
         for number, line in enumerate(source.splitlines(), start=1)
     ]
-    return "\n".join(["if workspace.has_catalog():", *lines, "else:", f"    print({why!r})"])
+    return "\n".join(["if databricks.has_catalog():", *lines, "else:", f"    print({why!r})"])
 
 
 def text_of(cells: Sequence[Cell]) -> str:

@@ -24,11 +24,15 @@ from press.source.names import names
 
 # The names that a notebook of Databricks has from the beginning
 _GIVEN = frozenset(dir(builtins)) | {"__name__", "dbutils", "display", "displayHTML", "spark"}
-# Parts of this package that start servers of their own, or are not in the bundle
-ON_A_LAPTOP = frozenset(
-    {"build", "cli", "dashboard", "doctor", "endpoint", "export", "jars", "java", "lock", "runner", "serving"}
-    | {"setup", "site", "testing"}
+# What starts servers of its own, or runs whole chapters: it is not in the bundle
+NOT_COPIED = (
+    "medallion.course",
+    "medallion.servers.cluster",
+    "medallion.servers.dashboard",
+    "medallion.servers.endpoint",
 )
+# A session names what is in `machine`, and does not use it in a workspace
+_ON_A_LAPTOP = (*NOT_COPIED, "medallion.machine")
 # Modules by the name under which pip installs them, where that is another
 _DISTRIBUTIONS = {"markdown_it": "markdown-it-py", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 _TEXTS = {
@@ -102,23 +106,23 @@ def _imports(tree: ast.Module, found: Differences) -> Iterator[tuple[int, str]]:
 
 def _missing(module: str, found: Differences) -> str | None:
     """Return why a workspace cannot import a module, given with all its dots; None when it can."""
-    top, _, rest = module.partition(".")
-    if top == "medallion":
-        part = rest.partition(".")[0]
-        return f"medallion.{part} works on a laptop only" if part in ON_A_LAPTOP else None
+    top = module.partition(".")[0]
+    if top in ("kestrel", "medallion"):
+        mine = (part for part in _ON_A_LAPTOP if f"{module}.".startswith(f"{part}."))
+        return next((f"{part} works on a laptop only" for part in mine), None)
     if top in _MODULES:
         return f"{top} reaches for the machine itself"
     if there(top, found):
         return None
-    return f"{top} is neither in {found.named} nor among what the bundle installs"
+    return f"{top} is neither in {found.common.runtime.name} nor among what the bundle installs"
 
 
 def there(module: str, found: Differences) -> bool:
     """Return whether a workspace has a module: Python's own, one of the runtime, or one that we install."""
-    installs = {name.lower() for name in found.installs}
+    installs = {name.lower() for name in found.common.installs}
     return (
         module in sys.stdlib_module_names
-        or module in found.modules
+        or module in found.common.runtime.modules
         or _DISTRIBUTIONS.get(module, module).lower() in installs
     )
 

@@ -1,7 +1,7 @@
 """The part of `book/databricks.md` that is made: what differs in a workspace, chapter by chapter.
 
 It stands between two comments, and `medallion build --reference` writes it anew. The sentences are those of
-`book/databricks.yml`, and of the box "On Databricks" at the end of a chapter.
+`databricks.yml` beside each lesson, and of the box "On Databricks" at the end of a chapter.
 """
 
 from collections.abc import Iterator
@@ -36,7 +36,8 @@ def renewed(page: str, root: Path) -> str:
 
 
 def _packages(found: Differences, locked: str) -> Iterator[str]:
-    yield f"The cluster runs [{found.named}]({found.source})."
+    runtime = found.common.runtime
+    yield f"The cluster runs [{runtime.name}]({runtime.source})."
     yield "The bundle installs on top of it:\n"
     yield "| Package | For |"
     yield "|---|---|"

@@ -19,6 +19,7 @@ from medallion.lesson import checks
 from medallion.lesson.checks import Exercise
 from press.site import figures
 from press.site.config import BRANCH, Addresses
+from press.source import header as source_header
 
 TABLES = "book/reference/tables"
 _EXERCISE = re.compile(r"^#+\s*Exercise\s+(\d+\.\d+)\s*:", re.MULTILINE)
@@ -42,25 +43,17 @@ class About:
 def about(number: str) -> About:
     """Return the facts of chapter `number` from its front matter.
 
-    Raises MedallionError when there is no such chapter, or its header lacks one of them.
+    Raises MedallionError when there is no such chapter, or its header is wrong.
     """
     promised = contract.read(number)
-    front = contract.header(promised.path)
-    try:
-        minutes, objectives = front["minutes"], tuple(front["objectives"])
-        read, practise = int(minutes["read"]), int(minutes["practise"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise MedallionError(
-            f"{contract.shown(promised.path)}:1: the header lacks {error} for the chapter's page. "
-            "Add it as in chapter 01."
-        ) from error
+    said = source_header.of(contract.header(promised.path), promised)
     makes = tuple(promised.makes)
     return About(
         number=number,
         name=promised.name,
-        objectives=objectives,
-        read=read,
-        practise=practise,
+        objectives=said.objectives,
+        read=said.minutes.read,
+        practise=said.minutes.practise,
         needs=tuple(promised.reads),
         makes=makes,
         layer=_layer(makes),

@@ -14,9 +14,9 @@ import jupytext
 
 from medallion import contract
 from medallion.errors import MedallionError
+from press.source import header
 
 _CELL = re.compile(r"# %%(\s|$)")
-_HOW_GRAIN = "Add for example 'grain: {silver.orders: one order}'."
 _HEADING = re.compile(r"#+\s*Exercise\s+(\d+\.\d+)\s*:\s*(.+)")
 
 
@@ -101,6 +101,7 @@ def parse(path: Path) -> Chapter:
 
     front = contract.header(path)
     promised = contract.of(path, front)
+    said = header.of(front, promised)
     cells = _cells(text, notebook.cells, where)
     return Chapter(
         path=path,
@@ -109,9 +110,9 @@ def parse(path: Path) -> Chapter:
         name=promised.name,
         title=_title(cells, where),
         makes=promised.makes,
-        grain=_grain(front, promised.makes, where),
-        minutes=_minutes(front, where),
-        objectives=_objectives(front, where),
+        grain=said.grain,
+        minutes=said.minutes.model_dump(),
+        objectives=said.objectives,
         cells=cells,
         sha256=sha256(text.encode()).hexdigest(),
         needs=tuple(promised.reads),
@@ -160,53 +161,3 @@ def _title(cells: tuple[Cell, ...], where: str) -> str:
         line = first.line if first else 1
         raise MedallionError(f"{where}:{line}: a chapter begins with a markdown cell '# Title'. Add it.")
     return first.source.splitlines()[0].removeprefix("# ").strip()
-
-
-def _grain(front: dict[str, Any], tables: dict[str, list[str]], where: str) -> dict[str, str]:
-    """Return what one row of each table is. Only a person can say it, so every table must have it said."""
-    grain = front.get("grain") or {}
-    if not isinstance(grain, dict):
-        raise MedallionError(f"{where}:1: 'grain' in the header is no list of tables. {_HOW_GRAIN}")
-    for table in tables:
-        said = grain.get(table)
-        if not isinstance(said, str) or not said.strip():
-            raise MedallionError(
-                f"{where}:1: the header does not say what one row of {table} is. {_HOW_GRAIN}"
-            )
-        if said != said.strip() or said.endswith(".") or "|" in said or "\n" in said:
-            raise MedallionError(
-                f"{where}:1: the grain of {table} is to finish the sentence 'One row is …', in one line, "
-                "without a full stop or a '|'. Write it so."
-            )
-    for table in grain:
-        if table not in tables:
-            raise MedallionError(
-                f"{where}:1: the header says the grain of {table}, which this chapter does not make. "
-                "Take it away, or add the table to 'makes'."
-            )
-    return grain
-
-
-def _minutes(front: dict[str, Any], where: str) -> dict[str, int]:
-    minutes = front.get("minutes")
-    fits = (
-        isinstance(minutes, dict)
-        and set(minutes) == {"read", "practise"}
-        and all(isinstance(number, int) and number >= 0 for number in minutes.values())
-    )
-    if not fits:
-        raise MedallionError(
-            f"{where}:1: the header lacks 'minutes', the time that the chapter takes. "
-            "Add for example 'minutes: {read: 25, practise: 35}'."
-        )
-    return minutes  # type: ignore[return-value]  # what `fits` has just proved
-
-
-def _objectives(front: dict[str, Any], where: str) -> tuple[str, ...]:
-    objectives = front.get("objectives")
-    if not isinstance(objectives, list) or not objectives or not all(isinstance(o, str) for o in objectives):
-        raise MedallionError(
-            f"{where}:1: the header lacks 'objectives', what the reader can do afterwards. "
-            "Add a list of sentences that begin with a verb."
-        )
-    return tuple(objectives)
