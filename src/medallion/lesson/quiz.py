@@ -23,6 +23,7 @@ from markdown_it import MarkdownIt
 
 from medallion import contract
 from medallion.errors import MedallionError
+from medallion.lesson.signs import SIGNS, VERDICTS
 
 FEWEST, MOST = 4, 6
 _LETTERS = "abcdef"
@@ -179,11 +180,11 @@ def _text(value: Any, where: str) -> str:
 
 
 def _verdict(answer: Answer) -> str:
-    return "✓ Right." if answer.right else "✗ Not this one."
+    return f"{SIGNS['right']} Right." if answer.right else f"{SIGNS['wrong']} Not this one."
 
 
 def _colour(answer: Answer) -> str:
-    return "#2e8b57" if answer.right else "#d9662b"
+    return VERDICTS["right" if answer.right else "wrong"]
 
 
 def _inline(text: str) -> str:
