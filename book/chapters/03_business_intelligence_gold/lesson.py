@@ -917,8 +917,7 @@ by_channel.select(
 spark.sql("DROP VIEW IF EXISTS gold.sales_metrics")
 
 # %%
-METRICS = """
-CREATE VIEW gold.sales_metrics WITH METRICS LANGUAGE YAML AS $$
+METRICS = """CREATE VIEW gold.sales_metrics WITH METRICS LANGUAGE YAML AS $$
 version: 0.1
 source: SELECT * FROM gold.fact_sales JOIN gold.dim_date USING (date_key)
 filter: sold
