@@ -181,7 +181,7 @@ def test_killed_within_an_answer_it_is_gone_at_once(store: Path) -> None:
 
 def test_it_ends_with_the_process_that_started_it(store: Path) -> None:
     program = (
-        "import time; from medallion import endpoint; "
+        "import time; from medallion.servers import endpoint; "
         "one = endpoint.start('models:/small@champion'); print(one._process.pid, flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:

@@ -1,13 +1,13 @@
-"""MLflow on this machine: its store, what a notebook sees of it, and its server over HTTP. No Spark here."""
+"""MLflow on this machine: its store, what a notebook sees of it, and its server over HTTP. No Spark here.
+
+The process of the server: see `test_servers`.
+"""
 
 import base64
 import http.client
 import json
 import os
-import re
 import shutil
-import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -16,18 +16,16 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import psutil
 import pytest
 
-import medallion_cli
 from medallion.course.execute import execute
 from medallion.errors import MedallionError
-from medallion.servers import server, tracking
+from medallion.servers import tracking
 from medallion.servers.tracking import store, ui
 
 EXPERIMENTS = "/api/2.0/mlflow/experiments/search?max_results=10"
 NOTEBOOK = """
-from medallion import tracking
+from medallion.servers import tracking
 assert tracking.use("churn") == tracking.use("churn") == "1"
 import mlflow
 with mlflow.start_run(run_name="first") as run:
@@ -134,7 +132,7 @@ def test_a_cell_shows_the_id_and_nothing_else(house: Path) -> None:
     """Also the first cell, where others have set up logging."""
     cells = [
         "import logging; logging.basicConfig(level='INFO')",
-        "from medallion import tracking; tracking.use('churn')",
+        "from medallion.servers import tracking; tracking.use('churn')",
         NOTEBOOK,
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
@@ -146,7 +144,7 @@ def test_a_cell_shows_the_id_and_nothing_else(house: Path) -> None:
 def test_what_a_session_starts_is_kept_from_the_network_too(house: Path) -> None:
     program = """
 import os
-from medallion import session
+from medallion.spark import session
 with session._surroundings():
     pass
 import mlflow
@@ -160,7 +158,7 @@ assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 def test_a_store_that_is_gone_is_made_anew_and_a_deleted_experiment_comes_back(house: Path) -> None:
     program = """
 import shutil
-from medallion import tracking
+from medallion.servers import tracking
 tracking.use("churn")
 import mlflow
 mlflow.start_run(), mlflow.end_run()
@@ -184,7 +182,7 @@ def test_a_copy_of_the_lakehouse_has_files_of_its_own(
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "ein Abzug"))
     shutil.copytree(full, tmp_path / "ein Abzug")
     program = """
-from medallion import tracking
+from medallion.servers import tracking
 tracking.use("churn")
 import mlflow
 [first, *_] = mlflow.search_runs(output_format="list")
@@ -201,7 +199,7 @@ def test_a_store_of_another_version_says_what_to_do(full: Path, house: Path) -> 
     shutil.copytree(full, house)
     program = f"""
 import sqlite3
-from medallion import tracking
+from medallion.servers import tracking
 from medallion.errors import MedallionError
 with sqlite3.connect({str(house / "mlflow" / "mlflow.db")!r}) as connection:
     connection.execute("UPDATE alembic_version SET version_num = '4465047574b1'")
@@ -242,22 +240,7 @@ def test_it_shows_what_the_notebooks_logged(live: ui.Ui) -> None:
     assert ask(live.port, path) == (200, "a note")
 
 
-def test_it_listens_on_loopback_under_the_names_of_this_machine(live: ui.Ui) -> None:
-    served = psutil.Process(live._process.pid)
-    assert {one.laddr.ip for one in served.net_connections("inet") if one.status == psutil.CONN_LISTEN} == {
-        "127.0.0.1"
-    }
-    assert not served.children(), "one process, which ends as one"
-    addresses = {
-        one.address
-        for several in psutil.net_if_addrs().values()
-        for one in several
-        if one.family == socket.AF_INET and not one.address.startswith("127.")
-    }
-    for address in addresses:
-        with socket.socket() as probe:
-            probe.settimeout(5)
-            assert probe.connect_ex((address, live.port)) != 0
+def test_it_answers_under_the_names_of_this_machine(live: ui.Ui) -> None:
     for host in ("127.0.0.1", f"localhost:{live.port}", "127.0.0.1:9000"):
         assert ask(live.port, EXPERIMENTS, host=host)[0] == 200
     for host in ("evil.example", f"127.0.0.1.evil.example:{live.port}", "10.0.0.1", "192.168.0.1:5000"):
@@ -270,60 +253,12 @@ def test_its_pages_are_told_to_report_nothing(live: ui.Ui) -> None:
     assert status == 200 and json.loads(text)["disable_ui_telemetry"] is True
 
 
-def test_a_second_start_is_the_same_server(live: ui.Ui) -> None:
-    assert tracking.start() is live and live.running
-    assert repr(live) == "Ui()", "no port in an output"
+def test_its_password_is_in_no_output(live: ui.Ui) -> None:
     assert live.credentials() == ui.credentials()
     assert live.credentials().password not in repr(live.credentials())
-    assert live.url == f"http://127.0.0.1:{live.port}/"
 
 
-# Its process --------------------------------------------------------------------------------------
-
-
-def test_it_ends_with_a_killed_notebook_and_not_with_an_interrupted_cell(full: Path) -> None:
-    program = """
-import os, signal, time
-from medallion import tracking
-os.setsid()
-signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
-with tracking.start() as ui:
-    print(ui._process.pid, ui.port, flush=True)
-    while True:
-        time.sleep(60)
-"""
-    child = python(program)
-    try:
-        assert child.stdout
-        pid, port = map(int, child.stdout.readline().split())
-        served = psutil.Process(pid)
-        os.killpg(child.pid, signal.SIGINT)
-        assert child.stdout.readline() == "interrupted\n"
-        assert ask(port, "/health")[0] == 200
-        child.kill()
-        psutil.wait_procs([served], timeout=10)
-        assert not served.is_running()
-    finally:
-        child.kill()
-        child.communicate()
-
-
-def test_a_server_that_cannot_begin_says_where_to_look(
-    full: Path, house: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copytree(full, house, dirs_exist_ok=True)
-    (house / "broken" / "uvicorn").mkdir(parents=True)
-    (house / "broken" / "uvicorn" / "__init__.py").write_text(
-        "raise ImportError('a broken installation')", encoding="utf-8"
-    )
-    monkeypatch.setenv("PYTHONPATH", str(house / "broken"), prepend=os.pathsep)
-    with pytest.raises(MedallionError) as refused:
-        tracking.start()
-    log = house / "logs" / f"mlflow-{os.getpid()}.log"
-    assert str(refused.value) == (
-        f"MLflow's server does not answer. What it said is in {log}; mend that and start it again."
-    )
-    assert "ImportError: a broken installation" in log.read_text(encoding="utf-8")
+# Without it ----------------------------------------------------------------------------------------
 
 
 def test_without_a_store_the_chapter_that_makes_it_is_named(house: Path) -> None:
@@ -336,16 +271,6 @@ def test_without_a_store_the_chapter_that_makes_it_is_named(house: Path) -> None
     assert not house.exists(), "asking makes nothing"
 
 
-def test_a_port_that_is_taken(full: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with socket.create_server((server.HOST, 0)) as taken:
-        port = taken.getsockname()[1]
-        assert medallion_cli.main(["mlflow", "--port", str(port)]) == 1
-    assert capsys.readouterr().err == (
-        f"medallion: Port {port} cannot be had (Address already in use). "
-        "Choose another, or 0 for any that is free.\n"
-    )
-
-
 def test_a_lost_password_is_made_anew_with_its_users(full: Path, house: Path) -> None:
     shutil.copytree(full, house)
     before = ui.credentials()
@@ -356,35 +281,3 @@ def test_a_lost_password_is_made_anew_with_its_users(full: Path, house: Path) ->
     store.place().joinpath("credentials.json").write_text("{}", encoding="utf-8")
     with pytest.raises(MedallionError, match=r"holds no user and password\. Remove it"):
         ui.credentials()
-
-
-# The command --------------------------------------------------------------------------------------
-
-
-def test_the_command_serves_until_ctrl_c(full: Path) -> None:
-    child = subprocess.Popen(
-        [sys.executable, "-m", "medallion_cli", "mlflow", "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
-    try:
-        assert child.stdout
-        said = [child.stdout.readline() for _ in range(2)]
-        user, password = ui.credentials()
-        found = re.fullmatch(
-            rf"MLflow is at http://127\.0\.0\.1:(\d+)/ until Ctrl-C, for the user {user} "
-            rf"with the password {re.escape(password)}\n",
-            said[0],
-        )
-        assert found, said
-        assert said[1] == f"The password is kept in {full / 'mlflow' / 'credentials.json'}.\n"
-        [served] = psutil.Process(child.pid).children()
-        assert ask(int(found[1]), EXPERIMENTS)[0] == 200
-        child.send_signal(signal.SIGINT)
-        assert finish(child) == (0, "\nMLflow's server has ended.\n", "")
-        assert not served.is_running()
-    finally:
-        child.kill()
-        child.communicate()

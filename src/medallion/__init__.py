@@ -11,7 +11,7 @@ A notebook needs ten names of it:
 | `dataset(name)` | a file of real data that the repository keeps |
 | `scratch()` | an empty folder of this session, gone when the session ends |
 | `plain_path(folder)` | a path to a folder without the characters that Spark stumbles over |
-| `keep_view(name)` | keeps a view's definition, so that later sessions have the view too |
+| `keep_view(statement)` | keeps the statement that makes a view, so that later sessions have the view too |
 | `reason(error)` | why Spark refused something, in one line |
 | `last_error()` | the full text of the last Spark error |
 

@@ -114,9 +114,14 @@ def maker(table: str) -> str | None:
     return next((number for number, one in chapters().items() if table in one.makes), None)
 
 
-def how_to_make(table: str) -> str:
-    """Return a sentence on who makes `table`, and by which commands."""
-    number = maker(table)
+def leaver(name: str) -> str | None:
+    """Return the number of the chapter that leaves the folder `name` beside the tables, or None."""
+    return next((number for number, one in chapters().items() if name in one.leaves), None)
+
+
+def how_to_make(name: str) -> str:
+    """Return a sentence on who makes a table, or leaves a folder beside them, and by which commands."""
+    number = maker(name) or leaver(name)
     if number is None:
         return "No chapter makes it: write it yourself."
     return f"Chapter {number} makes it: `medallion catch-up {number}`, then `medallion run {number}`."

@@ -917,8 +917,7 @@ by_channel.select(
 spark.sql("DROP VIEW IF EXISTS gold.sales_metrics")
 
 # %%
-spark.sql("""
-CREATE VIEW gold.sales_metrics WITH METRICS LANGUAGE YAML AS $$
+METRICS = """CREATE VIEW gold.sales_metrics WITH METRICS LANGUAGE YAML AS $$
 version: 0.1
 source: SELECT * FROM gold.fact_sales JOIN gold.dim_date USING (date_key)
 filter: sold
@@ -931,14 +930,15 @@ measures:
   - {name: revenue, expr: "CAST(SUM(line_cents) / 100 AS DECIMAL(12, 2))"}
   - name: aov
     expr: CAST(SUM(line_cents) / COUNT(DISTINCT order_id) / 100 AS DECIMAL(9, 2))
-$$""")
+$$"""
+spark.sql(METRICS)
 
 # %% [markdown]
 # A table is files, and a view is only a sentence in the catalog, which ends with our session. `keep_view`, a function
 # of this course, keeps the sentence in the lakehouse, so that the next session knows it.
 
 # %%
-medallion.keep_view("gold.sales_metrics")
+medallion.keep_view(METRICS)
 
 # %% [markdown]
 # A query names measures with `MEASURE()` and groups by any of the dimensions that the view names.

@@ -10,6 +10,7 @@ from rich.text import Text
 from medallion.course.runner import Ran
 from medallion.lesson import checks, progress
 from medallion.lesson.progress import Record
+from medallion.lesson.signs import SIGNS
 
 
 def print_ran(ran: Sequence[Ran], console: Console | None = None) -> None:
@@ -81,7 +82,7 @@ def show(console: Console | None = None) -> None:
         for line in lines:
             record = line.record
             table.add_row(
-                f"{'✓' if record.passed else '○'} {line.number}",
+                f"{SIGNS['right' if record.passed else 'open']} {line.number}",
                 Text(line.title),
                 record.passed[:10] if record.passed else "",
                 str(record.attempts or ""),

@@ -10,18 +10,12 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
+from medallion.lesson.signs import LAYERS
 from medallion.spark import databricks
 
-# Each layer has one colour everywhere. All three, and the grey of the text, keep a contrast of at
-# least 3 to 1 against white and against near-black (WCAG 2.2, 1.4.11).
-BRONZE = "#b26a33"
-SILVER = "#7b8794"
-GOLD = "#a67c00"
-SOURCE = "#4a7fa5"
-TEXT = "#7a7a7a"
+SOURCE, BRONZE, SILVER, GOLD = (LAYERS[layer] for layer in ("source", "bronze", "silver", "gold"))
+TEXT = "#7a7a7a"  # like the colours of the layers, on a white and on a near-black page
 GRID = "rgba(128, 128, 128, 0.25)"
-
-LAYERS = {"source": SOURCE, "bronze": BRONZE, "silver": SILVER, "gold": GOLD}
 
 _AXIS = {"gridcolor": GRID, "linecolor": GRID, "zeroline": False, "automargin": True}
 TEMPLATE = go.layout.Template(

@@ -18,12 +18,10 @@ from typing import Any, ClassVar
 
 from medallion.errors import MedallionError
 from medallion.lesson import progress
+from medallion.lesson.signs import SIGNS, VERDICTS
 from medallion.spark.tracebacks import message
 
 _LONGEST = 300
-# One colour per verdict that is readable on a white and on a near-black page; the text keeps the page's.
-_COLOUR = {"right": "#2e8b57", "wrong": "#d9662b", "open": "#808080", "hint": "#4a86c8"}
-_SIGN = {"right": "✓", "wrong": "✗", "open": "○"}
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,10 @@ class Verdict:
         return self.state == "right"
 
     def __repr__(self) -> str:
-        return f"{_SIGN[self.state]} Exercise {self.number}. {self.message}"
+        return f"{SIGNS[self.state]} Exercise {self.number}. {self.message}"
 
     def _repr_html_(self) -> str:
-        return _box(self.state, f"{_SIGN[self.state]} Exercise {self.number}.", self.message)
+        return _box(self.state, f"{SIGNS[self.state]} Exercise {self.number}.", self.message)
 
 
 @dataclass(frozen=True)
@@ -202,5 +200,5 @@ def _line_of_the_learner(error: BaseException, answers: list[Any]) -> tuple[int,
 
 
 def _box(kind: str, head: str, message: str) -> str:
-    style = f"border-left: 4px solid {_COLOUR[kind]}; padding: 4px 12px; margin: 4px 0;"
+    style = f"border-left: 4px solid {VERDICTS[kind]}; padding: 4px 12px; margin: 4px 0;"
     return f'<div style="{style}"><strong>{escape(head)}</strong> {escape(message)}</div>'

@@ -33,6 +33,7 @@ from pydantic import (
 
 from medallion import contract
 from medallion.errors import MedallionError
+from medallion.lesson.signs import SIGNS, VERDICTS
 
 FEWEST, MOST = 4, 6
 _LETTERS = "abcdef"
@@ -209,11 +210,11 @@ def _told(error: ValidationError, held: Any) -> str:
 
 
 def _verdict(answer: Answer) -> str:
-    return "✓ Right." if answer.right else "✗ Not this one."
+    return f"{SIGNS['right']} Right." if answer.right else f"{SIGNS['wrong']} Not this one."
 
 
 def _colour(answer: Answer) -> str:
-    return "#2e8b57" if answer.right else "#d9662b"
+    return VERDICTS["right" if answer.right else "wrong"]
 
 
 def _inline(text: str) -> str:

@@ -1,38 +1,64 @@
 """A server on loopback in a process of its own, which ends with the process that started it.
 
-The dashboard and MLflow's server share this. The process that serves is given a socket that listens already:
-no other program can take the port in between, and whoever asks too early waits instead of being refused.
+The dashboard, MLflow's server and the endpoint of a model share this. The process that serves is given a
+socket that listens already: no other program can take the port in between, and whoever asks too early waits
+instead of being refused.
 """
 
 import http.client
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from medallion import paths
 from medallion.errors import MedallionError
 
 HOST = "127.0.0.1"
-_SECONDS = 60
+_SECONDS = 90
 
 
 class Server:
-    """A server that runs, and its process."""
+    """A server that runs, and its process.
 
-    def __init__(self, port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-        self.port = port
-        self.url = f"http://{HOST}:{port}/"
+    The process is `python -m MODULE ARGUMENTS… DESCRIPTOR PARENT`. It serves on `listener`, whose descriptor
+    it is given, works in `folder`, writes to `log`, and has to call `end_with(PARENT)`.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        arguments: Sequence[str],
+        listener: socket.socket,
+        log: Path,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port: int = listener.getsockname()[1]
+        self.url = f"http://{HOST}:{self.port}/"
         self.log = log
-        self._process = process
-        self._end = weakref.finalize(self, _end, process)
+        descriptor = listener.fileno()
+        with log.open("ab") as target:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", module, *arguments, str(descriptor), str(os.getpid())],
+                stdin=subprocess.PIPE,  # closed when this process ends, whatever ends it
+                stdout=target,
+                stderr=target,
+                cwd=folder,
+                env={**os.environ, **(environment or {})},
+                pass_fds=[descriptor],
+                start_new_session=True,  # interrupting a cell interrupts the notebook's group of processes
+            )
+        self._end = weakref.finalize(self, _end, self._process)
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +73,7 @@ class Server:
 
     @property
     def running(self) -> bool:
-        """Whether it still serves."""
+        """Whether its process is there."""
         return self._process.poll() is None
 
     def get(self, path: str) -> tuple[int, bytes]:
@@ -62,6 +88,25 @@ class Server:
             return answer.status, answer.read()
         finally:
             connection.close()
+
+    def wait_for(self, path: str, name: str) -> None:
+        """Return once it answers on `path`; what fails before that, Ctrl-C too, stops it.
+
+        Raises MedallionError, which calls it `name`, when it ends or does not answer in time.
+        """
+        end = time.monotonic() + _SECONDS
+        try:
+            while self.running and time.monotonic() < end:
+                with suppress(OSError, http.client.HTTPException):
+                    if self.get(path)[0] == http.client.OK:
+                        return
+                time.sleep(0.2)
+            raise MedallionError(
+                f"{name} does not answer. What it said is in {self.log}; mend that and start it again."
+            )
+        except BaseException:
+            self.stop()
+            raise
 
     def wait(self) -> None:
         """Return when its process has ended."""
@@ -92,36 +137,14 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def launch(
-    program: str, module: str, arguments: Sequence[str], listener: socket.socket, folder: Path | None = None
-) -> tuple[int, "subprocess.Popen[bytes]", Path]:
-    """Start `python -m MODULE ARGUMENTS… DESCRIPTOR PARENT`, and return what a `Server` is made of.
-
-    The process serves on `listener`, whose descriptor it is given, works in `folder`, and writes to the log
-    of `program`. It has to call `end_with(PARENT)`.
-    """
-    path = paths.log(program)
-    with path.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", module, *arguments, str(listener.fileno()), str(os.getpid())],
-            stdin=subprocess.PIPE,  # closed when this process ends, whatever ends it
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,  # interrupting a cell interrupts the notebook's group of processes
-        )
-    return listener.getsockname()[1], process, path
-
-
 def end_with(parent: int) -> None:
-    """Have this process end when `parent` ends or closes our standard input."""
+    """Have this process and all of its group end when `parent` ends or closes our standard input."""
 
     def watch() -> None:
         # The pipe alone would not do: a process that the parent has forked may hold its other end.
         while os.getppid() == parent and not select.select([sys.stdin], [], [], 1)[0]:
             pass
-        os._exit(0)
+        os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()
 
@@ -130,7 +153,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     assert process.stdin is not None
     process.stdin.close()  # the sign to end, as when this process dies
     try:
-        process.wait(timeout=5)
+        process.wait(timeout=10)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -12,10 +12,11 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from medallion import paths
+from medallion.lesson.signs import SIGNS
 from press.source.rules import LEFT_OUT, RAISES
 
-RIGHT = "✓ "
-BLANK = "○ "
+RIGHT = f"{SIGNS['right']} "
+BLANK = f"{SIGNS['open']} "
 LARGEST = 1_500_000
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _FOLDERS = "home|Users|root|tmp|var|private|opt|usr|etc|mnt|media|srv|work|workspace|workspaces|Volumes"

@@ -9,18 +9,19 @@ from html import escape
 import networkx
 
 from medallion import contract
+from medallion.lesson import signs
 from press.lineage.observed import KINDS, NOTEBOOK, PLAN, Edge
 
 FILE = "book/figures/lineage.svg"
 USE = "use"
-# By layer: the head of its column, and its colour, which is that of medallion.css and charts.py
+# By layer: the head of its column, and its colour
 LAYERS = {
-    contract.LANDING: ("Source files", "#4a7fa5"),
-    "bronze": ("Bronze", "#b26a33"),
-    "silver": ("Silver", "#7b8794"),
-    "gold": ("Gold", "#a67c00"),
-    "ml": ("Features and scores", "#5b6b8c"),
-    USE: ("Python, models, page", "#5b6b8c"),
+    contract.LANDING: ("Source files", signs.LAYERS["source"]),
+    "bronze": ("Bronze", signs.LAYERS["bronze"]),
+    "silver": ("Silver", signs.LAYERS["silver"]),
+    "gold": ("Gold", signs.LAYERS["gold"]),
+    "ml": ("Features and scores", signs.LAYERS["use"]),
+    USE: ("Python, models, page", signs.LAYERS["use"]),
 }
 _INK, _CARD, _LINE = "#2b2b2b", "#ffffff", "#6a6a6a"  # the page puts its own in their place: `site.diagrams`
 _WIDTH, _HEIGHT, _GAP, _PITCH, _TOP, _FONT = 170, 22, 40, 29, 44, 11

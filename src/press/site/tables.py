@@ -7,9 +7,10 @@ for JupyterLab, give way to classes that follow the page's light and dark.
 from bs4 import BeautifulSoup
 from bs4.element import Tag
 
+from medallion.lesson.signs import SIGNS
 from press.site import html
 
-_VERDICTS = {"✓": "right", "✗": "wrong", "○": "open", "Hint": "hint"}
+_VERDICTS = {sign: kind for kind, sign in SIGNS.items()} | {"Hint": "hint"}
 
 
 def tidy(text: str) -> str:

@@ -13,7 +13,6 @@ import http.client
 import json
 import re
 import socket
-import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,8 +29,8 @@ _pages: dict[tuple[Path, str, int], "Dashboard"] = {}
 class Dashboard(server.Server):
     """A page that runs, and the process that serves it."""
 
-    def __init__(self, table: str, port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-        super().__init__(port, process, log)
+    def __init__(self, table: str, listener: socket.socket) -> None:
+        super().__init__("medallion.servers.dashboard.process", [table], listener, paths.log("dashboard"))
         self.table = table
 
     def __repr__(self) -> str:
@@ -43,7 +42,15 @@ class Dashboard(server.Server):
         Without a table the four are None, and the note says what the page waits for.
         Raises MedallionError when the page is not served any more.
         """
-        state = json.loads(_get(self, "/state"))
+        try:
+            status, body = self.get("/state")
+        except (OSError, http.client.HTTPException) as error:
+            raise MedallionError(
+                "The page is not served any more. Start it with `dashboard.start()`."
+            ) from error
+        if status != http.client.OK:
+            raise MedallionError(f"The page answers with {status}. Stop it and start it again.")
+        state: dict[str, Any] = json.loads(body)
         del state["stamp"]
         return state
 
@@ -64,17 +71,8 @@ def start(table: str = "gold.live_sales", port: int = 0) -> Dashboard:
     if key in _pages and _pages[key].running:
         return _pages[key]
     with listen(table, port) as listener:
-        page = Dashboard(
-            table, *server.launch("dashboard", "medallion.servers.dashboard.process", [table], listener)
-        )
-    try:
-        _get(page, "/")
-    except MedallionError as error:
-        page.stop()
-        raise MedallionError(
-            f"The dashboard of {table} does not answer. What it said is in {page.log}; "
-            "mend that and start it again."
-        ) from error
+        page = Dashboard(table, listener)
+    page.wait_for("/", f"The dashboard of {table}")
     _pages[key] = page
     return page
 
@@ -104,14 +102,3 @@ def listen(table: str, port: int) -> socket.socket:
     if not re.fullmatch(r"\w+\.\w+", table):
         raise MedallionError(f"{table!r} is no table. Give schema and table, as in {TABLE}.")
     return server.listen(port)
-
-
-def _get(page: Dashboard, path: str) -> bytes:
-    """Return what the page answers. Raises MedallionError when it does not."""
-    try:
-        status, body = page.get(path)
-    except (OSError, http.client.HTTPException) as error:
-        raise MedallionError("The page is not served any more. Start it with `dashboard.start()`.") from error
-    if status != http.client.OK:
-        raise MedallionError(f"The page answers with {status}. Stop it and start it again.")
-    return body

@@ -8,10 +8,9 @@
 |---|---|
 | `store` | the database and the folder of artifacts: made, and put in force for a notebook |
 | `ui` | the server, started from a notebook or by `medallion mlflow` |
-| `server` | the process that serves |
-| `quiet` | what keeps MLflow from the network and out of the outputs |
+| `process` | the process that serves |
 
-MLflow is imported when it is first needed, so that `from medallion import tracking` costs nothing.
+MLflow is imported when it is first needed, so that `from medallion.servers import tracking` costs nothing.
 """
 
 from medallion.servers.tracking.store import place, use

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from medallion import paths
+from medallion import contract, paths
 from medallion.errors import MedallionError
 from medallion.spark import databricks, quiet
 
-CHAPTER = "05"
+_FOLDER = "mlflow"
 # Where MLflow writes down the full address of a file
 _ADDRESSES = (
     ("experiments", "artifact_location"),
@@ -30,12 +30,18 @@ _ADDRESSES = (
 def place() -> Path:
     """Return the folder of all that MLflow keeps. It need not exist yet."""
     # The files of a workspace are on storage that a database cannot work on.
-    return (databricks.local() if databricks.chosen() else paths.home()) / "mlflow"
+    return (databricks.local() if databricks.chosen() else paths.home()) / _FOLDER
 
 
 def database() -> Path:
     """Return the file of runs, metrics and registered models. It need not exist yet."""
     return place() / "mlflow.db"
+
+
+def require() -> None:
+    """Check that there is a database. Raises MedallionError that names the chapter that makes it."""
+    if not database().exists():
+        raise MedallionError(f"There is no MLflow store in {place()} yet. {contract.how_to_make(_FOLDER)}")
 
 
 def uri() -> str:
@@ -86,9 +92,10 @@ def use(experiment: str) -> str:
         except MlflowException as error:
             if "out-of-date database schema" not in str(error):
                 raise
+            chapter = contract.leaver(_FOLDER)
             raise MedallionError(
-                f"Another version of MLflow made {database()}. Remove it with `medallion reset {CHAPTER}`, "
-                f"and run chapter {CHAPTER} again."
+                f"Another version of MLflow made {database()}. Remove it with `medallion reset {chapter}`, "
+                f"and run chapter {chapter} again."
             ) from error
     mlflow.set_experiment(experiment_id=number)
     return number

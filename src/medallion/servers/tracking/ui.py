@@ -1,13 +1,14 @@
 """MLflow's server over the store of the lakehouse, started from a notebook or by `medallion mlflow`."""
 
-import http.client
 import json
 import os
 import secrets
+import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from medallion import paths
 from medallion.errors import MedallionError
 from medallion.servers import server
 from medallion.servers.tracking import store
@@ -27,6 +28,11 @@ class Credentials(NamedTuple):
 
 class Ui(server.Server):
     """MLflow's server that runs, and its process."""
+
+    def __init__(self, listener: socket.socket) -> None:
+        super().__init__(
+            "medallion.servers.tracking.process", [], listener, paths.log("mlflow"), folder=store.place()
+        )
 
     def __repr__(self) -> str:
         return "Ui()"  # no port: an output that holds one is another each time
@@ -48,21 +54,13 @@ def start(port: int = 0) -> Ui:
     key = (store.place(), port)
     if key in _running and _running[key].running:
         return _running[key]
-    if not store.database().exists():
-        raise MedallionError(
-            f"There is no MLflow store in {store.place()} yet. Chapter {store.CHAPTER} makes it: "
-            f"`medallion catch-up {store.CHAPTER}`, then `medallion run {store.CHAPTER}`."
-        )
+    store.require()
     credentials()
     with store.lock():
         store.follow()
     with server.listen(port) as listener:
-        ui = Ui(*server.launch("mlflow", "medallion.servers.tracking.process", [], listener, store.place()))
-    try:
-        _wait_for(ui)
-    except BaseException:
-        ui.stop()
-        raise
+        ui = Ui(listener)
+    ui.wait_for("/health", "MLflow's server")  # the one page that asks for no password
     _running[key] = ui
     return ui
 
@@ -114,16 +112,3 @@ def _make_credentials(file: Path) -> None:
     with os.fdopen(descriptor, "w", encoding="utf-8") as target:
         json.dump(made._asdict(), target)
     partial.replace(file)
-
-
-def _wait_for(ui: Ui) -> None:
-    """Return when the server answers. Raises MedallionError when it does not."""
-    trouble: Exception | None = None
-    try:
-        status, _ = ui.get("/health")  # the one page that asks for no password
-    except (OSError, http.client.HTTPException) as error:
-        trouble = error
-    if trouble or status != http.client.OK:
-        raise MedallionError(
-            f"MLflow's server does not answer. What it said is in {ui.log}; mend that and start it again."
-        ) from trouble

@@ -1,0 +1,191 @@
+"""What the servers on this machine share: how they begin, what they say of trouble, and that they end."""
+
+import base64
+import http.client
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+import medallion_cli
+from medallion import contract
+from medallion.errors import MedallionError
+from medallion.servers import dashboard, tracking
+from medallion.servers.tracking import ui
+
+BOTH = pytest.mark.parametrize("kind", [dashboard, tracking], ids=["dashboard", "mlflow"])
+COMMAND = {dashboard: "dashboard", tracking: "mlflow"}
+NAME = {dashboard: "The dashboard of gold.live_sales", tracking: "MLflow's server"}
+REPR = {dashboard: "Dashboard('gold.live_sales')", tracking: "Ui()"}
+ASKED = {dashboard: "/state", tracking: "/api/2.0/mlflow/experiments/search?max_results=1"}
+NOTEBOOK = """
+import os, signal, time
+from medallion.servers import {0}
+
+live = {0}.start()
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+if os.fork() == 0:  # holds the pipe to the server open
+    os.close(1), os.close(2)
+    time.sleep(30)
+    os._exit(0)
+signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
+print(live._process.pid, live.port, flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A lakehouse with an MLflow store and no table."""
+    folder = tmp_path_factory.mktemp("store")
+    program = "from medallion.servers import tracking; tracking.use('churn')"
+    environment = {**os.environ, "MEDALLION_HOME": str(folder)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    return folder
+
+
+@pytest.fixture
+def house(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, in a folder with a space and an accent."""
+    shutil.copytree(store, folder := tmp_path / "Kurs für Anfänger")
+    monkeypatch.setenv("MEDALLION_HOME", str(folder))
+    return folder
+
+
+def ask(port: int, path: str) -> tuple[int, str]:
+    login = base64.b64encode(":".join(ui.credentials()).encode()).decode()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.request("GET", path, headers={"Authorization": f"Basic {login}"})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    return answer.status, text
+
+
+@BOTH
+def test_a_second_start_is_the_same_and_a_stop_ends_it(kind: ModuleType, house: Path) -> None:
+    with kind.start() as one:
+        assert kind.start() is one and one.running
+        assert repr(one) == REPR[kind], "no port in an output"
+        assert one.url == f"http://127.0.0.1:{one.port}/"
+        served = psutil.Process(one._process.pid)
+        listens = {c.laddr.ip for c in served.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+        assert listens == {"127.0.0.1"}
+        assert not served.children(), "one process, which ends as one"
+        of_all = [address for several in psutil.net_if_addrs().values() for address in several]
+        for address in {one.address for one in of_all if one.family == socket.AF_INET} - {"127.0.0.1"}:
+            with socket.socket() as probe:
+                probe.settimeout(5)
+                assert probe.connect_ex((address, one.port)) != 0
+    assert not one.running
+    one.stop()
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", one.port)) != 0
+
+
+@BOTH
+def test_one_that_was_killed_is_started_anew(kind: ModuleType, house: Path) -> None:
+    with kind.start() as one:
+        os.kill(one._process.pid, signal.SIGKILL)
+        one._process.wait()
+        with kind.start() as other:
+            assert other is not one and other.running
+
+
+@BOTH
+def test_it_outlives_an_interrupt_and_ends_with_a_killed_notebook(
+    kind: ModuleType, house: Path, launch: Callable[..., "subprocess.Popen[str]"]
+) -> None:
+    child = launch(NOTEBOOK.format(kind.__name__.rpartition(".")[2]), MEDALLION_HOME=str(house))
+    assert child.stdout
+    pid, port = map(int, child.stdout.readline().split())
+    served = psutil.Process(pid)
+    os.killpg(child.pid, signal.SIGINT)
+    assert child.stdout.readline() == "interrupted\n"
+    assert ask(port, ASKED[kind])[0] == 200
+    child.kill()
+    child.wait()
+    psutil.wait_procs([served], timeout=25)
+    assert not served.is_running()
+
+
+@BOTH
+def test_one_that_cannot_begin_says_where_to_look(
+    kind: ModuleType, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for package in ("dash", "uvicorn"):
+        (house / "broken" / package).mkdir(parents=True)
+        (house / "broken" / package / "__init__.py").write_text("raise ImportError('a broken installation')")
+    monkeypatch.setenv("PYTHONPATH", str(house / "broken"), prepend=os.pathsep)
+    with pytest.raises(MedallionError) as refused:
+        kind.start()
+    log = house / "logs" / f"{COMMAND[kind]}-{os.getpid()}.log"
+    told = f"{NAME[kind]} does not answer. What it said is in {log}; mend that and start it again."
+    assert str(refused.value) == told
+    assert "ImportError: a broken installation" in log.read_text(encoding="utf-8")
+
+
+@BOTH
+def test_a_port_that_is_taken(kind: ModuleType, house: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(MedallionError) as refused:
+            kind.start(port=port)
+        assert medallion_cli.main([COMMAND[kind], "--port", str(port)]) == 1
+    assert str(refused.value) == (
+        f"Port {port} cannot be had (Address already in use). Choose another, or 0 for any that is free."
+    )
+    assert capsys.readouterr().err == f"medallion: {refused.value}\n"
+
+
+@pytest.mark.parametrize(("kind", "there"), [(dashboard, False), (dashboard, True), (tracking, False)])
+def test_the_command_serves_until_ctrl_c(kind: ModuleType, there: bool, house: Path) -> None:
+    if there:
+        hours = pa.array([0], pa.timestamp("us", "UTC"))
+        table = pa.table({"hour": hours, "channel": ["web"], "orders": [1], "revenue_cents": [5]})
+        write_deltalake(house / "gold" / "live_sales", table)
+    user, password = ui.credentials()
+    waits = (
+        f"gold.live_sales is not there yet. {contract.how_to_make(dashboard.TABLE)} The page waits for it.\n"
+    )
+    says = {
+        dashboard: ("" if there else waits) + "gold.live_sales is shown at URL until Ctrl-C.\n",
+        tracking: f"MLflow is at URL until Ctrl-C, for the user {user} with the password {password}\n"
+        f"The password is kept in {house / 'mlflow' / 'credentials.json'}.\n",
+    }
+    ends = {dashboard: "\nThe page has ended.\n", tracking: "\nMLflow's server has ended.\n"}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "medallion_cli", COMMAND[kind], "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    try:
+        assert child.stdout
+        said = "".join(child.stdout.readline() for _ in says[kind].splitlines())
+        found = re.search(r"http://127\.0\.0\.1:(\d+)/", said)
+        assert found and said.replace(found[0], "URL") == says[kind]
+        started = psutil.Process(child.pid).children()
+        assert ask(int(found[1]), "/")[0] == 200
+        answered, text = ask(int(found[1]), ASKED[kind])
+        assert answered == 200 and ('"version":0' in text) == there
+        child.send_signal(signal.SIGINT)
+        out, err = child.communicate(timeout=60)
+        assert (child.returncode, out, err) == (0, ends[kind], "")
+        assert not [one for one in started if one.is_running()]
+    finally:
+        child.kill()
+        child.communicate()
