@@ -70,6 +70,8 @@ class Chapter:
     cells: tuple[Cell, ...]
     sha256: str
     needs: tuple[str, ...] = ()  # what it reads and does not make itself, sorted
+    summary: str = ""  # what it is about, in one line, for the lists of chapters
+    outline: str = ""  # what it holds, in a paragraph, for the outline of the book
 
     def problem(self, line: int, text: str) -> Problem:
         """Return the complaint about one line of this chapter."""
@@ -84,7 +86,7 @@ def parse(path: Path) -> Chapter:
 
     Raises MedallionError, naming the line, when the file is not a chapter: no UTF-8, no header with
     `makes`, `grain`, `minutes` and `objectives`, folders under `leaves` that are not the chapter's own,
-    no tables under `reads`, no title, or text outside of a cell.
+    no tables under `reads`, a `summary` or `outline` that is no text, no title, or text outside of a cell.
     """
     where = contract.shown(path)
     if not re.fullmatch(r"\d\d_\w+", path.parent.name):
@@ -115,6 +117,8 @@ def parse(path: Path) -> Chapter:
         cells=cells,
         sha256=sha256(text.encode()).hexdigest(),
         needs=tuple(promised.reads),
+        summary=_told(front, "summary", where),
+        outline=_told(front, "outline", where),
     )
 
 
@@ -200,6 +204,16 @@ def _minutes(front: dict[str, Any], where: str) -> dict[str, int]:
             "Add for example 'minutes: {read: 25, practise: 35}'."
         )
     return minutes  # type: ignore[return-value]  # what `fits` has just proved
+
+
+def _told(front: dict[str, Any], key: str, where: str) -> str:
+    """Return a text of the header in one line; "" without one, which the lists of chapters complain about."""
+    said = front.get(key, "")
+    if not isinstance(said, str):
+        raise MedallionError(
+            f"{where}:1: '{key}' in the header is no text. Put it between quotes, or after '{key}: >-'."
+        )
+    return " ".join(said.split())
 
 
 def _objectives(front: dict[str, Any], where: str) -> tuple[str, ...]:
