@@ -712,7 +712,7 @@ def test_the_page_says_plainly_what_nobody_has_run():
     )
 
 
-@pytest.mark.parametrize("mark", [databricks_page.BEGIN, databricks_page.END])
+@pytest.mark.parametrize("mark", [databricks_page.produced.BEGIN, databricks_page.produced.END])
 def test_a_page_without_its_marks_is_told(mark):
     text = (paths.root() / databricks_page.PAGE).read_text(encoding="utf-8")
     with pytest.raises(MedallionError, match=r"databricks\.md:1: the page lacks the line"):

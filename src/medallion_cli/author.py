@@ -11,6 +11,9 @@ def add_commands(
     add: Callable[..., argparse.ArgumentParser], make_parser: Callable[[], argparse.ArgumentParser]
 ) -> None:
     """Add these commands, each by `add(name, function, text)`; the reference describes `make_parser()`."""
+    new = add("new", _new, "begin a chapter: write its folder, which builds and passes its tests as it is")
+    new.add_argument("number", metavar="NN", help="its number, such as 09")
+    new.add_argument("name", metavar="NAME", help="its name, such as data_quality_silver")
     build = add("build", _build, "produce notebooks, exercises and solutions from the chapters")
     build.set_defaults(make_parser=make_parser)
     build.add_argument("numbers", **SEVERAL)
@@ -31,6 +34,21 @@ def add_commands(
     add("test", _test, "run every check there is").add_argument("numbers", **SEVERAL)
     lock = add("lock", _lock, "write the lock and the conda files anew from pyproject.toml")
     lock.add_argument("--jars", action="store_true", help="write jars.lock anew instead")
+
+
+def _new(arguments: argparse.Namespace) -> None:
+    from press import new
+
+    written = new.write(arguments.number, arguments.name)
+    number = arguments.number.zfill(2)
+    print("\n".join(written))
+    print(
+        f"""
+Next: write the chapter, then `./medallion build {number}` and `./medallion test {number}`.
+The build also enters it in the contents, the README and the pages that list the chapters.
+By hand remain its terms in book/glossary.md, a line in CHANGELOG.md, a library that it brings
+in pyproject.toml, and the drawing book/figures/flow-{number}.svg."""
+    )
 
 
 def _build(arguments: argparse.Namespace) -> None:

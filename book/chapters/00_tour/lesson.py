@@ -11,6 +11,10 @@
 #     makes: {}
 #     grain: {}
 #     minutes: {read: 10, practise: 5}
+#     summary: what a lakehouse is, a first Delta table, and the way back to an older version of it
+#     outline: >-
+#       What a lakehouse is; a first Delta table, a change, the version before it, and a write that is
+#       refused.
 #     objectives:
 #     - say what a lakehouse is, and what each of its layers is for
 #     - write a Delta table, change it, and read it as it was before
@@ -51,10 +55,7 @@
 # %% [markdown]
 # ## The map of the course
 #
-# | chapter | what we build |
-# |---|---|
-# | 00 A tour of ten minutes | a first Delta table |
-# | 01 Data ingestion and the Bronze layer | eight sources in eleven Bronze tables |
+# <!-- The map of the chapters: produced by `medallion build`. -->
 #
 # Each chapter is a page to read and a notebook to work in. The page needs nothing installed. The
 # notebook runs on this machine: no account, no cloud.

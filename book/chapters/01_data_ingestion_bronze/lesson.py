@@ -33,6 +33,11 @@
 #       bronze.campaign_spend: one day of one campaign
 #       bronze.cdnow: one purchase
 #     minutes: {read: 40, practise: 45}
+#     summary: eight sources become eleven Bronze tables
+#     outline: >-
+#       Stated, inferred and hinted schemas. Broken lines, unknown fields, new columns and growing types.
+#       CSV, JSON, Parquet, fixed width and an HTTP API. Several streams, each with its checkpoint, through
+#       a crash and exactly once. The log of a Delta table, old versions, two writers.
 #     objectives:
 #     - state a schema, and say what an inferred one costs
 #     - keep what does not fit, whether a broken line, an unknown field or a new column

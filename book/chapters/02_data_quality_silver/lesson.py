@@ -65,6 +65,12 @@
 #       silver.cdnow_quarantine: one purchase that was set aside
 #       silver.quality_metrics: one disposition and kind of the rows of a table that arrived together
 #     minutes: {read: 45, practise: 60}
+#     summary: clean rows, and beside them those that were refused, with the reason
+#     outline: >-
+#       Rules that warn, drop, stop or set aside with a reason, and the balance that must hold: every row of
+#       Bronze has one disposition. Change events that arrive out of order, with deletes, applied so that no
+#       late event wins. Dimensions that keep their history. Deduplication on a stream that does not
+#       remember for ever. Quality as a table over time.
 #     objectives:
 #     - state what a row must be, and set aside the rows that are not, with their reasons
 #     - account for every row, so that what comes in equals what comes out

@@ -39,6 +39,11 @@
 #       gold.live_sales: one hour and one channel of the day that arrives
 #       gold.method_sales: one way to pay
 #     minutes: {read: 45, practise: 50}
+#     summary: facts, dimensions, and numbers with one definition
+#     outline: >-
+#       A star schema with its grain stated, surrogate keys, and history without gaps. Measures that may and
+#       may not be added up. Metric views in SQL. Gold kept up from the change feed, equal to the cent to
+#       what a full recomputation gives. A report as it was on an earlier day, and a dashboard that moves.
 #     objectives:
 #     - state the grain of a table, test it, and build a star of facts and dimensions on it
 #     - keep the history of a dimension without gaps, also when a customer arrives late

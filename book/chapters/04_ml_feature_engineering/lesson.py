@@ -24,6 +24,12 @@
 #       ml.fraud_labels: one attempt to pay that was authorised
 #       ml.cdnow_rfm: one customer of CDNOW at the end of September 1997
 #     minutes: {read: 40, practise: 50}
+#     summary: customers and payments as rows of numbers that were known at a moment
+#     outline: >-
+#       Labels that say on which day they are known. Features of customers from what was known at a moment,
+#       which is not what had happened; features of payments over windows that leave the payment out. The
+#       join as of a moment, first by hand, then by a feature store, equal row by row. A store that answers
+#       for one customer. A test that finds leakage.
 #     objectives:
 #     - state a prediction as an entity, a moment and a horizon, and keep its labels in a table of their own
 #     - tell when something happened from when it was known, and build features from what was known

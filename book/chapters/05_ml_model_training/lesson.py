@@ -20,6 +20,12 @@
 #       ml.fraud_scores: one payment that was authorised in November
 #       ml.cdnow_clv: one customer of the sample
 #     minutes: {read: 60, practise: 60}
+#     summary: who will leave, which payment is fraud, and what a real customer is worth
+#     outline: >-
+#       A split in time and by customer, a baseline, and what a model is worth in euros. Runs and a
+#       registry, gates that a model has to pass, and the way back. Drift, and why it is first a question to
+#       the pipeline. Fraud, trained on the chargebacks known by then. Customer value on CDNOW, whose
+#       published parameters come out, checked against what the customers did next.
 #     objectives:
 #     - split data in time and by entity, and say what each split protects from
 #     - beat a baseline before believing in a model, and count in money what the model is worth

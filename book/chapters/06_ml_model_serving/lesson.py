@@ -18,6 +18,12 @@
 #       ml.inference_log: one row of a request, as one version of the model answered it
 #       ml.serving_quality: one version of the model, and one of two groups of customers
 #     minutes: {read: 40, practise: 45}
+#     summary: a model behind HTTP, and what happens when it dies
+#     outline: >-
+#       The same model in a batch and behind HTTP, with equal answers. Bad input refused by name. Features
+#       looked up, and how old they are. A second version in the shadow of the first, a part of the traffic,
+#       and the way back. Answers judged when their labels come. Latency under load, and what the caller
+#       does when the service is gone.
 #     objectives:
 #     - serve one model in a batch and by HTTP, and prove that both give the same scores
 #     - refuse bad input with a message that the caller can act on

@@ -24,6 +24,11 @@
 #       gold.locker_windows: one locker and one window of six hours
 #       gold.locker_alerts: one thing that happened to a locker, when it happened
 #     minutes: {read: 60, practise: 60}
+#     summary: the same questions as before, asked of data that do not end
+#     outline: >-
+#       Event time, watermarks, and counting what was too late. Windows, joins of streams, state with
+#       timers. Fraud as it happens, by rules and by the model, within a budget of alerts. Crashes,
+#       restarts, changed queries.
 #     objectives:
 #     - tell event time from arrival, and say what a watermark lets in, what it drops, and when a result is final
 #     - count in windows, join streams with each other and with tables, and know what each of them keeps in its state

@@ -11,11 +11,10 @@ from medallion import contract
 from medallion.errors import MedallionError
 from press.export import bundle, differences
 from press.export.differences import CATALOG, Differences
+from press.reference import produced
 from press.source.chapter import Chapter, parse
 
 PAGE = "book/databricks.md"
-BEGIN = "<!-- From here on produced by `medallion build`; do not edit. -->"
-END = "<!-- Until here. -->"
 _BOX = "**On Databricks**"
 _SAID = {"instead": "Other code", "out": "Left out", CATALOG: "Only with a catalog"}
 
@@ -25,14 +24,9 @@ def renewed(page: str, root: Path) -> str:
 
     Raises MedallionError when the page lacks one of the two comments.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise MedallionError(f"{PAGE}:1: the page lacks the line '{END if begin else BEGIN}'. Restore it.")
     found = differences.load(root)
     locked = (root / "requirements.lock").read_text(encoding="utf-8")
-    lines = [*_packages(found, locked), *_chapters(found)]
-    return f"{before}{BEGIN}\n\n" + "\n".join(lines) + f"\n\n{END}{after}"
+    return produced.renewed(PAGE, page, [*_packages(found, locked), *_chapters(found)])
 
 
 def _packages(found: Differences, locked: str) -> Iterator[str]:

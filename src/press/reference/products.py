@@ -3,8 +3,9 @@
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
+from medallion import contract
 from medallion.course import journal
 from medallion.errors import MedallionError
 from medallion.lakehouse.reset import reset
@@ -12,6 +13,8 @@ from medallion.machine import setup
 from press.lineage import observed
 from press.notebooks import producer
 from press.reference import reference
+from press.source import pages
+from press.source.chapter import parse
 
 
 def make(
@@ -34,7 +37,7 @@ def make(
         setup.prepare(lineage=True)
         with journal.alone():
             changed = _build(wanted)
-    return changed + reference.write(parser)
+    return changed + _renew_maps() + reference.write(parser)
 
 
 def check(wanted: Sequence[str], parser: argparse.ArgumentParser) -> None:
@@ -47,6 +50,19 @@ def check(wanted: Sequence[str], parser: argparse.ArgumentParser) -> None:
             complaints.append(str(error))
     if complaints:
         raise MedallionError("\n".join(complaints))
+
+
+def _renew_maps() -> list[str]:
+    """Write the notebooks that hold the map of the chapters anew, with their outputs; return what changed.
+
+    One whose code is not that of its outputs is left to `build`, which `build --check` asks for.
+    """
+    changed: list[str] = []
+    for number, path in contract.lessons().items():
+        if any(map(pages.has_map, parse(path).cells)):
+            with suppress(MedallionError):
+                changed += producer.build([number], prose=True)
+    return changed
 
 
 def _build(wanted: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@
 | `book/reference/package.md` | the docstrings of what a notebook uses, the parser of the command line |
 | `book/reference/lineage.md` and its drawing | what the chapters were seen to do when they were built last |
 | `book/databricks.md`, in part | `book/databricks.yml` |
+| the lists of chapters, see `lists` | the chapters' headers, `book/outline.yml` |
 """
 
 import argparse
@@ -23,7 +24,7 @@ from medallion.files import text_of, write_text
 from press.lineage import compare
 from press.lineage.observed import Edge
 from press.recorded import lineage, schemas, seconds
-from press.reference import databricks_page, dictionary, lineage_figure, lineage_page
+from press.reference import databricks_page, dictionary, lineage_figure, lineage_page, lists
 from press.source.chapter import Chapter, Problem, parse
 
 TABLES = "book/reference/tables.md"
@@ -106,6 +107,8 @@ def write(parser: argparse.ArgumentParser, target: Path | None = None) -> list[s
     numbers = {chapter.number for chapter in found}
     if edges := {number: several for number, several in lineage.load(target).items() if number in numbers}:
         write_text(target / lineage.FILE, lineage.text(edges))
+    if timed := {number: took for number, took in durations.load(target).items() if number in numbers}:
+        write_text(target / durations.FILE, seconds.text(timed))
     return [path for path, text in _pages(found, target, parser).items() if write_text(target / path, text)]
 
 
@@ -179,7 +182,7 @@ def _pages(found: Sequence[Chapter], target: Path, parser: argparse.ArgumentPars
         )
     if (page := text_of(target / databricks_page.PAGE)) is not None:
         pages[databricks_page.PAGE] = databricks_page.renewed(page, target)
-    return pages
+    return pages | lists.pages(found, target)
 
 
 def tables_page(

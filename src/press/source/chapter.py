@@ -70,6 +70,8 @@ class Chapter:
     cells: tuple[Cell, ...]
     sha256: str
     needs: tuple[str, ...] = ()  # what it reads and does not make itself, sorted
+    summary: str = ""  # what it is about, in one line, for the lists of chapters
+    outline: str = ""  # what it holds, in a paragraph, for the outline of the book
 
     def problem(self, line: int, text: str) -> Problem:
         """Return the complaint about one line of this chapter."""
@@ -84,7 +86,7 @@ def parse(path: Path) -> Chapter:
 
     Raises MedallionError, naming the line, when the file is not a chapter: no UTF-8, no header with
     `makes`, `grain`, `minutes` and `objectives`, folders under `leaves` that are not the chapter's own,
-    no tables under `reads`, no title, or text outside of a cell.
+    no tables under `reads`, a `summary` or `outline` that is no text, no title, or text outside of a cell.
     """
     where = contract.shown(path)
     if not re.fullmatch(r"\d\d_\w+", path.parent.name):
@@ -116,6 +118,8 @@ def parse(path: Path) -> Chapter:
         cells=cells,
         sha256=sha256(text.encode()).hexdigest(),
         needs=tuple(promised.reads),
+        summary=said.summary,
+        outline=said.outline,
     )
 
 

@@ -3,6 +3,9 @@
     grain: {silver.orders: one order}
     minutes: {read: 25, practise: 35}
     objectives: [tell a repeat from an update]
+    summary: expectations, quarantine, and one disposition for each row
+    outline: >-
+      What the chapter holds, in a paragraph for the outline of the book.
 
 The contract itself, `makes`, `reads` and `leaves`, is read by `medallion.contract`.
 """
@@ -31,6 +34,8 @@ _TOLD = {
     "Add for example 'minutes: {read: 25, practise: 35}'.",
     "objectives": "the header lacks 'objectives', what the reader can do afterwards. "
     "Add a list of sentences that begin with a verb.",
+    "summary": "'summary' in the header is no text. Put it between quotes, or after 'summary: >-'.",
+    "outline": "'outline' in the header is no text. Put it between quotes, or after 'outline: >-'.",
 }
 
 
@@ -45,6 +50,9 @@ def _ends_the_sentence(said: str) -> str:
 _Grain = Annotated[str, Field(min_length=1), AfterValidator(_ends_the_sentence)]
 
 
+_Line = Annotated[str, AfterValidator(lambda said: " ".join(said.split()))]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -57,13 +65,19 @@ class Minutes(_Strict):
 
 
 class Header(_Strict):
-    """What one row of each table is, what time the chapter takes, and what its reader can do afterwards."""
+    """What one row of each table is, what time the chapter takes, and what its reader can do afterwards.
+
+    `summary`, in a line, and `outline`, in a paragraph, are for the lists of chapters; "" without one, of which
+    these lists complain.
+    """
 
     grain: Annotated[dict[str, _Grain], BeforeValidator(lambda said: said or {})] = Field(
         default_factory=dict
     )
     minutes: Minutes
     objectives: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
+    summary: _Line = ""
+    outline: _Line = ""
 
 
 def of(front: dict[str, Any], promised: Contract) -> Header:

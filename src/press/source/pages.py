@@ -8,7 +8,8 @@
 | predict | output folded | left out | left out |
 
 Everything is a function of the chapter: cell ids come from the notebook's path and the cell's place,
-and no notebook holds a time, a version of Python or a path of the machine that made it.
+and no notebook holds a time, a version of Python or a path of the machine that made it. The one thing that
+comes from other chapters is the map: in a text cell, the line `MAP` becomes the table of all of them.
 """
 
 from collections.abc import Iterable
@@ -20,11 +21,13 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from press.source.chapter import Cell, Chapter
+from medallion import contract
+from press.source.chapter import Cell, Chapter, parse
 from press.source.starter import starter, worked
 
 PRODUCER = 1  # raise it when the form of the products changes: `build --check` then asks for a rebuild
 FOLDERS = ("notebooks", "exercises", "solutions")
+MAP = "<!-- The map of the chapters: produced by `medallion build`. -->"
 
 
 @dataclass(frozen=True)
@@ -90,8 +93,37 @@ def _whole(chapter: Chapter) -> Iterable[_Draft]:
             yield _worked(cell, ("hide-cell",), {"source_hidden": True})
         elif cell.role == "predict":
             yield _same(cell, ("hide-output",), {"outputs_hidden": True})
+        elif has_map(cell):
+            yield _filled(cell, chapter)
         else:
             yield _same(cell)
+
+
+def has_map(cell: Cell) -> bool:
+    """Return whether the cell of a chapter is to hold the map of all chapters."""
+    return cell.kind == "markdown" and MAP in cell.source.split("\n")
+
+
+def _filled(cell: Cell, chapter: Chapter) -> _Draft:
+    """Return a text cell with the map in the place of its line `MAP`."""
+    text: list[str] = []
+    lines: list[int] = []
+    for n, line in enumerate(cell.source.split("\n"), cell.line):
+        put = _map(chapter) if line == MAP else [line]
+        text += put
+        lines += [n] * len(put)
+    return _Draft(cell.kind, "\n".join(text), cell, lines, cell.tags)
+
+
+def _map(chapter: Chapter) -> list[str]:
+    """Return the table of the chapters that stand beside `chapter`, each with a link to its notebook."""
+    rows = ["| chapter | what it is about |", "|---|---|"]
+    for path in contract.lessons(chapter.path.parents[1]).values():
+        other = parse(path)
+        title = f"{other.number} {other.title}"
+        shown = title if other.name == chapter.name else f"[{title}]({other.name}.ipynb)"
+        rows.append(f"| {shown} | {other.summary} |")
+    return rows
 
 
 def _excerpt(chapter: Chapter, *, solved: bool) -> Iterable[_Draft]:
