@@ -18,7 +18,7 @@ from pathlib import Path
 
 import psutil
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import kestrel
 from medallion import contract, paths
@@ -27,18 +27,20 @@ from medallion.lakehouse.reset import reset
 from medallion.spark import recording
 from press.lineage import compare, observed
 from press.source.chapter import Problem
-from press.trial import lakehouse
-from press.trial.lanes import Outcome, Step, run
+from press.trial import lakehouse, lanes
 from press.trial.replay import replay
 
+_PYTHON = (sys.executable, "-u")  # without a buffer the log of a step that is killed has all that was said
 _TOOLS = {
     "ruff": ["-m", "ruff", "check", "."],
     "ruff format": ["-m", "ruff", "format", "--check", "."],
     "mypy": ["-m", "mypy"],
+    # What its script runs: there is no module to run. A cache would be a folder in the project.
+    "imports": ["-c", "from importlinter import cli; cli.lint_imports_command()", "--no-cache", "--no-logo"],
     "codespell": ["-m", "codespell_lib"],
 }
-GB = 1_000_000_000
-MEMORY_FOR_TWO_LANES = 6 * GB
+_NOTEBOOKS = "notebooks, solutions, exercises"
+MEMORY_FOR_TWO_LANES = 6_000_000_000
 _NO_TEST_WAS_FOUND = 5  # exit status of pytest
 
 
@@ -50,15 +52,18 @@ def main(numbers: Sequence[str]) -> int:
     """
     wanted = sorted({contract.read(number).number for number in numbers})
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="medallion-test-") as folder:
-        late = _pytest("late tests", "late", wanted, Path(folder))
-        lanes = [_checks(wanted, Path(folder)), [_notebooks(wanted, Path(folder)), *late]]
-        if not _at_once(console):
-            lanes = [[step for lane in lanes for step in lane]]
-        outcomes = run(lanes, Path(folder), console)
-    _print(outcomes, console)
-    failed = sum(outcome.failed for outcome in outcomes)
-    print(f"{sum(outcome.passed for outcome in outcomes)} passed, {failed} failed", flush=True)
+    with tempfile.TemporaryDirectory(prefix="medallion-test-") as name:
+        folder = Path(name)
+        first, second = _lanes(wanted, folder)
+        ended = lanes.run([first, second] if _at_once(console) else [first | second], folder, console)
+        counts = {step: _counts(step, status, folder) for step, (status, _) in ended.items()}
+    columns = (Column(name, justify="right") for name in ("passed", "failed", "seconds"))
+    table = Table("step", *columns, title="What was tested")
+    for step, (passed, failed) in counts.items():
+        table.add_row(step, str(passed), str(failed), f"{ended[step][1]:.0f}")
+    console.print(table)
+    passed, failed = map(sum, zip(*counts.values(), strict=True))
+    print(f"{passed} passed, {failed} failed", flush=True)
     return 1 if failed else 0
 
 
@@ -66,61 +71,49 @@ def _at_once(console: Console) -> bool:
     """Return whether both lanes may run at the same time, and say so if it is memory that forbids it."""
     if os.environ.get("MEDALLION_TEST_LANES") == "1":
         return False
-    free = psutil.virtual_memory().available
-    if free < MEMORY_FOR_TWO_LANES:
-        needed = f"{MEMORY_FOR_TWO_LANES / GB:.0f} GB"
-        console.print(f"One lane after the other: {free / GB:.1f} GB of memory is free, two need {needed}.")
-        return False
-    return True
+    free, needed = psutil.virtual_memory().available, MEMORY_FOR_TWO_LANES
+    if free < needed:
+        text = f"{free / 1e9:.1f} GB of memory is free, two need {needed / 1e9:.0f} GB."
+        console.print(f"One lane after the other: {text}")
+    return free >= needed
 
 
-def _checks(wanted: Sequence[str], folder: Path) -> list[Step]:
-    """Return the steps that need no lakehouse of the book: the tools, and the unit tests."""
-    tools = [] if wanted else [Step(name, _python(*told), _tool) for name, told in _TOOLS.items()]
-    return [*tools, *_pytest("unit tests", "not late", wanted, folder)]
+def _lanes(wanted: Sequence[str], folder: Path) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Return the steps of both lanes: all, or those of the chapters in `wanted`, which no tool is.
+
+    The tests of a chapter are the table of all chapters, which reads the variable, and a folder of its own.
+    """
+    pytest = [*_PYTHON, "-m", "pytest", "-q"]
+    if wanted:
+        tests = paths.root() / "tests" / "chapters"
+        own = [path for number in wanted for path in tests.glob(f"{number}_*/")]
+        pytest = ["env", f"MEDALLION_TEST_CHAPTERS={','.join(wanted)}", *pytest]
+        pytest += map(str, [tests / "test_every_chapter.py", *own])
+    unit, late = (
+        {name: [*pytest, "-m", marked, f"--junitxml={folder / name}.xml"]}
+        for name, marked in (("unit tests", "not late"), ("late tests", "late"))
+    )
+    replaying = [*_PYTHON, "-m", "press.trial.testing", f"{folder / _NOTEBOOKS}.json", *wanted]
+    tools = {} if wanted else {name: [*_PYTHON, *told] for name, told in _TOOLS.items()}
+    return tools | unit, {_NOTEBOOKS: replaying} | late
 
 
-def _pytest(name: str, marked: str, wanted: Sequence[str], folder: Path) -> list[Step]:
-    """Return the step that runs the tests so `marked`, all or those of the chapters in `wanted`, if any."""
-    chosen = [
-        str(path) for number in wanted for path in (paths.root() / "tests").glob(f"test_ch{number}_*.py")
-    ]
-    if wanted and not chosen:
-        return []
-    report = folder / f"{name.replace(' ', '-')}.xml"
-    command = _python("-m", "pytest", "-q", "-m", marked, f"--junitxml={report}", *chosen)
-    return [Step(name, command, lambda status: _counted(report, status))]
-
-
-def _notebooks(wanted: Sequence[str], folder: Path) -> Step:
-    counts = folder / "counts.json"
-    command = _python("-m", "press.trial.testing", str(counts), *wanted)
-    return Step("notebooks, solutions, exercises", command, lambda status: _replayed(counts, status))
-
-
-def _python(*arguments: str) -> list[str]:
-    # Without a buffer the log has all that was said also when the step is killed.
-    return [sys.executable, "-u", *arguments]
-
-
-def _tool(status: int) -> tuple[int, int]:
-    return (0, 1) if status else (1, 0)
-
-
-def _counted(report: Path, status: int) -> tuple[int, int]:
+def _counts(step: str, status: int, folder: Path) -> tuple[int, int]:
+    """Return how much passed and failed: a tool is one check, and any other step has left a report."""
+    if step in _TOOLS:
+        return (0, 1) if status else (1, 0)
+    report = folder / f"{step}.{'json' if step == _NOTEBOOKS else 'xml'}"
     if not report.exists():
         return 0, 1
-    suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
-    count = {name: int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")}
-    failed = count["failures"] + count["errors"]
-    return count["tests"] - failed - count["skipped"], failed or int(status not in (0, _NO_TEST_WAS_FOUND))
-
-
-def _replayed(counts: Path, status: int) -> tuple[int, int]:
-    if status or not counts.exists():
-        return 0, 1
-    passed, failed = json.loads(counts.read_text(encoding="utf-8"))
-    return passed, failed
+    if step == _NOTEBOOKS:
+        passed, failed = json.loads(report.read_text(encoding="utf-8"))
+    else:
+        suite = next(ElementTree.parse(report).iter("testsuite"))
+        tests, skipped, *bad = (
+            int(suite.get(name, 0)) for name in ("tests", "skipped", "failures", "errors")
+        )
+        passed, failed = tests - skipped - sum(bad), sum(bad)
+    return passed, failed or int(status not in (0, _NO_TEST_WAS_FOUND))
 
 
 def replay_notebooks(counts: Path, wanted: Sequence[str]) -> None:
@@ -131,35 +124,33 @@ def replay_notebooks(counts: Path, wanted: Sequence[str]) -> None:
     state before it. Only the notebooks of the chapters in `wanted` count; none means all. The lakehouse is a
     temporary one, with the source files at scale 1, and becomes MEDALLION_HOME of this process.
     """
-    numbers = [number for number in contract.chapters() if not wanted or number <= wanted[-1]]
-    counted = [number for number in numbers if not wanted or number in wanted]
+    wanted = wanted or list(contract.chapters())
+    states: dict[str, lakehouse.State] = {}
+    found: list[Problem] = []
+
+    def before(number: str, _: Path) -> None:
+        reset(number)
+        states[number] = lakehouse.state()
+
+    def after(number: str, _: Path) -> list[Problem]:
+        touched = lakehouse.touched(number, states[number], lakehouse.state())
+        return lakehouse.other_tables(number) + touched
+
     with tempfile.TemporaryDirectory(prefix="medallion-test-") as folder:
-        home = Path(folder) / "lakehouse"
+        home, recorded = Path(folder) / "lakehouse", Path(folder) / "lineage"
         os.environ["MEDALLION_HOME"] = str(home)
         recording.refuse_odd(home)
         kestrel.generate(home / "landing", scale=1)
-        states: dict[str, lakehouse.State] = {}
-
-        def before(number: str, _: Path) -> None:
-            reset(number)
-            states[number] = lakehouse.state()
-
-        def after(number: str, _: Path) -> list[Problem]:
-            touched = lakehouse.touched(number, states[number], lakehouse.state())
-            return lakehouse.other_tables(number) + touched
-
-        problems = []
-        for number in numbers:
-            recorded = Path(folder) / "lineage"
-            found = replay([number], home, before, after, lineage=recorded)
+        for number in (number for number in contract.chapters() if number <= wanted[-1]):
+            found += replay([number], home, before, after, lineage=recorded)
             found += _lineage(number, recorded / number, home)
-            problems += found if number in counted else []
-        own = {f"notebooks/{contract.read(number).name}.ipynb" for number in counted}
-        problems += [problem for problem in lakehouse.way_back(states) if problem.path in own]
+        found += lakehouse.way_back(states)
+    counted = {f"{contract.read(number).name}.ipynb" for number in wanted}
+    problems = [problem for problem in found if Path(problem.path).name in counted]
     for problem in problems:
         print(problem)
     failed = len({problem.path for problem in problems})
-    counts.write_text(json.dumps([3 * len(counted) - failed, failed]), encoding="utf-8")
+    counts.write_text(json.dumps([3 * len(wanted) - failed, failed]), encoding="utf-8")
 
 
 def _lineage(number: str, recorded: Path, home: Path) -> list[Problem]:
@@ -171,15 +162,6 @@ def _lineage(number: str, recorded: Path, home: Path) -> list[Problem]:
         Problem(where, 1, f"{line} Mend its header.")
         for line in compare.differences(contract.read(number).makes, seen)
     ]
-
-
-def _print(outcomes: Sequence[Outcome], console: Console) -> None:
-    table = Table("step", title="What was tested")
-    for column in ("passed", "failed", "seconds"):
-        table.add_column(column, justify="right")
-    for one in outcomes:
-        table.add_row(one.name, str(one.passed), str(one.failed), f"{one.seconds:.0f}")
-    console.print(table)
 
 
 if __name__ == "__main__":
