@@ -67,8 +67,8 @@ class Minutes(_Strict):
 class Header(_Strict):
     """What one row of each table is, what time the chapter takes, and what its reader can do afterwards.
 
-    `summary`, in a line, and `outline`, in a paragraph, are for the lists of chapters; "" without one, of which
-    these lists complain.
+    `summary`, in a line, and `outline`, in a paragraph, are for the lists of chapters: "" without one, of
+    which these lists complain.
     """
 
     grain: Annotated[dict[str, _Grain], BeforeValidator(lambda said: said or {})] = Field(
