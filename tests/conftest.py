@@ -23,6 +23,8 @@ from press.site import build as site_build
 from press.source.chapter import parse
 
 SCALE = 0.05
+# For a process that a test starts, which imports this file and the test's own
+TESTS = str(Path(__file__).parent)
 BOOK = ("_config.yml", "_toc.yml", "book", "notebooks", "exercises", "datasets")
 # A test that a learner's own surroundings could change would be no test.
 _FOREIGN = ("MEDALLION_MASTER", "SPARK_REMOTE", "DATABRICKS_RUNTIME_VERSION", "SPARK_HOME", "SPARK_CONF_DIR")

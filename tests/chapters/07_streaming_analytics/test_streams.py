@@ -13,7 +13,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import StatefulProcessor
-from test_ch07_crash import functions
+from test_crash import functions
 
 from medallion import paths
 from medallion.lesson import arrivals

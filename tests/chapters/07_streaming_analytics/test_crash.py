@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from conftest import run_chapter
+from conftest import TESTS, run_chapter
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -115,9 +115,9 @@ def kill(chain: Chain, launch: Launch, between: bool, draw: random.Random) -> bo
     ready = chain.place / "ready"
     ready.unlink(missing_ok=True)
     child = launch(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import medallion, pathlib, test_ch07_crash\n"
-        "spark, names = medallion.start(), test_ch07_crash.functions()\n"
+        f"import sys\nsys.path[:0] = {[str(Path(__file__).parent), TESTS]}\n"
+        "import medallion, pathlib, test_crash\n"
+        "spark, names = medallion.start(), test_crash.functions()\n"
         f"pathlib.Path({str(ready)!r}).touch()\n{chain.task}"
     )
     give_up, wait = time.monotonic() + SECONDS, draw.uniform(0, 6)

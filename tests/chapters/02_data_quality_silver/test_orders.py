@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import run_chapter
+from conftest import TESTS, run_chapter
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, Row, SparkSession, Window
 from pyspark.sql import functions as F
@@ -168,9 +168,9 @@ def batches_done() -> int:
 def kill_when(launch: Callable[..., "subprocess.Popen[str]"], moment: Callable[[], bool]) -> None:
     """Follow Bronze in a process of its own, and kill it, with its Java, at a moment."""
     child = launch(
-        f"import sys\nsys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import medallion\nimport test_ch02_orders\n"
-        f"silver = test_ch02_orders.functions(medallion.start())\n{FOLLOW}"
+        f"import sys\nsys.path[:0] = {[str(Path(__file__).parent), TESTS]}\n"
+        "import medallion\nimport test_orders\n"
+        f"silver = test_orders.functions(medallion.start())\n{FOLLOW}"
     )
     give_up = time.monotonic() + SECONDS
     while not moment():

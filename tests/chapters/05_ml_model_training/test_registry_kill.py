@@ -16,7 +16,7 @@ import lightgbm
 import mlflow
 import pandas as pd
 import pytest
-from conftest import run_chapter
+from conftest import TESTS, run_chapter
 
 import medallion
 from medallion.servers import tracking
@@ -26,7 +26,7 @@ ROWS = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0] * 20, "b": [1.0, 0.0, 1.0, 0.0] *
 # the step PAUSE, if that is given: before or after a call of MLflow's client.
 PROGRAM = """
 import os, sys, time
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests}
 import mlflow
 import test_registry_kill as this
 
@@ -99,7 +99,7 @@ def state(place: Path) -> dict[str, Any]:
 def killed(pause: str = "", registrations: int = 0, delay: float = 0.0) -> None:
     """Start the process and kill it: at its pause, or `delay` seconds after so many registrations."""
     with subprocess.Popen(
-        [sys.executable, "-c", PROGRAM.format(tests=str(Path(__file__).parent))],
+        [sys.executable, "-c", PROGRAM.format(tests=[str(Path(__file__).parent), TESTS])],
         env=os.environ | {"PAUSE": pause},
         stdout=subprocess.PIPE,
         text=True,
