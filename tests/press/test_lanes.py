@@ -220,7 +220,8 @@ def test_the_numbers_choose_the_tests_and_the_notebooks(tmp_path, monkeypatch):
         assert command[6:-3] == chosen and command[-3:-1] == ["-m", marked]
     assert second[testing._NOTEBOOKS][-3:] == ["00", "02", "05"]
     first, _ = testing._lanes([], tmp_path)
-    assert list(first) == ["ruff", "ruff format", "mypy", "imports", "codespell", "unit tests"]
+    tools = ["ruff", "ruff format", "mypy", "imports", "codespell", "format of lessons"]
+    assert list(first) == [*tools, "unit tests"]
     assert first["unit tests"][:5] == [sys.executable, "-u", "-m", "pytest", "-q"]
 
 

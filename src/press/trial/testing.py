@@ -39,6 +39,8 @@ _TOOLS = {
     "imports": ["-c", "from importlinter import cli; cli.lint_imports_command()", "--no-cache", "--no-logo"],
     "codespell": ["-m", "codespell_lib"],
 }
+# A lesson is as narrow as the page; the format of the rest leaves it out
+_LESSONS = ["-m", "ruff", "format", "--check", "--config", "line-length=88"]
 _NOTEBOOKS = "notebooks, solutions, exercises"
 MEMORY_FOR_TWO_LANES = 6_000_000_000
 _NO_TEST_WAS_FOUND = 5  # exit status of pytest
@@ -94,13 +96,17 @@ def _lanes(wanted: Sequence[str], folder: Path) -> tuple[dict[str, list[str]], d
         for name, marked in (("unit tests", "not late"), ("late tests", "late"))
     )
     replaying = [*_PYTHON, "-m", "press.trial.testing", f"{folder / _NOTEBOOKS}.json", *wanted]
-    tools = {} if wanted else {name: [*_PYTHON, *told] for name, told in _TOOLS.items()}
+    tools = {} if wanted else {name: [*_PYTHON, *told] for name, told in _tools().items()}
     return tools | unit, {_NOTEBOOKS: replaying} | late
+
+
+def _tools() -> dict[str, list[str]]:
+    return _TOOLS | {"format of lessons": [*_LESSONS, *map(str, contract.lessons().values())]}
 
 
 def _counts(step: str, status: int, folder: Path) -> tuple[int, int]:
     """Return how much passed and failed: a tool is one check, and any other step has left a report."""
-    if step in _TOOLS:
+    if step in _tools():
         return (0, 1) if status else (1, 0)
     report = folder / f"{step}.{'json' if step == _NOTEBOOKS else 'xml'}"
     if not report.exists():
