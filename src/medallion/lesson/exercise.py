@@ -160,7 +160,7 @@ class FunctionExercise(Exercise):
     other: ClassVar[str] = "For {about} the answer is {expected}; yours is {found}."
     praise: ClassVar[str]
 
-    def check(self, function: Callable[..., Any]) -> Verdict:  # type: ignore[override]
+    def check(self, function: Callable[..., Any]) -> Verdict:
         for about, *given, expected in self.cases:
             returned = function(*self.arguments(*copy.deepcopy(given)))
             try:
@@ -191,17 +191,18 @@ def as_kind(value: Any, kind: type | types.UnionType) -> Any:
     if kind is float:
         return float(value)
     value = plain(value)
-    if not isinstance(value, list | tuple if kind is list else kind) or (
-        kind is int and value is bool(value)
-    ):
+    fits = isinstance([*value] if isinstance(value, tuple) else value, kind)
+    if not fits or (kind is int and isinstance(value, bool)):
         raise TypeError(f"{value!r} is not of the kind {kind}")
     return value
 
 
 def plain(value: Any) -> Any:
     """Return numbers and arrays of NumPy or pandas as Python's own, also inside of lists and tuples."""
-    if isinstance(value, list | tuple):
-        return type(value)(map(plain, value))
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, tuple):
+        return tuple(plain(one) for one in value)
     return value.tolist() if hasattr(value, "tolist") else value
 
 

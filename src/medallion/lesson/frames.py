@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
-from itertools import pairwise
+from itertools import chain, pairwise, repeat
 from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame, SparkSession
@@ -49,8 +49,8 @@ class FrameExercise(Exercise):
     The words of a chapter are templates. `what` names a row, by its columns. The others may use `{what}`,
     `{about}` of the case, `{why}` of the row, `{ours[name]}` and `{mine[name]}` (what a column is in the row
     expected, and in the row found); `{column}`, `{expected}` and `{found}` of the first value that differs;
-    `{times}` and `{each}` of a row that came out several times. `disorder` is set where the order matters;
-    there `{mine[name]}` is the row that comes too early, before `{ours[name]}`.
+    `{times}`, `{rows}` and `{each}` of one that came out several times. `disorder` is set where the order
+    matters; there `{mine[name]}` is the row that comes too early, before `{ours[name]}`.
     """
 
     keys: ClassVar[tuple[str, ...]]
@@ -75,7 +75,7 @@ class FrameExercise(Exercise):
     def cases(self) -> Iterable[Case]:
         """Return the cases."""
 
-    def check(self, answer: Any) -> Verdict:  # type: ignore[override]
+    def check(self, answer: Any) -> Verdict:
         for case in self.cases():
             if wrong := self.wrong_in(self.answered(answer, case), case):
                 return self.wrong(wrong)
@@ -93,9 +93,13 @@ class FrameExercise(Exercise):
         """Return the first thing that is wrong with the frame for a case, or None."""
         if wrong := misshapen(frame, self.kinds, only=self.only):
             return wrong
+        return self.wrong_among([tuple(row) for row in frame.select(*self.kinds).collect()], case)
+
+    def wrong_among(self, found: Sequence[tuple[Any, ...]], case: Case) -> str | None:
+        """Return the first thing that is wrong with the rows of a frame, or None."""
         rows: dict[tuple[Any, ...], list[tuple[Any, ...]]] = {}
-        for row in frame.select(*self.kinds).collect():
-            rows.setdefault(tuple(row)[: len(self.keys)], []).append(tuple(row))
+        for row in found:
+            rows.setdefault(row[: len(self.keys)], []).append(row)
         came = list(rows)
         asked = [(_of_text(row, self.kinds.values()), why) for *row, why in case.rows]
         for row, why in asked:
@@ -115,34 +119,32 @@ class FrameExercise(Exercise):
     ) -> str | None:
         """Return what is wrong with the rows found in the place of one that is expected, or None."""
         if row[-1] is LEFT_OUT:
-            return self.told(self.left_out, case, found[0], found[0], why) if found else None
+            return self.told(self.left_out, case, found[0], found[0], why=why) if found else None
         if not found:
-            return self.told(self.lost, case, row, row, why)
+            return self.told(self.lost, case, row, row, why=why)
         if len(found) > 1:
-            place = min(len(self.keys), len(row) - 1)
+            place = self._first_value()
             each = sorted((one[place] for one in found), key=lambda value: (value is None, value))
-            name = [*self.kinds][place]
-            told = {"times": f"{len(found)} times", "each": listed(self.shown(name, one) for one in each)}
-            return self.told(self.doubled, case, row, found[0], why, **told)
-        for place, (value, right) in enumerate(zip(found[0], row, strict=True)):
+            return self.told(
+                self.doubled,
+                case,
+                row,
+                found[0],
+                why=why,
+                times=f"{len(found)} times",
+                rows=f"{len(found)} rows",
+                each=listed(self.shown([*self.kinds][place], one) for one in each),
+            )
+        for column, value, right in zip(self.kinds, found[0], row, strict=True):
             if not same(value, right):
-                return self.told(self.other, case, row, found[0], why, place)
+                return self.told(self.other, case, row, found[0], why=why, column=column)
         return None
 
     def told(
-        self,
-        sentence: str,
-        case: Case,
-        ours: tuple[Any, ...],
-        mine: tuple[Any, ...],
-        why: str = "",
-        place: int | None = None,
-        **more: str,
+        self, sentence: str, case: Case, ours: tuple[Any, ...], mine: tuple[Any, ...], **words: str
     ) -> str:
-        """Return one of the sentences; `place` is that of the column it is about, or else the first value."""
-        if place is None:
-            place = min(len(self.keys), len(self.kinds) - 1)
-        column = [*self.kinds][place]
+        """Return a sentence on a row expected and a row found; `words` are others that it may use."""
+        column = words.setdefault("column", [*self.kinds][self._first_value()])
         texts = {
             name: {key: self.shown(key, value) for key, value in zip(self.kinds, row, strict=True)}
             for name, row in (("ours", ours), ("mine", mine))
@@ -150,17 +152,19 @@ class FrameExercise(Exercise):
         return sentence.format(
             what=self.named(texts["ours"], case),
             about=case.about,
-            why=why,
-            column=column,
             expected=texts["ours"][column],
             found=texts["mine"][column],
             **texts,
-            **more,
+            **words,
         )
+
+    def _first_value(self) -> int:
+        """Return the place of the first column that is no key; the last key where there are keys only."""
+        return min(len(self.keys), len(self.kinds) - 1)
 
     def named(self, row: Mapping[str, str], case: Case) -> str:
         """Return what a row is called, of what its columns show."""
-        return self.what.format(**row)
+        return self.what.format(**row, about=case.about)
 
     def shown(self, column: str, value: Any) -> str:
         """Return a value of a column as a sentence shows it."""
@@ -181,7 +185,7 @@ def misshapen(answer: Any, kinds: Mapping[str, str], *, only: bool = False) -> s
         found = types[column]
         whole = found in _INTEGERS
         number = whole or found in ("float", "double") or found.startswith("decimal")
-        if not {WHOLE: whole, NUMBER: number, ANY: True}.get(kind, found == kind.lower()):
+        if not {WHOLE: whole, NUMBER: number, ANY: True}.get(kind, found == kind.lower().replace(" ", "")):
             return f"The column {column} is of the type {found.upper()}; it should be {kind}."
     if only and (more := [column for column in answer.columns if column not in kinds]):
         return f"Your rows have a column {more[0]} more; return {', '.join(kinds)}."
@@ -203,7 +207,7 @@ def _of_text(row: Iterable[Any], kinds: Iterable[str]) -> tuple[Any, ...]:
     """Return a row with the moments and days that its kinds ask for in the place of their texts."""
     return tuple(
         _OF_TEXT[kind.lower()](value) if isinstance(value, str) and kind.lower() in _OF_TEXT else value
-        for value, kind in zip(row, kinds, strict=False)
+        for value, kind in zip(row, chain(kinds, repeat("")), strict=False)
     )
 
 
@@ -236,9 +240,10 @@ def frame_of(rows: Iterable[Sequence[Any]], schema: str) -> DataFrame:
 
     Moments and days may be text. What a row holds beyond the columns is left away: it is for the check alone.
     """
-    fields = StructType.fromDDL(schema)
-    kinds = [field.dataType.simpleString() for field in fields]
-    return session().createDataFrame([_of_text(row, kinds) for row in rows], fields)
+    types = StructType.fromDDL(schema)
+    assert isinstance(types, StructType)  # as for every schema that names its columns
+    kinds = [field.dataType.simpleString() for field in types]
+    return session().createDataFrame([_of_text(row[: len(kinds)], kinds) for row in rows], types)
 
 
 @contextmanager
