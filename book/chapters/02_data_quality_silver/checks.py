@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
 from py4j.protocol import Py4JJavaError
@@ -599,11 +600,14 @@ class Versions(Exercise):
         answer = versions(frame_of(self.events, "customer_id STRING, city STRING, seen_at TIMESTAMP"))
         if wrong := misshapen(answer, self.columns, only=True):
             return self.wrong(wrong)
-        stamps = [F.col(name).cast("string").alias(name) for name in ("valid_from", "valid_to")]
-        rows = answer.select("customer_id", "city", *stamps, "is_current").collect()
+        rows = answer.select(*self.columns).collect()
         customers = sorted({event[0] for event in self.events})
         for customer in customers:
-            found = [Version(*row[1:]) for row in rows if row.customer_id == customer]
+            found = [
+                Version(*(str(value) if isinstance(value, datetime) else value for value in row[1:]))
+                for row in rows
+                if row.customer_id == customer
+            ]
             found.sort(key=lambda version: (version.valid_from or "", version.valid_to or "~"))
             if wrong := self._wrong(f"customer {customer}", found, list(self._expected(customer))):
                 return self.wrong(wrong)

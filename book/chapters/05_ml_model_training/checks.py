@@ -34,13 +34,8 @@ class Split(Exercise):
     day = "2025-11-27"
 
     def check(self, split: Callable[..., Any]) -> Verdict:
-        table = pd.DataFrame(
-            {
-                "customer_id": [row[0] for row in self.rows],
-                "cutoff": pd.to_datetime([row[1] for row in self.rows]),
-                "known_at": pd.to_datetime([row[2] for row in self.rows]),
-            }
-        )
+        table = pd.DataFrame([row[:3] for row in self.rows], columns=["customer_id", "cutoff", "known_at"])
+        table = table.astype({"cutoff": "datetime64[ns]", "known_at": "datetime64[ns]"})
         parts = split(table.copy(), self.day)
         pair = isinstance(parts, tuple | list) and len(parts) == 2
         if not pair or not all(isinstance(part, pd.DataFrame) for part in parts):

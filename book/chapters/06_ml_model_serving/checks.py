@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import pandas as pd
 
@@ -291,32 +293,19 @@ class Patient(Exercise):
         pauses: list[int],
     ) -> str | None:
         """Play one case; return what is wrong with it, or None."""
-        sent, fell = 0, 0
-        waited: list[Any] = []
-
-        def send() -> Any:
-            nonlocal sent
-            sent += 1
-            if sent > len(script):
-                return 200, "one too many"  # the end also of a loop that does not count
-            turn = script[sent - 1]
-            if isinstance(turn, type):
-                raise turn
-            return turn
-
-        def fallback() -> str:
-            nonlocal fell
-            fell += 1
-            return "fallback"
-
+        # What comes after the script is the end also of a loop that does not count.
+        send = Mock(side_effect=chain(script, repeat((200, "one too many"))))
+        fallback, wait = Mock(return_value="fallback"), Mock()
         problem: ValueError | None = None
         answer = None
         try:
-            answer = patient(send, fallback, attempts, waited.append)
+            answer = patient(send, fallback, attempts, wait)
         except (ConnectionError, TimeoutError) as error:
             return f"For {about}, {type(error).__name__} comes out. Catch it and try again."
         except ValueError as error:
             problem = error
+        sent, fell = send.call_count, fallback.call_count
+        waited = [pause for call in wait.call_args_list for pause in call.args]
         calls = f"with attempts={attempts} send is called {_times(sent)}, not {_times(len(script))}"
         if sent > len(script):
             return f"For {about}, {calls}."
