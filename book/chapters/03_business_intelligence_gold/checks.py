@@ -45,7 +45,7 @@ class WeekLabel(FrameExercise):
         return frame.selectExpr("day", f"CAST({expression} AS STRING) AS label")
 
     def shown(self, column: str, value: Any) -> str:
-        return "NULL" if value is None else f"'{value}'"
+        return f"'{value}'" if isinstance(value, str) else super().shown(column, value)
 
 
 class Seams(FrameExercise):
@@ -67,6 +67,7 @@ class Seams(FrameExercise):
     doubled = "For {about}: you return {what} {times}."
     left_out = "For {about}: {what} is in order, and you return it."
     strange = "For {about}: {what} did not go in, and you return it."
+    moment = "{:%Y-%m-%d}"
     praise = "Overlaps, gaps and wrong ends are found, and nothing else."
     # What the case is about, and its versions: customer, first and last day in July 2025 (None: open),
     # and whether the version is broken.
@@ -99,7 +100,7 @@ class Seams(FrameExercise):
             yield Case((frame,), rows, about)
 
     def shown(self, column: str, value: Any) -> str:
-        return "open" if value is None else f"{value:%Y-%m-%d}" if column != "customer_id" else value
+        return "open" if value is None else super().shown(column, value)
 
 
 def _july(day: int | None) -> datetime | None:

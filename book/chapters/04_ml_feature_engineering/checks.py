@@ -212,7 +212,7 @@ class AsOf(FrameExercise):
     keys = ("customer_id", "cutoff")
     kinds: ClassVar = {"customer_id": "STRING", "cutoff": "TIMESTAMP", "orders_28": WHOLE}
     what = "With {about}, {customer_id} with the cutoff {cutoff}"
-    strange = "You return {customer_id} with the cutoff {cutoff}, and that did not go in."
+    strange = "You return {mine[customer_id]} with the cutoff {mine[cutoff]}, and that did not go in."
     praise = "Each question has the newest features that were there in time and are fresh."
     # Customer, as_of and created_at, orders_28. The row that wins is not always the last, nor
     # the one with the greatest number.

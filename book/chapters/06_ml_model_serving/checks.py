@@ -182,7 +182,7 @@ class Judged(FrameExercise):
     what = "The answer of version {model_version} to {customer_id} on {asked_at}"
     lost = "{what} is missing; {why}."
     doubled = "{what} comes out {times}: join by the customer and the moment."
-    other = "{what} has the {column} {found}; it should be {expected}."
+    other = "{what} has {column} {found}; in the log and the labels it is {expected}."
     left_out = "{what} comes out with the label {mine[churned]}, but {why} on {about}."
     strange = "A row of {mine[customer_id]} and {mine[asked_at]} comes out, and the log has no such answer."
     moment = "{:%Y-%m-%d}"

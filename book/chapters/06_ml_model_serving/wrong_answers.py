@@ -187,7 +187,7 @@ TOLD = {
             "The answer of version 1 to C1 on 2025-11-13 is missing; its label is known."
         ),
         judged(log=lambda log: log.assign(score=log["score"].to_numpy()[::-1])): (
-            "The answer of version 1 to C1 on 2025-11-13 has the score 0.7; it should be 0."
+            "The answer of version 1 to C1 on 2025-11-13 has score 0.7; in the log and the labels it is 0."
         ),
         judged(form=lambda found: found.drop(columns="score")): (
             "The column score is missing; yours are customer_id, asked_at, model_version, churned."
