@@ -8,6 +8,9 @@ does:
 | `WRONG` | exercise, answer, message | the verdict "wrong" with the message; `…` at its end is any rest |
 | `RIGHT` | exercise, answer | the verdict "right": another style, other types, another order |
 | `MADE` | exercise, function, message | as `WRONG`; the function makes the answer of the chapter's names |
+| `MADE_RIGHT` | exercise, function | as `RIGHT`; the function makes the answer of the chapter's names |
+
+Each exercise has five wrong answers or more, and two that are right in a style other than the lesson's.
 
 `NEEDS` lists names of the lesson that its solutions or rows use, beside what the lesson imports, `spark` and
 `check`: the cells that bind them run first. `setup` among them stands for the setup cells, for a lesson whose
@@ -16,6 +19,7 @@ rows need one that binds no name. What the check takes beside the answer comes f
 
 import ast
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from types import ModuleType, SimpleNamespace
@@ -96,14 +100,14 @@ EACH = pytest.mark.parametrize(("number", "name"), EXERCISES, ids=lambda value: 
 
 
 def told(kind: str) -> Any:
-    """Return the mark for a test of every row of one kind: `WRONG`, `RIGHT` or `MADE`."""
+    """Return the mark for a test of every row of one kind: `WRONG`, `RIGHT`, `MADE` or `MADE_RIGHT`."""
     found = [(number, *row) for number in NUMBERS for row in getattr(rows(number), kind, ())]
     ids = [
         f"{number}-{name}-{getattr(answer, '__name__', place)}"
         for place, (number, name, answer, *_) in enumerate(found)
     ]
     names = ("number", "name", "answer", "message")
-    return pytest.mark.parametrize(names[: 3 if kind == "RIGHT" else 4], found, ids=ids)
+    return pytest.mark.parametrize(names[: 3 if kind.endswith("RIGHT") else 4], found, ids=ids)
 
 
 @EACH
@@ -152,8 +156,17 @@ def test_another_right_answer(lessons: Any, number: str, name: str, answer: Any)
     assert said.ok, said
 
 
+@told("MADE_RIGHT")
+def test_another_right_answer_that_is_made(lessons: Any, number: str, name: str, answer: Any) -> None:
+    lesson = lessons(number)
+    said = verdict(lesson, number, name, answer(lesson))
+    assert said.ok, said
+
+
+@pytest.mark.parametrize(("kinds", "least"), [(("WRONG", "MADE"), 5), (("RIGHT", "MADE_RIGHT"), 2)])
 @pytest.mark.parametrize("number", NUMBERS)
-def test_each_exercise_has_wrong_answers(number: str) -> None:
+def test_each_exercise_has_answers_enough(number: str, kinds: tuple[str, str], least: int) -> None:
     module = rows(number)
-    asked = {name for name, *_ in [*module.WRONG, *getattr(module, "MADE", ())]}
-    assert asked == set(exercises(number))
+    counted = Counter(name for kind in kinds for name, *_ in getattr(module, kind, ()))
+    assert set(counted) == set(exercises(number))
+    assert {name: count for name, count in counted.items() if count < least} == {}

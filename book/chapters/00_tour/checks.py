@@ -1,10 +1,12 @@
 """The checks of chapter 00."""
 
-from itertools import pairwise
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pyspark.sql import DataFrame
 
 from medallion.lesson.exercise import Exercise, Verdict
+from medallion.lesson.frames import ANY, Case, FrameExercise
 
 
 class BeforeTheChange(Exercise):
@@ -33,7 +35,7 @@ class BeforeTheChange(Exercise):
         return self.right("Order 4 costs 890 cents again: this is the table before the update.")
 
 
-class WhoSpentMost(Exercise):
+class WhoSpentMost(FrameExercise):
     """Exercise 0.2. One row for each customer with the sum of their orders, the largest first."""
 
     number = "0.2"
@@ -45,37 +47,25 @@ class WhoSpentMost(Exercise):
         "SELECT customer, sum(total_cents) AS spent_cents FROM … GROUP BY customer ORDER BY … DESC",
     )
 
-    def check(self, spent: DataFrame) -> Verdict:
-        if spent.columns != ["customer", "spent_cents"]:
-            return self.wrong(
-                f"The columns are {', '.join(spent.columns)}; they should be customer, spent_cents."
-            )
-        rows = [(row.customer, row.spent_cents) for row in spent.collect()]
-        customers = [customer for customer, _ in rows]
-        twice = sorted({customer for customer in customers if customers.count(customer) > 1})
-        if twice:
-            return self.wrong(
-                f"{twice[0]} is in {customers.count(twice[0])} rows; group the orders by customer."
-            )
-        expected = {"Ada": 3449, "Ben": 480, "Cleo": 990}
-        for customer in customers:
-            if customer not in expected:
-                return self.wrong(f"A row is for the customer {customer}, who has not ordered.")
-        for customer, cents in expected.items():
-            if customer not in customers:
-                return self.wrong(f"{customer} has ordered and is not in your answer.")
-            if dict(rows)[customer] != cents:
-                return self.wrong(
-                    f"{customer} spent {cents} cents; your answer says {dict(rows)[customer]}. "
-                    "Add up total_cents of the table as it is now."
-                )
-        for (customer, cents), (later, more) in pairwise(rows):
-            if cents < more:
-                return self.wrong(
-                    f"{customer} with {cents} cents comes before {later} with {more}: "
-                    "sort by spent_cents, largest first."
-                )
-        return self.right("Ada spent most: 34.49 euros in two orders.")
+    keys = ("customer",)
+    kinds: ClassVar = {"customer": ANY, "spent_cents": ANY}
+    only = True
+    what = "{customer}"
+    lost = "{what} has ordered and is not in your answer."
+    doubled = "{what} is in {rows}; group the orders by customer."
+    other = (
+        "{what} spent {expected} cents; your answer says {found}. "
+        "Add up total_cents of the table as it is now."
+    )
+    strange = "A row is for the customer {what}, who has not ordered."
+    disorder = (
+        "{mine[customer]} with {mine[spent_cents]} cents comes before {ours[customer]} with "
+        "{ours[spent_cents]}: sort by spent_cents, largest first."
+    )
+    praise = "Ada spent most: 34.49 euros in two orders."
+
+    def cases(self) -> Iterator[Case]:
+        yield Case(None, [("Ada", 3449, ""), ("Cleo", 990, ""), ("Ben", 480, "")])
 
 
 before_the_change = BeforeTheChange()

@@ -66,12 +66,12 @@ QUERIES = [
     (
         "who_spent_most",
         f"{SPENT} scratch.orders GROUP BY ROLLUP (customer) ORDER BY 2 DESC",
-        "A row is for the customer None, who has not ordered.",
+        "A row is for the customer NULL, who has not ordered.",
     ),
     (
         "who_spent_most",
         "SELECT customer, sum(total_cents) AS spent FROM scratch.orders GROUP BY ALL ORDER BY 2 DESC",
-        "The columns are customer, spent; they should be customer, spent_cents.",
+        "The column spent_cents is missing; yours are customer, spent.",
     ),
 ]
 
@@ -85,3 +85,24 @@ WRONG = [
     )
 ]
 MADE = [(name, partial(frame, query), told) for name, query, told in QUERIES]
+
+MADE_RIGHT = [
+    (name, partial(frame, query))
+    for name, query in (
+        ("before_the_change", f"SELECT * FROM {BEFORE} ORDER BY order_id DESC"),
+        (
+            "before_the_change",
+            f"SELECT bigint(total_cents) AS total_cents, * EXCEPT (total_cents) FROM {BEFORE}",
+        ),
+        (
+            "who_spent_most",
+            "SELECT sum(total_cents) AS spent_cents, customer FROM scratch.orders "
+            "GROUP BY customer ORDER BY 1 DESC",
+        ),
+        (
+            "who_spent_most",
+            "SELECT customer, sum(CAST(total_cents AS DECIMAL(9))) AS spent_cents FROM scratch.orders "
+            "GROUP BY customer ORDER BY spent_cents DESC",
+        ),
+    )
+]

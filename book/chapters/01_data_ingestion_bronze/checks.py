@@ -17,8 +17,17 @@ from pyspark.sql.streaming import StreamingQuery
 from pyspark.sql.types import StructType
 
 from medallion import paths
-from medallion.lesson.exercise import Exercise, Verdict
-from medallion.lesson.frames import scratch_table, session
+from medallion.lesson.exercise import Exercise, Verdict, other_kind
+from medallion.lesson.frames import (
+    WHOLE,
+    Case,
+    FrameExercise,
+    frame_of,
+    misshapen,
+    scratch_table,
+    session,
+    shown,
+)
 from medallion.paths import scratch
 from medallion.spark.tracebacks import reason
 
@@ -66,7 +75,7 @@ class SchemaHints(Exercise):
         return self.right("Every postcode is read as it was sent.")
 
 
-class Rescue(Exercise):
+class Rescue(FrameExercise):
     """Exercise 1.2. The column holds the unknown fields, all of them, and nothing else."""
 
     number = "1.2"
@@ -79,8 +88,13 @@ class Rescue(Exercise):
         "The test is ~name.isin(known). A map without entries has the size 0: "
         "F.when(F.size(m) > 0, m) makes it NULL.",
     )
+    keys = ("line",)
+    kinds: ClassVar = {"line": "STRING", "rescued": "MAP<STRING, STRING>"}
+    what = "{line}"
+    other = "For {why}, {what}, your column is {found}; it should be {expected}."
+    praise = "Unknown fields are kept, and only those."
     # What is sent, what is expected of it, and what the case is about. "a" and "b" are known.
-    cases = (
+    lines = (
         ('{"a": "1", "b": 2}', None, "a line with known fields only"),
         ('{"a": "1", "new": "x"}', {"new": "x"}, "a line with one unknown field"),
         (
@@ -92,25 +106,22 @@ class Rescue(Exercise):
         ('{"a": "1", "new": nul', None, "a broken line"),
     )
 
-    def check(self, rescued: Callable[[Column, list[str]], Column]) -> Verdict:
-        lines = [(place, line) for place, (line, _, _) in enumerate(self.cases)]
-        frame = session().createDataFrame(lines, "place INT, line STRING")
-        answered = frame.select("place", rescued(F.col("line"), ["a", "b"]).alias("rescued"))
-        kind = answered.schema["rescued"].dataType.simpleString()
-        if kind != "map<string,string>":
-            return self.wrong(f"The column is of the type {kind.upper()}; it should be MAP<STRING, STRING>.")
-        answers = {row.place: row.rescued for row in answered.collect()}
-        for place, (line, expected, about) in enumerate(self.cases):
-            if answers[place] != expected:
-                return self.wrong(
-                    f"For {about}, {line}, your column is {_shown(answers[place])}; "
-                    f"it should be {_shown(expected)}."
-                )
-        return self.right("Unknown fields are kept, and only those.")
+    def cases(self) -> Iterator[Case]:
+        yield Case((frame_of(self.lines, "line STRING"),), self.lines)
 
+    def answered(self, rescued: Callable[[Column, list[str]], Any], case: Case) -> Any:
+        (frame,) = case.given or ()
+        column = rescued(F.col("line"), ["a", "b"])
+        return frame.withColumn("rescued", column) if isinstance(column, Column) else column
 
-def _shown(value: Any) -> str:
-    return "NULL" if value is None else json.dumps(value)
+    def wrong_in(self, frame: Any, case: Case) -> str | None:
+        if not isinstance(frame, DataFrame):
+            return other_kind(frame, "a column")
+        wrong = super().wrong_in(frame, case)
+        return wrong and wrong.replace("The column rescued", "Your column")
+
+    def shown(self, column: str, value: Any) -> str:
+        return json.dumps(value) if isinstance(value, dict) else super().shown(column, value)
 
 
 class AppendEvolving(Exercise):
@@ -180,10 +191,10 @@ class FixedWidth(Exercise):
     title = "fixed width"
     takes = "a DataFrame with a row for each purchase"
     columns: ClassVar = {
-        "customer_id": "string",
-        "purchased_on": "date",
-        "quantity": "int",
-        "amount_cents": "int",
+        "customer_id": "STRING",
+        "purchased_on": "DATE",
+        "quantity": WHOLE,
+        "amount_cents": WHOLE,
     }
     hints = (
         "F.substring(column, first, length) counts from 1, as the table does.",
@@ -192,14 +203,8 @@ class FixedWidth(Exercise):
     )
 
     def check(self, purchases: DataFrame) -> Verdict:
-        found = dict(purchases.dtypes)
-        for column, kind in self.columns.items():
-            if column not in found:
-                return self.wrong(f"The column {column} is missing; yours are {', '.join(found)}.")
-            if found[column] != kind and not (kind == "int" and found[column] == "bigint"):
-                return self.wrong(
-                    f"The column {column} is of the type {found[column].upper()}, not {kind.upper()}."
-                )
+        if wrong := misshapen(purchases, self.columns):
+            return self.wrong(wrong)
         try:
             answered = Counter(tuple(row) for row in purchases.select(*self.columns).toLocalIterator())
         except (PySparkException, Py4JJavaError) as error:
@@ -242,7 +247,7 @@ class FixedWidth(Exercise):
 
 
 def _told(row: tuple[Any, ...]) -> str:
-    return ", ".join("NULL" if value is None else str(value) for value in row)
+    return ", ".join(map(shown, row))
 
 
 class LandFiles(Exercise):
@@ -286,7 +291,7 @@ class LandFiles(Exercise):
                 _send(source / "second.jsonl", 3)
             query = land_files(source, table, checkpoint)
             if not hasattr(query, "awaitTermination"):
-                return self.wrong(f"Your function returned {query!r}; return the query that start() gives.")
+                return self.wrong(other_kind(query, "the query that start() gives"))
             if not query.awaitTermination(self.seconds):
                 query.stop()
                 return self.wrong(

@@ -1,5 +1,6 @@
 """Wrong answers to the exercises of chapter 01, what each is told, and other right ones."""
 
+import shutil
 from functools import partial
 
 from pyspark.sql import SparkSession
@@ -26,6 +27,19 @@ def by_value(line, known):
 
 def as_text(line, known):
     return F.to_json(empty_for_none(line, known))
+
+
+def rescued(line, known):
+    unknown = empty_for_none(line, known)
+    return F.when(F.size(unknown) > 0, unknown)
+
+
+def by_its_names(line, known):
+    """Choose the names first, and look their values up."""
+    fields = all_fields(line, known)
+    names = F.array_except(F.map_keys(fields), F.array(*map(F.lit, known)))
+    found = F.map_from_arrays(names, F.transform(names, lambda name: fields[name]))
+    return F.when(F.size(names) > 0, found)
 
 
 # 1.3
@@ -107,6 +121,28 @@ def as_parquet(lesson):
     return land
 
 
+def all_over_again(lesson):
+    """A checkpoint that is emptied before each call."""
+
+    def land(source, table, checkpoint):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        return writer(lesson, source, checkpoint).start(str(table))
+
+    return land
+
+
+def batch_by_batch(lesson, kept=lambda batch: batch):
+    """Return an answer to 1.5 that appends what is `kept` of each batch."""
+
+    def land(source, table, checkpoint):
+        def append(batch, number):
+            kept(batch).write.format("delta").mode("append").save(str(table))
+
+        return writer(lesson, source, checkpoint).foreachBatch(append).start()
+
+    return land
+
+
 def no_query(lesson):
     return lambda *folders: lesson.land_files(*folders).awaitTermination()
 
@@ -140,7 +176,17 @@ WRONG = [
     ),
     ("rescue", all_fields, KNOWN_ONLY + '{"a": "1", "b": "2"}; it should be NULL.'),
     ("rescue", empty_for_none, KNOWN_ONLY + "{}; it should be NULL."),
-    ("rescue", as_text, "The column is of the type STRING; it should be MAP<STRING, STRING>."),
+    (
+        "rescue",
+        lambda line, known: F.from_json(line, "new STRING, more STRING"),
+        "Your column is of the type STRUCT<NEW:STRING,MORE:STRING>; it should be MAP<STRING, STRING>.",
+    ),
+    (
+        "rescue",
+        lambda line, known: print(line),
+        "Your function returned nothing. Does it end with return? It should return a column.",
+    ),
+    ("rescue", as_text, "Your column is of the type STRING; it should be MAP<STRING, STRING>."),
     (
         "rescue",
         by_value,
@@ -188,6 +234,10 @@ WRONG = [
 
 RIGHT = [
     ("schema_hints", "birth_year INT, postcode string"),
+    ("rescue", rescued),
+    ("rescue", by_its_names),
+    ("schema_hints", "postcode VARCHAR(10)"),
+    ("append_evolving", widened(lambda frame: frame)),
     ("append_evolving", widened(lambda frame: frame.select("note", "stock", "id"))),
 ]
 
@@ -221,7 +271,7 @@ MADE = [
     (
         "fixed_width",
         lambda lesson: lesson.purchases.withColumn("amount_cents", F.col("amount_cents") / 100),
-        "The column amount_cents is of the type DOUBLE, not INT.",
+        "The column amount_cents is of the type DOUBLE; it should be a whole number.",
     ),
     (
         "fixed_width",
@@ -239,5 +289,32 @@ MADE = [
         as_parquet,
         "There is no Delta log in the folder of the table. Which format did you write?",
     ),
-    ("land_files", no_query, "Your function returned None; return the query that start() gives."),
+    (
+        "land_files",
+        all_over_again,
+        "There are 4 rows after a second call with no new file, and 2 were sent. "
+        "Every call needs the same checkpoint, the one it is given.",
+    ),
+    (
+        "land_files",
+        partial(batch_by_batch, kept=lambda batch: batch.limit(1)),
+        "There are 1 rows after the first call, and 2 were sent. "
+        "Every call needs the same checkpoint, the one it is given.",
+    ),
+    (
+        "land_files",
+        no_query,
+        "Your function returned nothing. Does it end with return? "
+        "It should return the query that start() gives.",
+    ),
+]
+
+MADE_RIGHT = [
+    ("fixed_width", partial(purchases, amount=f"CAST(round({PAID.format('DOUBLE')} * 100) AS BIGINT)")),
+    (
+        "fixed_width",
+        lambda lesson: purchases(lesson).select("amount_cents", "quantity", "purchased_on", "customer_id"),
+    ),
+    ("land_files", batch_by_batch),
+    ("land_files", lambda lesson: lambda source, table, at: lesson.land_files(source, table, at)),
 ]

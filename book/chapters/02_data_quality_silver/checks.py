@@ -1,8 +1,8 @@
 """The checks of chapter 02."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import date
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
 from py4j.protocol import Py4JJavaError
@@ -10,48 +10,33 @@ from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from medallion.lesson.exercise import Exercise, Verdict
-from medallion.lesson.frames import arrow_of, other_session, scratch_table, session
+from medallion.lesson.exercise import Exercise, Verdict, other_kind
+from medallion.lesson.frames import (
+    Case,
+    FrameExercise,
+    arrow_of,
+    frame_of,
+    listed,
+    misshapen,
+    other_session,
+    scratch_table,
+    shown,
+)
 from medallion.spark.tracebacks import reason
 
 
-def _columns(answer: Any, expected: Mapping[str, str]) -> str | None:
-    """Return what is wrong with the kind, the columns or the types of an answer, or None."""
-    if not isinstance(answer, DataFrame):
-        return f"Your function returned {_kind(answer)}; return a DataFrame."
-    found = dict(answer.dtypes)
-    for column, kind in expected.items():
-        if column not in found:
-            return f"The column {column} is missing; yours are {', '.join(found)}."
-        if found[column] != kind:
-            return f"The column {column} is of the type {found[column].upper()}, not {kind.upper()}."
-    for column in found:
-        if column not in expected:
-            return f"Your rows have a column {column} more; return {', '.join(expected)}."
-    return None
-
-
-def _kind(value: Any) -> str:
-    return "None" if value is None else f"a {type(value).__name__}"
-
-
-def _shown(value: Any) -> str:
-    return "NULL" if value is None else str(value)
+def _kinds(frame: DataFrame) -> dict[str, str]:
+    """Return the type of each column of a frame, as messages show it."""
+    return {column: kind.upper() for column, kind in frame.dtypes}
 
 
 def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
 
-def _listed(values: Iterable[Any]) -> str:
-    """Return two values or more in words: "82, 84 and 83"."""
-    *most, last = map(_shown, values)
-    return f"{', '.join(most)} and {last}"
-
-
 def _named(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     """Return an order with some of its columns: "order O3 (channel web, total_cents NULL)"."""
-    values = ", ".join(f"{column} {_shown(row[column])}" for column in columns)
+    values = ", ".join(f"{column} {shown(row[column])}" for column in columns)
     return f"order {row['order_id']} ({values})"
 
 
@@ -88,7 +73,7 @@ class Split(Exercise):
     )
 
     def check(self, split: Callable[[DataFrame, str], tuple[DataFrame, DataFrame]]) -> Verdict:
-        frame = session().createDataFrame(self.orders, "order_id STRING, channel STRING, total_cents INT")
+        frame = frame_of(self.orders, "order_id STRING, channel STRING, total_cents INT")
         truths = frame.select("*", F.array(*map(F.expr, self.conditions))).collect()
         for place, condition in enumerate(self.conditions):
             truth = {tuple(row)[:3]: row[3][place] for row in truths}
@@ -101,10 +86,10 @@ class Split(Exercise):
     ) -> str | None:
         """Return the first thing that is wrong with the two parts, or None."""
         if not isinstance(answer, tuple | list) or len(answer) != 2:
-            return f"Your function returned {_kind(answer)}; return two DataFrames, as in: return kept, rest."
+            return other_kind(answer, "two DataFrames, as in: return kept, rest")
         parts = []
         for part in answer:
-            if wrong := _columns(part, dict(frame.dtypes)):
+            if wrong := misshapen(part, _kinds(frame), only=True):
                 return wrong
             parts.append(Counter(tuple(row) for row in part.select(frame.columns).collect()))
         kept, rest = parts
@@ -114,35 +99,29 @@ class Split(Exercise):
             value = {True: "TRUE", False: "FALSE", None: "NULL"}[truth[row]]
             found = kept[row] + rest[row]
             if found == 0 and value == "NULL":
-                return (
-                    f"For the condition {condition!r} {order} is in neither part. "
-                    "The condition is NULL for it, and so is its opposite."
+                told = "is in neither part. The condition is NULL for it, and so is its opposite."
+            elif found == 0:
+                told = f"is in neither part; the condition is {value} for it."
+            elif kept[row] and rest[row]:
+                told = f"is in both parts; the condition is {value} for it."
+            elif found != sent:
+                told = (
+                    f"is {_times(found)} in your parts, and {_times(sent)} in the frame. "
+                    "Of rows that are equal, each counts."
                 )
-            if found == 0:
-                return (
-                    f"For the condition {condition!r} {order} is in neither part; "
-                    f"the condition is {value} for it."
-                )
-            if kept[row] and rest[row]:
-                return (
-                    f"For the condition {condition!r} {order} is in both parts; "
-                    f"the condition is {value} for it."
-                )
-            if found != sent:
-                return (
-                    f"For the condition {condition!r} {order} is {_times(found)} in your parts, and "
-                    f"{_times(sent)} in the frame. Of rows that are equal, each counts."
-                )
-            if kept[row] and value != "TRUE":
+            elif kept[row] and value != "TRUE":
                 return (
                     f"For the condition {condition!r} your first part has {order}; the condition is "
                     f"{value} for it. The first part holds only rows for which it is TRUE."
                 )
-            if rest[row] and value == "TRUE":
+            elif rest[row] and value == "TRUE":
                 return (
                     f"For the condition {condition!r} your second part has {order}; the condition is "
                     "TRUE for it. The rows to keep are the first part."
                 )
+            else:
+                continue
+            return f"For the condition {condition!r} {order} {told}"
         return None
 
 
@@ -181,11 +160,10 @@ class WithReasons(Exercise):
     )
 
     def check(self, with_reasons: Callable[[DataFrame, dict[str, str]], DataFrame]) -> Verdict:
-        schema = "order_id STRING, customer_id STRING, total_cents INT, quantity INT"
-        frame = session().createDataFrame(self.orders, schema)
+        frame = frame_of(self.orders, "order_id STRING, customer_id STRING, total_cents INT, quantity INT")
         for expectations in self.dicts:
             answer = with_reasons(frame, dict(expectations))
-            if wrong := _columns(answer, dict(frame.dtypes) | {"_reasons": "array<string>"}):
+            if wrong := misshapen(answer, _kinds(frame) | {"_reasons": "ARRAY<STRING>"}, only=True):
                 return self.wrong(wrong)
             answered = answer.select(*frame.columns, "_reasons").collect()
             if len(answered) != len(self.orders):
@@ -217,7 +195,7 @@ class WithReasons(Exercise):
         if found is None:
             return f"Your _reasons of {order} is NULL; it should be {expected}."
         if None in found:
-            told = ", ".join(_shown(name) for name in found)
+            told = ", ".join(shown(name) for name in found)
             return f"Your _reasons of {order} is [{told}]. Leave out the NULLs: it should be {expected}."
         for name in found:
             if name not in expected and name in results:
@@ -237,7 +215,7 @@ class WithReasons(Exercise):
         return None
 
 
-class ParsedDate(Exercise):
+class ParsedDate(FrameExercise):
     """Exercise 2.3. Three forms become dates, and all else is NULL without an error."""
 
     number = "2.3"
@@ -251,14 +229,19 @@ class ParsedDate(Exercise):
         "day = F.coalesce(…, …, …) of the three; F.when(F.year(day).between(1900, 2100), day) is NULL "
         "outside of these years.",
     )
+    keys = ("text",)
+    kinds: ClassVar = {"text": "STRING", "day": "DATE"}
+    what = "{text}"
+    other = "For the text {what} your column is {found}; it should be {expected}. {why}"
+    praise = "Three forms are read, all else is NULL, and no text stops the query."
     # What is sent, the date that it is, and a word on what the case is about.
-    cases: tuple[tuple[str | None, date | None, str], ...] = (
-        ("2025-07-01", date(2025, 7, 1), "This is the form year, month, day."),
-        ("03/07/2025", date(2025, 7, 3), "With slashes the day comes first."),
-        ("31/12/2025", date(2025, 12, 31), "With slashes the day comes first."),
-        ("1 Jul 2025", date(2025, 7, 1), "The month has three letters, the day one digit or two."),
-        ("15 Dec 2025", date(2025, 12, 15), "The month has three letters, the day one digit or two."),
-        ("29 Feb 2024", date(2024, 2, 29), "2024 was a leap year."),
+    texts = (
+        ("2025-07-01", "2025-07-01", "This is the form year, month, day."),
+        ("03/07/2025", "2025-07-03", "With slashes the day comes first."),
+        ("31/12/2025", "2025-12-31", "With slashes the day comes first."),
+        ("1 Jul 2025", "2025-07-01", "The month has three letters, the day one digit or two."),
+        ("15 Dec 2025", "2025-12-15", "The month has three letters, the day one digit or two."),
+        ("29 Feb 2024", "2024-02-29", "2024 was a leap year."),
         ("soon", None, "It is no date."),
         ("", None, "It is no date."),
         (None, None, "Nothing was sent."),
@@ -269,50 +252,45 @@ class ParsedDate(Exercise):
         ("31/12/1899", None, "It is before 1900."),
         ("9999-12-31", None, "It is after 2100."),
         ("1 Jan 2101", None, "It is after 2100."),
-        ("1900-01-01", date(1900, 1, 1), "The year 1900 is allowed."),
-        ("31/12/2100", date(2100, 12, 31), "The year 2100 is allowed."),
+        ("1900-01-01", "1900-01-01", "The year 1900 is allowed."),
+        ("31/12/2100", "2100-12-31", "The year 2100 is allowed."),
     )
 
-    def check(self, parsed_date: Callable[[Column], Column]) -> Verdict:
-        texts = [(place, text) for place, (text, _, _) in enumerate(self.cases)]
-        frame = session().createDataFrame(texts, "place INT, text STRING")
-        column = parsed_date(F.col("text"))
-        if not isinstance(column, Column):
-            return self.wrong(f"Your function returned {_kind(column)}; return a column.")
-        answered = frame.select("place", column.alias("day"))
-        if wrong := _columns(answered, {"place": "int", "day": "date"}):
-            return self.wrong(wrong.replace("The column day", "Your column"))
-        try:
-            days = {row.place: row.day for row in answered.collect()}
-        except (PySparkException, Py4JJavaError):
-            return self.wrong(self._stopped(answered))
-        for place, (text, expected, about) in enumerate(self.cases):
-            if days[place] != expected:
-                return self.wrong(
-                    f"For the text {_quoted(text)} your column is {_shown(days[place])}; "
-                    f"it should be {_shown(expected)}. {about}"
-                )
-        return self.right("Three forms are read, all else is NULL, and no text stops the query.")
+    def cases(self) -> Iterator[Case]:
+        yield Case((frame_of(self.texts, "text STRING"),), self.texts)
 
-    def _stopped(self, answered: DataFrame) -> str:
+    def answered(self, parsed_date: Callable[[Column], Any], case: Case) -> Any:
+        (frame,) = case.given or ()
+        column = parsed_date(F.col("text"))
+        return frame.withColumn("day", column) if isinstance(column, Column) else column
+
+    def wrong_in(self, frame: Any, case: Case) -> str | None:
+        if not isinstance(frame, DataFrame):
+            return other_kind(frame, "a column")
+        try:
+            wrong = super().wrong_in(frame, case)
+        except (PySparkException, Py4JJavaError):
+            return self._stopped(frame)
+        return wrong and wrong.replace("The column day", "Your column")
+
+    def _stopped(self, frame: DataFrame) -> str:
         """Say at which text, the first in the list, the column raises, and what."""
-        for place, (text, expected, _) in enumerate(self.cases):
+        for text, expected, _ in self.texts:
             try:
-                answered.where(F.col("place") == place).collect()
+                frame.where(F.col("text").eqNullSafe(F.lit(text))).collect()
             except (PySparkException, Py4JJavaError) as error:
                 if expected is None:
                     mend = "One bad text must not stop the others: give NULL."
                 else:
                     mend = "It is a date, only not in the form that you read first."
-                return f"Your column stops the query at the text {_quoted(text)} with {reason(error)}. {mend}"
+                return f"Your column stops the query at the text {text!r} with {reason(error)}. {mend}"
         return "Your column stops the query when all texts are read together."
 
+    def shown(self, column: str, value: Any) -> str:
+        return repr(value) if column == "text" and value is not None else super().shown(column, value)
 
-def _quoted(text: str | None) -> str:
-    return "NULL" if text is None else repr(text)
 
-
-class Newest(Exercise):
+class Newest(FrameExercise):
     """Exercise 2.4. One whole row for each order, that of the highest sequence."""
 
     number = "2.4"
@@ -326,6 +304,29 @@ class Newest(Exercise):
         "event = F.max_by(F.struct(*events.columns), 'sequence').alias('event') is the whole row of the "
         "highest sequence; events.groupBy('order_id').agg(event).select('event.*') opens it.",
     )
+    keys = ("order_id",)
+    kinds: ClassVar = {
+        "order_id": "STRING",
+        "sequence": "BIGINT",
+        "op": "STRING",
+        "status": "STRING",
+        "total_cents": "INT",
+    }
+    only = True
+    what = "Order {order_id}"
+    lost = "{what} is in the events and not in your answer."
+    doubled = "{what} is in {rows} of your answer, with the sequences {each}."
+    sent_twice = (
+        "{what} is in {rows} of your answer, all with the sequence {ours[sequence]}: "
+        "its newest event was sent twice. Keep one of them."
+    )
+    older = "{what} has the sequence {found} in your answer; its newest event has {expected}."
+    other = (
+        "{what} has the sequence {ours[sequence]} in your answer, and the {column} {found}; "
+        "event {ours[sequence]} has {expected}. Take the whole row of one event."
+    )
+    strange = "{what} is in your answer, and in no event."
+    praise = "One row for each order, the newest event and all of it."
     events = (
         ("O1", 3, "u", "packed", 1890),
         ("O1", 7, "u", "delivered", 1690),
@@ -340,52 +341,20 @@ class Newest(Exercise):
         ("O4", 6, "c", "placed", 990),
     )
 
-    def check(self, newest: Callable[[DataFrame], DataFrame]) -> Verdict:
-        schema = "order_id STRING, sequence BIGINT, op STRING, status STRING, total_cents INT"
+    def cases(self) -> Iterator[Case]:
+        newest = {event[0]: (*event, "") for event in sorted(self.events, key=_sequence)}
+        schema = ", ".join(f"{column} {kind}" for column, kind in self.kinds.items())
         for events in (self.events, self.events[::-1]):
-            frame = session().createDataFrame(events, schema).coalesce(1)
-            answer = newest(frame)
-            if wrong := _columns(answer, dict(frame.dtypes)):
-                return self.wrong(wrong)
-            rows = [tuple(row) for row in answer.select(frame.columns).collect()]
-            orders = sorted({event[0] for event in events})
-            for order in orders:
-                expected = max((event for event in events if event[0] == order), key=_sequence)
-                found = sorted((row for row in rows if row[0] == order), key=_sequence)
-                if wrong := self._wrong(found, expected, frame.columns):
-                    return self.wrong(wrong)
-            if len(rows) != len(orders):
-                return self.wrong(
-                    f"Your answer has {len(rows)} rows; the events are of {len(orders)} orders."
-                )
-        return self.right("One row for each order, the newest event and all of it.")
+            yield Case((frame_of(events, schema).coalesce(1),), sorted(newest.values()))
 
-    @staticmethod
-    def _wrong(found: list[tuple[Any, ...]], expected: tuple[Any, ...], columns: Sequence[str]) -> str | None:
-        """Return what is wrong with the rows found for one order, or None."""
-        order, sequence = expected[:2]
-        if not found:
-            return f"Order {order} is in the events and not in your answer."
-        if len(found) > 1 and all(row == expected for row in found):
-            return (
-                f"Order {order} is in {len(found)} rows of your answer, all with the sequence {sequence}: "
-                "its newest event was sent twice. Keep one of them."
-            )
-        if len(found) > 1:
-            told = _listed(row[1] for row in found)
-            return f"Order {order} is in {len(found)} rows of your answer, with the sequences {told}."
-        if found[0][1] != sequence:
-            return (
-                f"Order {order} has the sequence {_shown(found[0][1])} in your answer; "
-                f"its newest event has {sequence}."
-            )
-        for column, mine, value in zip(columns, found[0], expected, strict=True):
-            if mine != value:
-                return (
-                    f"Order {order} has the sequence {sequence} in your answer, and the {column} "
-                    f"{_shown(mine)}; event {sequence} has {_shown(value)}. Take the whole row of one event."
-                )
-        return None
+    def wrong_row(
+        self, case: Case, row: tuple[Any, ...], found: list[tuple[Any, ...]], why: str
+    ) -> str | None:
+        if len(found) > 1 and set(found) == {row}:
+            return self.told(self.sent_twice, case, row, row, rows=f"{len(found)} rows")
+        if len(found) == 1 and found[0][1] != row[1]:
+            return self.told(self.older, case, row, found[0])
+        return super().wrong_row(case, row, found, why)
 
 
 def _sequence(event: tuple[Any, ...]) -> int:
@@ -486,7 +455,7 @@ class ApplyChanges(Exercise):
             newest = max(sent, key=_sequence)
             found = sorted((row for row in rows if row.order_id == order), key=_sequence)
             if len(found) > 1:
-                told = _listed(row.sequence for row in found)
+                told = listed(row.sequence for row in found)
                 return (
                     f"After {batch} order {order} is in {len(found)} rows of your table, "
                     f"with the sequences {told}. Each order has one row."
@@ -514,46 +483,43 @@ class ApplyChanges(Exercise):
     ) -> str | None:
         """Return what is wrong with the one row of an order, or None."""
         order = row.order_id
-        shown = next((event for event in sent if event.sequence == row.sequence), None)
-        if shown is None:
-            return (
-                f"After {batch} order {order} has the sequence {_shown(row.sequence)} in your table; "
-                "no event of it has that."
+        here = next((event for event in sent if event.sequence == row.sequence), None)
+        if here is None:
+            told = f"has the sequence {shown(row.sequence)} in your table; no event of it has that."
+        elif here != newest and newest.op == "d" and whence[here] > whence[newest]:
+            told = (
+                f"is back: its delete has sequence {newest.sequence}, and your table shows sequence "
+                f"{row.sequence} with the status {shown(row.status)}."
             )
-        if shown != newest and newest.op == "d" and whence[shown] > whence[newest]:
-            return (
-                f"After {batch} order {order} is back: its delete has sequence {newest.sequence}, and your "
-                f"table shows sequence {row.sequence} with the status {_shown(row.status)}."
+        elif here != newest and newest.op == "d":
+            told = (
+                f"is still there: its delete, sequence {newest.sequence}, was in batch {whence[newest]}, "
+                f"and your table shows sequence {row.sequence}."
             )
-        if shown != newest and newest.op == "d":
-            return (
-                f"After {batch} order {order} is still there: its delete, sequence {newest.sequence}, was in "
-                f"batch {whence[newest]}, and your table shows sequence {row.sequence}."
+        elif here != newest and whence[here] > whence[newest]:
+            told = (
+                f"went back in time: your table had its event {newest.sequence}, and shows the older event "
+                f"{row.sequence} now. Compare the sequences."
             )
-        if shown != newest and whence[shown] > whence[newest]:
-            return (
-                f"After {batch} order {order} went back in time: your table had its event {newest.sequence}, "
-                f"and shows the older event {row.sequence} now. Compare the sequences."
-            )
-        if shown != newest and whence[shown] == whence[newest]:
-            together = _listed(event.sequence for event in sent if whence[event] == whence[newest])
+        elif here != newest and whence[here] == whence[newest]:
+            together = listed(event.sequence for event in sent if whence[event] == whence[newest])
             return (
                 f"Batch {whence[newest]} holds the events {together} of order {order}, and "
                 f"your table shows {row.sequence}. The newest of them counts."
             )
-        if shown != newest:
-            return (
-                f"After {batch} order {order} shows the old event {row.sequence} in your table; "
-                f"its newer event {newest.sequence} was in batch {whence[newest]}."
+        elif here != newest:
+            told = (
+                f"shows the old event {row.sequence} in your table; its newer event {newest.sequence} was in "
+                f"batch {whence[newest]}."
             )
-        for column, value in newest._asdict().items():
-            if row._asdict()[column] != value:
-                return (
-                    f"After {batch} order {order} has the sequence {row.sequence} and the {column} "
-                    f"{_shown(row._asdict()[column])} in your table; event {row.sequence} has "
-                    f"{_shown(value)}. Take the whole event."
-                )
-        return None
+        elif wrong := [name for name in Event._fields if getattr(row, name) != getattr(newest, name)]:
+            told = (
+                f"has the sequence {row.sequence} and the {wrong[0]} {shown(getattr(row, wrong[0]))} in your "
+                f"table; event {row.sequence} has {shown(getattr(newest, wrong[0]))}. Take the whole event."
+            )
+        else:
+            return None
+        return f"After {batch} order {order} {told}"
 
 
 def _frame(spark: SparkSession, batch: Sequence[Event]) -> DataFrame:
@@ -578,7 +544,7 @@ def _several(came: list[tuple[Event, ...]]) -> str:
         known[event.order_id] = max(event.sequence, known.get(event.order_id, 0))
     newer = [event for event in batch if event.sequence > known.get(event.order_id, event.sequence)]
     order = min(order for order, count in Counter(event.order_id for event in newer).items() if count > 1)
-    told = _listed(event.sequence for event in newer if event.order_id == order)
+    told = listed(event.sequence for event in newer if event.order_id == order)
     return f"the events {told} of order {order}"
 
 
@@ -610,11 +576,11 @@ class Versions(Exercise):
         "the version is current: F.lead('seen_at').over(…).isNull().",
     )
     columns: ClassVar = {
-        "customer_id": "string",
-        "city": "string",
-        "valid_from": "timestamp",
-        "valid_to": "timestamp",
-        "is_current": "boolean",
+        "customer_id": "STRING",
+        "city": "STRING",
+        "valid_from": "TIMESTAMP",
+        "valid_to": "TIMESTAMP",
+        "is_current": "BOOLEAN",
     }
     events = (
         ("C1", "Leiden", "2025-10-01 08:00:00"),
@@ -631,15 +597,17 @@ class Versions(Exercise):
     )
 
     def check(self, versions: Callable[[DataFrame], DataFrame]) -> Verdict:
-        frame = session().createDataFrame(self.events, "customer_id STRING, city STRING, seen_at STRING")
-        answer = versions(frame.withColumn("seen_at", F.col("seen_at").cast("timestamp")))
-        if wrong := _columns(answer, self.columns):
+        answer = versions(frame_of(self.events, "customer_id STRING, city STRING, seen_at TIMESTAMP"))
+        if wrong := misshapen(answer, self.columns, only=True):
             return self.wrong(wrong)
-        stamps = [F.col(name).cast("string").alias(name) for name in ("valid_from", "valid_to")]
-        rows = answer.select("customer_id", "city", *stamps, "is_current").collect()
+        rows = answer.select(*self.columns).collect()
         customers = sorted({event[0] for event in self.events})
         for customer in customers:
-            found = [Version(*row[1:]) for row in rows if row.customer_id == customer]
+            found = [
+                Version(*(str(value) if isinstance(value, datetime) else value for value in row[1:]))
+                for row in rows
+                if row.customer_id == customer
+            ]
             found.sort(key=lambda version: (version.valid_from or "", version.valid_to or "~"))
             if wrong := self._wrong(f"customer {customer}", found, list(self._expected(customer))):
                 return self.wrong(wrong)
@@ -675,10 +643,10 @@ class Versions(Exercise):
         ]
         for which, mine, version in pairs:
             if mine.city != version.city:
-                return f"{which} is in {_shown(mine.city)}; it should be in {version.city}."
+                return f"{which} is in {shown(mine.city)}; it should be in {version.city}."
             if mine.valid_from != version.valid_from:
                 return (
-                    f"{which}, {version.city}, begins at {_shown(mine.valid_from)}; "
+                    f"{which}, {version.city}, begins at {shown(mine.valid_from)}; "
                     f"the city was first seen at {version.valid_from}."
                 )
         for which, mine, version in pairs:
@@ -695,7 +663,7 @@ class Versions(Exercise):
                 )
             if mine.is_current != version.is_current:
                 state = "has ended" if version.valid_to else "is the last"
-                return f"{which} {state}, and your is_current is {_shown(mine.is_current).lower()}."
+                return f"{which} {state}, and your is_current is {shown(mine.is_current).lower()}."
         return None
 
 

@@ -8,6 +8,8 @@ from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+NO_RETURN = "Your function returned nothing. Does it end with return? It should return"
+
 
 def forgets(*given):
     print(given)
@@ -313,10 +315,10 @@ WRONG = [
     (
         "split",
         only_the_kept,
-        "Your function returned a DataFrame; return two DataFrames, as in: return kept, rest.",
+        "Your function returned a DataFrame. It should return two DataFrames, as in: return kept, rest.",
     ),
     ("split", with_a_flag, "Your rows have a column met more; return order_id, channel, total_cents."),
-    ("with_reasons", forgets, "Your function returned None; return a DataFrame."),
+    ("with_reasons", forgets, f"{NO_RETURN} a DataFrame."),
     (
         "with_reasons",
         reasons(lambda each: compact([F.coalesce(*each)])),
@@ -354,7 +356,7 @@ WRONG = [
     (
         "with_reasons",
         reasons(lambda each: F.concat_ws(", ", *each)),
-        "The column _reasons is of the type STRING, not ARRAY<STRING>.",
+        "The column _reasons is of the type STRING; it should be ARRAY<STRING>.",
     ),
     ("with_reasons", only_the_broken, "Your answer has 4 rows, and the frame has 7."),
     ("with_reasons", without_equal_rows, "Your answer has 6 rows, and the frame has 7."),
@@ -363,7 +365,7 @@ WRONG = [
         reasons(name="reasons"),
         "The column _reasons is missing; yours are order_id, customer_id, total_cents, quantity, reasons.",
     ),
-    ("dates", forgets, "Your function returned None; return a column."),
+    ("dates", forgets, f"{NO_RETURN} a column."),
     (
         "dates",
         tried("yyyy-MM-dd", "MM/dd/yyyy", "d MMM yyyy"),
@@ -409,9 +411,9 @@ WRONG = [
         guessed,
         "For the text '2025-07' your column is 2025-07-01; it should be NULL. A year and a month are no day.",
     ),
-    ("dates", a_moment, "Your column is of the type TIMESTAMP, not DATE."),
-    ("dates", unchanged, "Your column is of the type STRING, not DATE."),
-    ("newest", forgets, "Your function returned None; return a DataFrame."),
+    ("dates", a_moment, "Your column is of the type TIMESTAMP; it should be DATE."),
+    ("dates", unchanged, "Your column is of the type STRING; it should be DATE."),
+    ("newest", forgets, f"{NO_RETURN} a DataFrame."),
     ("newest", any_event, "Order O1 has the sequence 3 in your answer; its newest event has 7."),
     ("newest", oldest, "Order O1 has the sequence 1 in your answer; its newest event has 7."),
     (
@@ -528,7 +530,7 @@ WRONG = [
         "After batch 0 the columns of the table are order_id, sequence, op, status, "
         "batch; they should still be order_id, sequence, op, status.",
     ),
-    ("versions", forgets, "Your function returned None; return a DataFrame."),
+    ("versions", forgets, f"{NO_RETURN} a DataFrame."),
     (
         "versions",
         intervals(once_a_city),
@@ -590,11 +592,46 @@ WRONG = [
     (
         "versions",
         intervals(valid_from="to_date(valid_from)"),
-        "The column valid_from is of the type DATE, not TIMESTAMP.",
+        "The column valid_from is of the type DATE; it should be TIMESTAMP.",
     ),
 ]
 
+
+def in_another_order(answer):
+    """Return an answer with the columns of another from the last to the first."""
+
+    def turned(*given):
+        frame = answer(*given)
+        return frame.select(frame.columns[::-1])
+
+    return turned
+
+
+def both_parts_turned(frame, condition):
+    parts = with_a_flag(frame, condition)
+    return [part.select("total_cents", "channel", "order_id") for part in parts]
+
+
+def kept_by_a_case(frame, condition):
+    kept = F.expr(f"CASE WHEN {condition} THEN 1 ELSE 0 END")
+    return frame.where(kept == 1), frame.where(kept == 0)
+
+
+def in_bounds(text):
+    return F.when(F.year(any_year(text)).between(1900, 2100), any_year(text))
+
+
 RIGHT = [
+    ("split", both_parts_turned),
+    ("split", kept_by_a_case),
+    ("with_reasons", reasons()),
+    ("with_reasons", in_another_order(reasons(lambda each: F.filter(F.array(*each), F.isnotnull)))),
+    ("dates", in_bounds),
+    ("dates", lambda text: F.udf(lambda day: day, "date")(in_bounds(text))),
+    ("newest", in_another_order(numbered_and_dropped)),
     ("newest", numbered_and_dropped),
+    ("apply_changes", merging(UPDATE, INSERT)),
     ("apply_changes", through_a_view(lambda batch: batch.sparkSession)),
+    ("versions", intervals()),
+    ("versions", in_another_order(intervals(is_current="isnull(valid_to)"))),
 ]

@@ -1,22 +1,17 @@
 """The checks of chapter 03."""
 
 import random
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame
 
-from medallion.lesson.exercise import Exercise, Verdict
-from medallion.lesson.frames import frame_of, missing, other_kind
+from medallion.lesson.exercise import FunctionExercise
+from medallion.lesson.frames import ANY, LEFT_OUT, Case, FrameExercise, frame_of
 
 
-def _day(moment: datetime | None) -> str:
-    return "open" if moment is None else f"{moment:%Y-%m-%d}"
-
-
-class WeekLabel(Exercise):
+class WeekLabel(FrameExercise):
     """Exercise 3.1. The label of each day's ISO week, with the year that the week belongs to."""
 
     number = "3.1"
@@ -28,29 +23,32 @@ class WeekLabel(Exercise):
         "concat(extract(YEAROFWEEK FROM day), '-W', lpad(extract(WEEK FROM day), 2, '0'))",
     )
 
-    def check(self, expression: str) -> Verdict:
+    keys = ("day",)
+    kinds: ClassVar = {"day": "DATE", "label": "STRING"}
+    what = "{day}"
+    other = "{why}; your label for it is {found}, and it should be {expected}."
+    praise = "Every label is that of the ISO week, also at the turn of a year."
+
+    def cases(self) -> Iterator[Case]:
         # The half-year first, because it is what the learner looks at; then the turns of more years.
         days = [date(2025, 7, 1) + timedelta(days=n) for n in range(182)]
         for year in range(2020, 2031):
             days += [date(year, 1, 1) + timedelta(days=n) for n in range(-5, 70)]
-        frame = frame_of(enumerate(days), "place INT, day DATE")
-        answered = frame.selectExpr("place", f"CAST({expression} AS STRING) AS label").collect()
-        for row in sorted(answered):
-            day = days[row.place]
+        rows = []
+        for day in dict.fromkeys(days):
             year, week, _ = day.isocalendar()
-            if row.label != f"{year}-W{week:02}":
-                return self.wrong(
-                    f"{day:%A} {day} lies in week {week} of {year}; your label for it is "
-                    f"{_quoted(row.label)}, and it should be '{year}-W{week:02}'."
-                )
-        return self.right("Every label is that of the ISO week, also at the turn of a year.")
+            rows.append((day, f"{year}-W{week:02}", f"{day:%A} {day} lies in week {week} of {year}"))
+        yield Case((frame_of(rows, "day DATE"),), rows)
+
+    def answered(self, expression: str, case: Case) -> DataFrame:
+        (frame,) = case.given or ()
+        return frame.selectExpr("day", f"CAST({expression} AS STRING) AS label")
+
+    def shown(self, column: str, value: Any) -> str:
+        return f"'{value}'" if isinstance(value, str) else super().shown(column, value)
 
 
-def _quoted(text: str | None) -> str:
-    return "NULL" if text is None else f"'{text}'"
-
-
-class Seams(Exercise):
+class Seams(FrameExercise):
     """Exercise 3.2. Exactly the versions at which a history overlaps, has a gap, or ends wrongly."""
 
     number = "3.2"
@@ -62,9 +60,18 @@ class Seams(Exercise):
         "is NULL for the last version.",
         "Keep the rows where NOT following <=> valid_to: the sign <=> says that NULL equals NULL.",
     )
+    keys = ("customer_id", "valid_from", "valid_to")
+    kinds: ClassVar = {"customer_id": ANY, "valid_from": "TIMESTAMP", "valid_to": "TIMESTAMP"}
+    what = "the version of {customer_id} from {valid_from} to {valid_to}"
+    lost = "For {about}: {what} is broken, and you do not return it."
+    doubled = "For {about}: you return {what} {times}."
+    left_out = "For {about}: {what} is in order, and you return it."
+    strange = "For {about}: {what} did not go in, and you return it."
+    moment = "{:%Y-%m-%d}"
+    praise = "Overlaps, gaps and wrong ends are found, and nothing else."
     # What the case is about, and its versions: customer, first and last day in July 2025 (None: open),
     # and whether the version is broken.
-    cases: ClassVar[tuple[Any, ...]] = (
+    histories: ClassVar[tuple[Any, ...]] = (
         ("a customer with one open version", [("C1", 1, None, False)]),
         ("a customer who moved twice", [("C1", 1, 5, False), ("C1", 5, 9, False), ("C1", 9, None, False)]),
         ("an overlap", [("C1", 1, 7, True), ("C1", 5, None, False)]),
@@ -83,37 +90,24 @@ class Seams(Exercise):
         ),
     )
 
-    def check(self, broken: Callable[[DataFrame], DataFrame]) -> Verdict:
-        for about, versions in self.cases:
-            rows = [(who, _july(first), _july(end)) for who, first, end, _ in versions]
-            found = broken(frame_of(rows, "customer_id STRING, valid_from TIMESTAMP, valid_to TIMESTAMP"))
-            if lacking := missing(found, ("customer_id", "valid_from", "valid_to")):
-                return self.wrong(lacking)
-            answered = Counter(
-                (row.customer_id, row.valid_from, row.valid_to)
-                for row in found.select("customer_id", "valid_from", "valid_to").collect()
-            )
-            expected = Counter(row for row, (*_, wrong) in zip(rows, versions, strict=True) if wrong)
-            if missed := expected - answered:
-                who, first, end = min(missed, key=str)
-                return self.wrong(
-                    f"For {about}: the version of {who} from {_day(first)} to {_day(end)} is broken, "
-                    "and you do not return it."
-                )
-            if extra := answered - expected:
-                who, first, end = min(extra, key=str)
-                return self.wrong(
-                    f"For {about}: the version of {who} from {_day(first)} to {_day(end)} is in order, "
-                    "and you return it."
-                )
-        return self.right("Overlaps, gaps and wrong ends are found, and nothing else.")
+    def cases(self) -> Iterator[Case]:
+        for about, versions in self.histories:
+            rows = [
+                (who, _july(first), _july(end), *(() if broken else (LEFT_OUT,)), "")
+                for who, first, end, broken in versions
+            ]
+            frame = frame_of(rows, "customer_id STRING, valid_from TIMESTAMP, valid_to TIMESTAMP")
+            yield Case((frame,), rows, about)
+
+    def shown(self, column: str, value: Any) -> str:
+        return "open" if value is None else super().shown(column, value)
 
 
 def _july(day: int | None) -> datetime | None:
     return None if day is None else datetime(2025, 7, day)
 
 
-class AsItWas(Exercise):
+class AsItWas(FrameExercise):
     """Exercise 3.3. Each sale once, with the city of the version that was valid at its moment."""
 
     number = "3.3"
@@ -126,53 +120,38 @@ class AsItWas(Exercise):
         "sales.join(versions, <customer> & (sold_at >= valid_from) & "
         "((sold_at < valid_to) | valid_to IS NULL), 'left'), then select the four columns.",
     )
-    columns = ("sale_id", "customer_id", "sold_at", "city")
-    # Sale, customer, day and hour of July 2025, city, and why.
+    keys = ("sale_id", "customer_id", "sold_at")
+    kinds: ClassVar = {"sale_id": ANY, "customer_id": ANY, "sold_at": "TIMESTAMP", "city": ANY}
+    what = "Sale {sale_id} (customer {customer_id}, {sold_at})"
+    lost = "{what} went in and did not come out. Keep it, with NULL for the city."
+    doubled = "{what} came out {times}, with {each}; {why}."
+    other = "{what} has the city {found}; it should be {expected}, because {why}."
+    moment = "{0.day} {0:%B, %H:%M}"
+    praise = "Six sales in, six out, each with the city of its time."
+    # Sale, customer, when, city, and why.
     sales = (
-        (1, "C1", 3, 12, "Leipzig", "its customer had not moved yet"),
-        (2, "C1", 5, 0, "Bremen", "a version is valid from its beginning to before its end"),
-        (3, "C1", 20, 12, "Bremen", "a version without an end is still valid"),
-        (4, "C2", 2, 12, "Kiel", "its customer never moved"),
-        (5, "C2", 1, 8, None, "it was before the first version of its customer"),
-        (6, "C9", 4, 12, None, "its customer has no version"),
+        (1, "C1", "2025-07-03 12:00", "Leipzig", "its customer had not moved yet"),
+        (2, "C1", "2025-07-05 00:00", "Bremen", "a version is valid from its beginning to before its end"),
+        (3, "C1", "2025-07-20 12:00", "Bremen", "a version without an end is still valid"),
+        (4, "C2", "2025-07-02 12:00", "Kiel", "its customer never moved"),
+        (5, "C2", "2025-07-01 08:00", None, "it was before the first version of its customer"),
+        (6, "C9", "2025-07-04 12:00", None, "its customer has no version"),
+    )
+    versions = (
+        ("C1", "Leipzig", "2025-07-01", "2025-07-05"),
+        ("C1", "Bremen", "2025-07-05", None),
+        ("C2", "Kiel", "2025-07-02", None),
     )
 
-    def check(self, as_it_was: Callable[[DataFrame, DataFrame], DataFrame]) -> Verdict:
-        sales = frame_of(
-            ((sale, who, datetime(2025, 7, day, hour)) for sale, who, day, hour, *_ in self.sales),
-            "sale_id INT, customer_id STRING, sold_at TIMESTAMP",
-        )
+    def cases(self) -> Iterator[Case]:
+        sales = frame_of(self.sales, "sale_id INT, customer_id STRING, sold_at TIMESTAMP")
         versions = frame_of(
-            (
-                ("C1", "Leipzig", _july(1), _july(5)),
-                ("C1", "Bremen", _july(5), None),
-                ("C2", "Kiel", _july(2), None),
-            ),
-            "customer_id STRING, city STRING, valid_from TIMESTAMP, valid_to TIMESTAMP",
+            self.versions, "customer_id STRING, city STRING, valid_from TIMESTAMP, valid_to TIMESTAMP"
         )
-        answer = as_it_was(sales, versions)
-        if lacking := missing(answer, self.columns):
-            return self.wrong(lacking)
-        cities: dict[int, list[str | None]] = {}
-        for row in answer.select(*self.columns).collect():
-            cities.setdefault(row.sale_id, []).append(row.city)
-        for sale, who, day, hour, expected, why in self.sales:
-            what = f"Sale {sale} (customer {who}, {day} July, {hour:02}:00)"
-            found = sorted(cities.get(sale, []), key=str)
-            if not found:
-                return self.wrong(f"{what} went in and did not come out. Keep it, with NULL for the city.")
-            if len(found) > 1:
-                names = " and ".join(city or "NULL" for city in found)
-                return self.wrong(f"{what} came out {len(found)} times, with {names}; {why}.")
-            if found[0] != expected:
-                return self.wrong(
-                    f"{what} has the city {found[0] or 'NULL'}; "
-                    f"it should be {expected or 'NULL'}, because {why}."
-                )
-        return self.right("Six sales in, six out, each with the city of its time.")
+        yield Case((sales, versions), self.sales)
 
 
-class RepeatRate(Exercise):
+class RepeatRate(FunctionExercise):
     """Exercise 3.4. Orders are counted, not lines; sold ones only; and buyers are the denominator."""
 
     number = "3.4"
@@ -184,7 +163,7 @@ class RepeatRate(Exercise):
         "Of those rows, the share with more than one: count_if(orders > 1) / count(*).",
     )
     # What the case is about; the lines of each order by customer, negative when it was not sold; the rate.
-    cases: ClassVar[tuple[Any, ...]] = (
+    cases = (
         ("two customers, one of whom bought twice", {"C1": [1, 1], "C2": [1]}, 0.5),
         ("two customers with one order each, one of three lines", {"C1": [3], "C2": [1]}, 0.0),
         ("two customers, where the second order of one was returned", {"C1": [1, -1], "C2": [1]}, 0.0),
@@ -200,27 +179,22 @@ class RepeatRate(Exercise):
         ),
     )
 
-    def check(self, repeat_rate: Callable[[DataFrame], float]) -> Verdict:
-        for about, orders, expected in self.cases:
-            rows = [
-                (f"{who}-{order}", line, who, lines > 0)
-                for who, bought in orders.items()
-                for order, lines in enumerate(bought)
-                for line in range(1, abs(lines) + 1)
-            ]
-            answer = repeat_rate(
-                frame_of(rows, "order_id STRING, line_no INT, customer_id STRING, sold BOOLEAN")
-            )
-            try:
-                number = float(answer)
-            except (TypeError, ValueError):
-                return self.wrong(other_kind(answer, "a number"))
-            if abs(number - expected) > 1e-6:
-                return self.wrong(f"For {about} the rate is {expected:g}; yours is {number:g}.")
-        return self.right("Customers are counted, and orders, and only what was sold.")
+    returns = "a number"
+    kind = float
+    other = "For {about} the rate is {expected:g}; yours is {found:g}."
+    praise = "Customers are counted, and orders, and only what was sold."
+
+    def arguments(self, orders: Mapping[str, list[int]]) -> Any:
+        rows = [
+            (f"{who}-{order}", line, who, lines > 0)
+            for who, bought in orders.items()
+            for order, lines in enumerate(bought)
+            for line in range(1, abs(lines) + 1)
+        ]
+        return (frame_of(rows, "order_id STRING, line_no INT, customer_id STRING, sold BOOLEAN"),)
 
 
-class Net(Exercise):
+class Net(FrameExercise):
     """Exercise 3.5. What a batch of changes adds to each customer; applied, it equals a recount."""
 
     number = "3.5"
@@ -232,8 +206,19 @@ class Net(Exercise):
         "where(SOLD), groupBy('customer_id'), F.sum(sign) and F.sum(sign * F.col('total_cents')); "
         "then drop the rows where both are 0.",
     )
+    keys = ("customer_id",)
+    kinds: ClassVar = {"customer_id": ANY, "orders": ANY, "cents": ANY}
+    what = "{customer_id}"
+    lost = "For {about} {what} gets {ours[orders]} orders and {ours[cents]} cents; you say nothing."
+    doubled = "For {about} a customer has more than one row: group by the customer."
+    other = (
+        "For {about} {what} gets {ours[orders]} orders and {ours[cents]} cents; "
+        "you say {mine[orders]} orders and {mine[cents]} cents."
+    )
+    strange = "For {about} nothing changes for {what}; leave the customer out."
+    praise = "What is added and what is taken away agree with a recount."
     # What the case is about; each order before and after, without its id; what it should give.
-    cases: ClassVar[tuple[Any, ...]] = (
+    batches: ClassVar[tuple[Any, ...]] = (
         (
             "two new orders of C1",
             [(None, ("C1", "placed", 500)), (None, ("C1", "placed", 300))],
@@ -260,28 +245,17 @@ class Net(Exercise):
     )
     schema = "_change_type STRING, order_id STRING, customer_id STRING, status STRING, total_cents INT"
 
-    def check(self, net: Callable[[DataFrame], DataFrame]) -> Verdict:
+    def cases(self) -> Iterator[Case]:
         small = [
             (about, [row for n, change in enumerate(orders) for row in _fed(f"O{n}", *change)], expected)
-            for about, orders, expected in self.cases
+            for about, orders, expected in self.batches
         ]
         for about, changes, expected in (*small, _many()):
-            answer = net(frame_of(changes, self.schema))
-            if lacking := missing(answer, ("customer_id", "orders", "cents")):
-                return self.wrong(lacking)
-            rows = answer.select("customer_id", "orders", "cents").collect()
-            answered = {row.customer_id: (row.orders, row.cents) for row in rows}
-            if len(answered) < len(rows):
-                return self.wrong(f"For {about} a customer has more than one row: group by the customer.")
-            for who in sorted({*answered, *expected}):
-                if who not in expected and answered[who] == (0, 0):
-                    return self.wrong(f"For {about} nothing changes for {who}; leave the customer out.")
-                if answered.get(who, (0, 0)) != expected.get(who, (0, 0)):
-                    return self.wrong(
-                        f"For {about} {who} gets {_signed(expected.get(who, (0, 0)))}; "
-                        f"you say {_signed(answered[who]) if who in answered else 'nothing'}."
-                    )
-        return self.right("What is added and what is taken away agree with a recount.")
+            rows = [(who, *sums, "") for who, sums in expected.items()]
+            yield Case((frame_of(changes, self.schema),), rows, about)
+
+    def shown(self, column: str, value: Any) -> str:
+        return f"{value:+}" if isinstance(value, int) else super().shown(column, value)
 
 
 # Customer, status and cents of an order
@@ -326,11 +300,6 @@ def _recount(orders: dict[str, _Order]) -> dict[str, tuple[int, int]]:
         if status not in ("cancelled", "returned"):
             counted[who] = counted[who][0] + 1, counted[who][1] + cents
     return counted
-
-
-def _signed(change: tuple[int, int]) -> str:
-    orders, cents = change
-    return f"{orders:+} orders and {cents:+} cents"
 
 
 week_label = WeekLabel()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -10,6 +11,11 @@ from pyspark.sql import functions as F
 NEEDS = ("SOLD",)
 
 Answer = Callable[..., Any]
+
+
+def then(answer: Answer, change: Callable[[DataFrame], DataFrame]) -> Answer:
+    """Return an answer that changes the result of another."""
+    return lambda *given: change(answer(*given))
 
 
 def nothing_returned(*given: Any) -> None:
@@ -239,8 +245,16 @@ WRONG = [
 
 RIGHT = [
     ("week_label", "format_string('%d-W%02d', extract(YEAROFWEEK FROM day), weekofyear(day))"),
+    ("week_label", "extract(YEAROFWEEK FROM day) || '-W' || right('0' || weekofyear(day), 2)"),
     ("seams", seams("NOT equal_null(following, valid_to)")),
+    ("seams", seams("NOT following <=> valid_to", "valid_to", "customer_id", "valid_from")),
     ("as_it_was", as_it_was(VALID)),
+    (
+        "as_it_was",
+        then(as_it_was(VALID), lambda frame: frame.select("city", "sold_at", "customer_id", "sale_id")),
+    ),
     ("repeat_rate", lambda sales: str(repeat_rate()(sales))),
+    ("repeat_rate", lambda sales: np.float32(repeat_rate()(sales))),
     ("net", net()),
+    ("net", then(net(), lambda frame: frame.selectExpr("int(cents) AS cents", "orders", "customer_id"))),
 ]

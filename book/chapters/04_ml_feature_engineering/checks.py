@@ -1,70 +1,17 @@
 """The checks of chapter 04."""
 
-from collections.abc import Callable, Iterable, Mapping
-from datetime import date, datetime
+from collections.abc import Iterator, Mapping
+from datetime import date
 from typing import Any, ClassVar
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from medallion.lesson.exercise import Exercise, Verdict
-from medallion.lesson.frames import frame_of, missing, other_kind
-
-_WHOLE = "a whole number"
-_NUMBER = "a number"
-_INTEGERS = ("tinyint", "smallint", "int", "bigint")
+from medallion.lesson.exercise import FunctionExercise, other_kind
+from medallion.lesson.frames import LEFT_OUT, NUMBER, WHOLE, Case, FrameExercise, frame_of
 
 
-def _misshapen(answer: Any, expected: Mapping[str, str]) -> str | None:
-    """Return what is wrong with the kind, the columns or the types of an answer, or None.
-
-    `expected` has for each column its type in SQL, or `_WHOLE` or `_NUMBER` where several will do.
-    """
-    if lacking := missing(answer, expected):
-        return lacking
-    types = dict(answer.dtypes)
-    for column, kind in expected.items():
-        found = types[column]
-        whole = found in _INTEGERS
-        number = whole or found in ("float", "double") or found.startswith("decimal")
-        if not {_WHOLE: whole, _NUMBER: number}.get(kind, found == kind.lower()):
-            return f"The column {column} is of the type {found.upper()}; it should be {kind}."
-    return None
-
-
-def _grouped(answer: DataFrame, keys: tuple[str, ...], *values: str) -> dict[tuple[Any, ...], list[Row]]:
-    """Return the rows of an answer by their key."""
-    rows: dict[tuple[Any, ...], list[Row]] = {}
-    for row in answer.select(*keys, *values).collect():
-        rows.setdefault(tuple(row)[: len(keys)], []).append(row)
-    return rows
-
-
-def _not_once(what: str, found: list[Row]) -> str | None:
-    """Say that something was lost or multiplied on its way; None when it came out once."""
-    if not found:
-        return f"{what} went in and did not come out"
-    if len(found) > 1:
-        return f"{what} went in once and came out {len(found)} times"
-    return None
-
-
-def _differs(what: str, found: list[Row], column: str, expected: int | None, why: str) -> str | None:
-    """Say that something did not come out once with what is expected of it, or None."""
-    if told := _not_once(what, found):
-        return f"{told}. Its {column} should be {_shown(expected)}, because {why}."
-    if (value := found[0][column]) != expected:
-        return f"{what} has {column} {_shown(value)}; it should be {_shown(expected)}, because {why}."
-    return None
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
-    return "NULL" if value is None else f"{value:g}" if isinstance(value, int | float) else str(value)
-
-
-class Churned(Exercise):
+class Churned(FrameExercise):
     """Exercise 4.1. Everybody once per cutoff, with 1 for those who place no order in the 28 days."""
 
     number = "4.1"
@@ -78,6 +25,10 @@ class Churned(Exercise):
         "28 DAYS), 'left').groupBy('customer_id', 'cutoff'), and of that "
         "F.when(F.count('order_id') == 0, 1).otherwise(0).",
     )
+    keys = ("customer_id", "cutoff")
+    kinds: ClassVar = {"customer_id": "STRING", "cutoff": "TIMESTAMP", "churned": WHOLE}
+    what = "{customer_id} with the cutoff {cutoff}"
+    praise = "Everybody has one label for each cutoff, also those who never came back."
     # Customer, cutoff, whether they stopped, and why.
     people = (
         ("C1", "2025-09-04 00:00", 0, "an order of 10 September lies in the 28 days"),
@@ -92,47 +43,23 @@ class Churned(Exercise):
         ("C9", "2025-09-04 12:00", 1, "an order in the morning is before a cutoff at noon"),
     )
     orders = (
-        ("C1", "2025-09-10 18:30"),
-        ("C2", "2025-09-04 00:00"),
-        ("C3", "2025-10-02 00:00"),
-        ("C4", "2025-10-01 23:30"),
-        ("C5", "2025-09-03 23:59"),
-        ("C6", "2025-09-05 09:00"),
-        ("C6", "2025-09-05 09:00"),
-        ("C6", "2025-09-20 12:00"),
-        ("C8", "2025-09-12 10:00"),
-        ("C9", "2025-09-04 08:00"),
-        ("C10", "2025-09-10 10:00"),
+        ("O1", "C1", "2025-09-10 18:30"),
+        ("O2", "C2", "2025-09-04 00:00"),
+        ("O3", "C3", "2025-10-02 00:00"),
+        ("O4", "C4", "2025-10-01 23:30"),
+        ("O5", "C5", "2025-09-03 23:59"),
+        ("O6", "C6", "2025-09-05 09:00"),
+        ("O7", "C6", "2025-09-05 09:00"),
+        ("O8", "C6", "2025-09-20 12:00"),
+        ("O9", "C8", "2025-09-12 10:00"),
+        ("O10", "C9", "2025-09-04 08:00"),
+        ("O11", "C10", "2025-09-10 10:00"),
     )
 
-    def check(self, churned: Callable[[DataFrame, DataFrame], DataFrame]) -> Verdict:
-        people = frame_of(
-            ((who, datetime.fromisoformat(cutoff)) for who, cutoff, *_ in self.people),
-            "customer_id STRING, cutoff TIMESTAMP",
-        )
-        orders = frame_of(
-            ((f"O{n}", who, datetime.fromisoformat(at)) for n, (who, at) in enumerate(self.orders, 1)),
-            "order_id STRING, customer_id STRING, ordered_at TIMESTAMP",
-        )
-        answer = churned(people, orders)
-        kinds = {"customer_id": "STRING", "cutoff": "TIMESTAMP", "churned": _WHOLE}
-        if wrong := _misshapen(answer, kinds):
-            return self.wrong(wrong)
-        rows = _grouped(answer, ("customer_id", "cutoff"), "churned")
-        for who, cutoff, expected, why in self.people:
-            found = rows.pop((who, datetime.fromisoformat(cutoff)), [])
-            if wrong := _differs(f"{who} with the cutoff {cutoff}", found, "churned", expected, why):
-                return self.wrong(wrong)
-        if wrong := _never_asked(rows):
-            return self.wrong(wrong)
-        return self.right("Everybody has one label for each cutoff, also those who never came back.")
-
-
-def _never_asked(rows: Iterable[tuple[Any, ...]]) -> str | None:
-    """Say that a row is left over of which nobody has asked, or None."""
-    for who, cutoff in rows:
-        return f"You return {_shown(who)} with the cutoff {_shown(cutoff)}, and that did not go in."
-    return None
+    def cases(self) -> Iterator[Case]:
+        people = frame_of(self.people, "customer_id STRING, cutoff TIMESTAMP")
+        orders = frame_of(self.orders, "order_id STRING, customer_id STRING, ordered_at TIMESTAMP")
+        yield Case((people, orders), self.people)
 
 
 def _arrived_only(events: DataFrame, moment: str) -> DataFrame:
@@ -169,7 +96,7 @@ def _only_one(events: DataFrame, moment: str) -> DataFrame:
     return one.where("orders = 1").drop("orders")
 
 
-class Leaks(Exercise):
+class Leaks(FunctionExercise):
     """Exercise 4.2. Exactly the columns that change for somebody when what arrives later is hidden."""
 
     number = "4.2"
@@ -240,37 +167,34 @@ class Leaks(Exercise):
         ),
     )
 
-    def check(self, leaks: Callable[[Callable[..., DataFrame], DataFrame, str], list[str]]) -> Verdict:
-        for about, build, moment, more, columns in self.cases:
-            events = frame_of(
-                (
-                    (who, datetime.fromisoformat(at), datetime.fromisoformat(arrived), cents)
-                    for who, at, arrived, cents in (*self.events, *more)
-                ),
-                "customer_id STRING, ordered_at TIMESTAMP, arrived_at TIMESTAMP, cents INT",
-            )
-            found = leaks(build, events, moment)
-            if not isinstance(found, list) or not all(isinstance(name, str) for name in found):
-                return self.wrong(other_kind(found, "a list of the names of columns"))
-            for name in found:
-                if name not in columns:
-                    return self.wrong(f"For {about} you name {name}, which is not a feature column.")
-            for name, (leaky, why) in columns.items():
-                if name in found and not leaky:
-                    return self.wrong(f"For {about} you name {name}, which does not change: {why}.")
-                if leaky and name not in found:
-                    return self.wrong(f"For {about} you do not name {name}: {why}.")
-            if found != (ordered := sorted(set(found))):
-                return self.wrong(f"For {about} you return {found}; sorted, each once, it is {ordered}.")
-        return self.right("Every column that looks ahead is found, and none that does not.")
+    returns = "a list of the names of columns"
+    kind = list
+    praise = "Every column that looks ahead is found, and none that does not."
+
+    def arguments(self, build: Any, moment: str, more: Any) -> Any:
+        events = frame_of(
+            (*self.events, *more),
+            "customer_id STRING, ordered_at TIMESTAMP, arrived_at TIMESTAMP, cents INT",
+        )
+        return build, events, moment
+
+    def differs(self, about: str, given: list[Any], found: Any, columns: Any) -> str | None:
+        if not all(isinstance(name, str) for name in found):
+            return other_kind(found, self.returns)
+        for name in found:
+            if name not in columns:
+                return f"For {about} you name {name}, which is not a feature column."
+        for name, (leaky, why) in columns.items():
+            if name in found and not leaky:
+                return f"For {about} you name {name}, which does not change: {why}."
+            if leaky and name not in found:
+                return f"For {about} you do not name {name}: {why}."
+        if [*found] != (ordered := sorted(set(found))):
+            return f"For {about} you return {found}; sorted, each once, it is {ordered}."
+        return None
 
 
-def _october(moment: str) -> datetime:
-    """Return a moment of October 2025, which is written as "13 05:00"."""
-    return datetime.fromisoformat(f"2025-10-{moment}")
-
-
-class AsOf(Exercise):
+class AsOf(FrameExercise):
     """Exercise 4.3. Each question once, with the newest row that was there in time and is fresh."""
 
     number = "4.3"
@@ -285,76 +209,65 @@ class AsOf(Exercise):
         "the first by F.row_number().over(Window.partitionBy('customer_id', 'cutoff').orderBy("
         "F.desc('as_of'), F.desc('created_at'))).",
     )
-    # Customer, as_of and created_at in October, orders_28. The row that wins is not always the last, nor
+    keys = ("customer_id", "cutoff")
+    kinds: ClassVar = {"customer_id": "STRING", "cutoff": "TIMESTAMP", "orders_28": WHOLE}
+    what = "With {about}, {customer_id} with the cutoff {cutoff}"
+    strange = "You return {mine[customer_id]} with the cutoff {mine[cutoff]}, and that did not go in."
+    praise = "Each question has the newest features that were there in time and are fresh."
+    # Customer, as_of and created_at, orders_28. The row that wins is not always the last, nor
     # the one with the greatest number.
     features = (
-        ("C1", "13 00:00", "13 05:00", 5),
-        ("C1", "06 00:00", "06 05:00", 9),
-        ("C2", "06 00:00", "06 05:00", 4),
-        ("C2", "13 00:00", "17 05:00", 6),
-        ("C3", "13 00:00", "13 05:00", 2),
-        ("C3", "20 00:00", "15 05:00", 7),
-        ("C4", "02 00:00", "02 05:00", 3),
-        ("C5", "02 09:00", "02 10:00", 3),
-        ("C6", "13 00:00", "14 05:00", 1),
-        ("C6", "13 00:00", "13 05:00", 8),
-        ("C7", "13 00:00", "17 05:00", 9),
-        ("C7", "13 00:00", "13 05:00", 2),
-        ("C8", "13 00:00", "13 05:00", 2),
-        ("C8", "06 00:00", "15 05:00", 6),
-        ("C9", "16 00:00", "16 00:00", 4),
-        ("C9", "13 00:00", "13 05:00", 7),
-        ("C10", "13 00:00", "13 05:00", 3),
-        ("C10", "27 00:00", "27 05:00", 1),
+        ("C1", "2025-10-13 00:00", "2025-10-13 05:00", 5),
+        ("C1", "2025-10-06 00:00", "2025-10-06 05:00", 9),
+        ("C2", "2025-10-06 00:00", "2025-10-06 05:00", 4),
+        ("C2", "2025-10-13 00:00", "2025-10-17 05:00", 6),
+        ("C3", "2025-10-13 00:00", "2025-10-13 05:00", 2),
+        ("C3", "2025-10-20 00:00", "2025-10-15 05:00", 7),
+        ("C4", "2025-10-02 00:00", "2025-10-02 05:00", 3),
+        ("C5", "2025-10-02 09:00", "2025-10-02 10:00", 3),
+        ("C6", "2025-10-13 00:00", "2025-10-14 05:00", 1),
+        ("C6", "2025-10-13 00:00", "2025-10-13 05:00", 8),
+        ("C7", "2025-10-13 00:00", "2025-10-17 05:00", 9),
+        ("C7", "2025-10-13 00:00", "2025-10-13 05:00", 2),
+        ("C8", "2025-10-13 00:00", "2025-10-13 05:00", 2),
+        ("C8", "2025-10-06 00:00", "2025-10-15 05:00", 6),
+        ("C9", "2025-10-16 00:00", "2025-10-16 00:00", 4),
+        ("C9", "2025-10-13 00:00", "2025-10-13 05:00", 7),
+        ("C10", "2025-10-13 00:00", "2025-10-13 05:00", 3),
+        ("C10", "2025-10-27 00:00", "2025-10-27 05:00", 1),
     )
-    # For a number of days: customer, cutoff in October, what should be found, and why.
-    questions: ClassVar[Mapping[int, tuple[tuple[str, str, int | None, str], ...]]] = {
+    # For a number of days: customer, cutoff, what should be found, and why.
+    questions: ClassVar = {
         14: (
-            ("C1", "16 00:00", 5, "the row with the newest as_of wins"),
-            ("C2", "16 00:00", 4, "the row of 13 October was created on the 17th"),
-            ("C3", "16 00:00", 2, "the row of 20 October is of after the cutoff"),
-            ("C4", "16 00:00", 3, "a row that is exactly 14 days old may be used"),
-            ("C5", "16 12:00", None, "its row is 14 days and three hours old"),
-            ("C6", "16 00:00", 1, "of two rows of 13 October the one created later wins"),
-            ("C7", "16 00:00", 2, "of two rows of 13 October one was created after the cutoff"),
-            ("C8", "16 00:00", 2, "the newest as_of wins, also over an older one that was created later"),
-            ("C9", "16 00:00", 4, "a row of the very moment of the cutoff may be used"),
-            ("C10", "16 00:00", 3, "the row of 27 October is of after this cutoff"),
-            ("C10", "30 00:00", 1, "the row of 27 October was there for this cutoff"),
-            ("C11", "16 00:00", None, "this customer has no row"),
+            ("C1", "2025-10-16 00:00", 5, "the row with the newest as_of wins"),
+            ("C2", "2025-10-16 00:00", 4, "the row of 13 October was created on the 17th"),
+            ("C3", "2025-10-16 00:00", 2, "the row of 20 October is of after the cutoff"),
+            ("C4", "2025-10-16 00:00", 3, "a row that is exactly 14 days old may be used"),
+            ("C5", "2025-10-16 12:00", None, "its row is 14 days and three hours old"),
+            ("C6", "2025-10-16 00:00", 1, "of two rows of 13 October the one created later wins"),
+            ("C7", "2025-10-16 00:00", 2, "of two rows of 13 October one was created after the cutoff"),
+            ("C8", "2025-10-16 00:00", 2, "the newest as_of wins, also over one that was created later"),
+            ("C9", "2025-10-16 00:00", 4, "a row of the very moment of the cutoff may be used"),
+            ("C10", "2025-10-16 00:00", 3, "the row of 27 October is of after this cutoff"),
+            ("C10", "2025-10-30 00:00", 1, "the row of 27 October was there for this cutoff"),
+            ("C11", "2025-10-16 00:00", None, "this customer has no row"),
         ),
         7: (
-            ("C1", "16 00:00", 5, "its row of 13 October is three days old"),
-            ("C2", "16 00:00", None, "its row of 6 October is ten days old"),
+            ("C1", "2025-10-16 00:00", 5, "its row of 13 October is three days old"),
+            ("C2", "2025-10-16 00:00", None, "its row of 6 October is ten days old"),
         ),
     }
 
-    def check(self, as_of: Callable[[DataFrame, DataFrame, int], DataFrame]) -> Verdict:
+    def cases(self) -> Iterator[Case]:
         features = frame_of(
-            ((who, _october(at), _october(created), orders) for who, at, created, orders in self.features),
-            "customer_id STRING, as_of TIMESTAMP, created_at TIMESTAMP, orders_28 INT",
+            self.features, "customer_id STRING, as_of TIMESTAMP, created_at TIMESTAMP, orders_28 INT"
         )
         for days, questions in self.questions.items():
-            asked = frame_of(
-                ((who, _october(cutoff)) for who, cutoff, *_ in questions),
-                "customer_id STRING, cutoff TIMESTAMP",
-            )
-            answer = as_of(asked, features, days)
-            kinds = {"customer_id": "STRING", "cutoff": "TIMESTAMP", "orders_28": _WHOLE}
-            if wrong := _misshapen(answer, kinds):
-                return self.wrong(wrong)
-            rows = _grouped(answer, ("customer_id", "cutoff"), "orders_28")
-            for who, cutoff, expected, why in questions:
-                moment = _october(cutoff)
-                what = f"With {days} days, {who} with the cutoff {_shown(moment)}"
-                if wrong := _differs(what, rows.pop((who, moment), []), "orders_28", expected, why):
-                    return self.wrong(wrong)
-            if wrong := _never_asked(rows):
-                return self.wrong(wrong)
-        return self.right("Each question has the newest features that were there in time and are fresh.")
+            asked = frame_of(questions, "customer_id STRING, cutoff TIMESTAMP")
+            yield Case((asked, features, days), questions, f"{days} days")
 
 
-class AttemptsBefore(Exercise):
+class AttemptsBefore(FrameExercise):
     """Exercise 4.4. For each payment, those of its device in the hour before, without itself."""
 
     number = "4.4"
@@ -368,54 +281,46 @@ class AttemptsBefore(Exercise):
         "F.count('*').over(Window.partitionBy('device_id').orderBy(F.unix_micros('paid_at'))"
         ".rangeBetween(-3_600_000_000, -1)): it ends one microsecond before the payment.",
     )
-    # Payment, device, when, attempts, and why. They are listed in disorder.
+    keys = ("payment_id", "device_id", "paid_at", "amount_cents")
+    kinds: ClassVar = {
+        "payment_id": "STRING",
+        "device_id": "STRING",
+        "paid_at": "TIMESTAMP",
+        "amount_cents": "INT",
+        "attempts": WHOLE,
+    }
+    what = "{payment_id} (device {device_id}, {paid_at})"
+    moment = "{:%Y-%m-%d %H:%M:%S.%f}"
+    praise = "Each payment knows the hour before it, to the microsecond, and not itself."
+    # Payment, device, when, cents, attempts, and why. They are listed in disorder.
     payments = (
-        ("P6", "D2", "2025-10-13 12:30:00.000000", 0, "it is the only one of its device"),
-        ("P1", "D1", "2025-10-13 12:00:00.000000", 0, "it is the first of its device"),
-        ("P3", "D1", "2025-10-13 12:40:00.000000", 2, "P1 and P2 are in the hour before"),
+        ("P6", "D2", "2025-10-13 12:30:00.000000", 1000, 0, "it is the only one of its device"),
+        ("P1", "D1", "2025-10-13 12:00:00.000000", 1001, 0, "it is the first of its device"),
+        ("P3", "D1", "2025-10-13 12:40:00.000000", 1002, 2, "P1 and P2 are in the hour before"),
         (
-            "P2",
-            "D1",
-            "2025-10-13 12:20:00.000000",
-            1,
+            *("P2", "D1", "2025-10-13 12:20:00.000000", 1003, 1),
             "P1 is in the hour before, and P2 itself is not",
         ),
-        ("P4", "D1", "2025-10-13 13:10:00.000000", 2, "P1 is older than an hour"),
-        ("P5", "D1", "2025-10-13 15:00:00.000000", 0, "all others are older than an hour"),
-        ("P7", "D3", "2025-10-13 12:00:00.000000", 0, "it is the first of its device"),
-        ("P8", "D3", "2025-10-13 13:00:00.000000", 1, "P7 is exactly an hour older"),
-        ("P9", "D4", "2025-10-13 12:00:00.000000", 0, "it is the first of its device"),
-        ("P10", "D4", "2025-10-13 13:00:00.000001", 0, "P9 is an hour and a microsecond older"),
-        ("P11", "D5", "2025-10-13 12:00:00.250000", 0, "P12 is of the same microsecond"),
-        ("P12", "D5", "2025-10-13 12:00:00.250000", 0, "P11 is of the same microsecond"),
-        ("P13", "D6", "2025-10-13 12:00:00.250000", 0, "P14 is a microsecond younger"),
-        ("P14", "D6", "2025-10-13 12:00:00.250001", 1, "P13 is a microsecond older"),
-        ("P15", "D7", "2025-10-13 23:40:00.000000", 0, "it is the first of its device"),
-        ("P16", "D7", "2025-10-14 00:10:00.000000", 1, "P15 was half an hour before, on the other day"),
+        ("P4", "D1", "2025-10-13 13:10:00.000000", 1004, 2, "P1 is older than an hour"),
+        ("P5", "D1", "2025-10-13 15:00:00.000000", 1005, 0, "all others are older than an hour"),
+        ("P7", "D3", "2025-10-13 12:00:00.000000", 1006, 0, "it is the first of its device"),
+        ("P8", "D3", "2025-10-13 13:00:00.000000", 1007, 1, "P7 is exactly an hour older"),
+        ("P9", "D4", "2025-10-13 12:00:00.000000", 1008, 0, "it is the first of its device"),
+        ("P10", "D4", "2025-10-13 13:00:00.000001", 1009, 0, "P9 is an hour and a microsecond older"),
+        ("P11", "D5", "2025-10-13 12:00:00.250000", 1010, 0, "P12 is of the same microsecond"),
+        ("P12", "D5", "2025-10-13 12:00:00.250000", 1011, 0, "P11 is of the same microsecond"),
+        ("P13", "D6", "2025-10-13 12:00:00.250000", 1012, 0, "P14 is a microsecond younger"),
+        ("P14", "D6", "2025-10-13 12:00:00.250001", 1013, 1, "P13 is a microsecond older"),
+        ("P15", "D7", "2025-10-13 23:40:00.000000", 1014, 0, "it is the first of its device"),
+        ("P16", "D7", "2025-10-14 00:10:00.000000", 1015, 1, "P15 was half an hour before, on the other day"),
     )
 
-    def check(self, attempts_before: Callable[[DataFrame], DataFrame]) -> Verdict:
-        answer = attempts_before(
-            frame_of(
-                (
-                    (payment, device, datetime.fromisoformat(paid), 1000 + n)
-                    for n, (payment, device, paid, *_) in enumerate(self.payments)
-                ),
-                "payment_id STRING, device_id STRING, paid_at TIMESTAMP, amount_cents INT",
-            )
-        )
-        kinds = {"payment_id": "STRING", "device_id": "STRING", "paid_at": "TIMESTAMP"}
-        if wrong := _misshapen(answer, {**kinds, "amount_cents": "INT", "attempts": _WHOLE}):
-            return self.wrong(wrong)
-        rows = _grouped(answer, ("payment_id",), "attempts")
-        for payment, device, paid, expected, why in self.payments:
-            what = f"{payment} (device {device}, {paid})"
-            if wrong := _differs(what, rows.get((payment,), []), "attempts", expected, why):
-                return self.wrong(wrong)
-        return self.right("Each payment knows the hour before it, to the microsecond, and not itself.")
+    def cases(self) -> Iterator[Case]:
+        schema = "payment_id STRING, device_id STRING, paid_at TIMESTAMP, amount_cents INT"
+        yield Case((frame_of(self.payments, schema),), self.payments)
 
 
-class Rfm(Exercise):
+class Rfm(FrameExercise):
     """Exercise 4.5. Days that were bought on again, and two spans in weeks, as of a day."""
 
     number = "4.5"
@@ -429,8 +334,16 @@ class Rfm(Exercise):
         "purchases.where(purchased_on <= end).groupBy('customer_id'), and of that x = F.countDistinct("
         "'purchased_on') - 1, t_x = F.datediff(max, min) / 7, T = F.datediff(end, min) / 7.",
     )
+    keys = ("customer_id",)
+    kinds: ClassVar = {"customer_id": "STRING", "x": WHOLE, "t_x": NUMBER, "T": NUMBER}
+    what = "{customer_id} (who buys on {bought})"
+    lost = "With the end {about}, {what} went in and did not come out: {why}."
+    doubled = "With the end {about}, {what} went in once and came out {times}: {why}."
+    other = "With the end {about}, {what} has {column} {found}, and it should be {expected}: {why}."
+    left_out = "With the end {about}, you return {what}, who should be left out: {why}."
+    praise = "Days are counted, not purchases, and nothing of after the end comes in."
     # For each end: customer, the days with a purchase, and why the numbers are what they are.
-    cases: ClassVar[Mapping[str, tuple[tuple[str, tuple[str, ...], str], ...]]] = {
+    customers: ClassVar[dict[str, tuple[tuple[str, tuple[str, ...], str], ...]]] = {
         "1997-09-30": (
             ("C1", ("1997-01-07", "1997-03-04", "1997-02-04"), "C1 bought on two days after the first"),
             ("C2", ("1997-01-09", "1997-01-19"), "weeks are not rounded"),
@@ -449,44 +362,31 @@ class Rfm(Exercise):
         ),
     }
 
-    def check(self, rfm: Callable[[DataFrame, str], DataFrame]) -> Verdict:
-        for end, customers in self.cases.items():
-            purchases = frame_of(
-                ((who, date.fromisoformat(day)) for who, days, _ in customers for day in days),
-                "customer_id STRING, purchased_on DATE",
-            )
-            answer = rfm(purchases, end)
-            kinds = {"customer_id": "STRING", "x": _WHOLE, "t_x": _NUMBER, "T": _NUMBER}
-            if wrong := _misshapen(answer, kinds):
-                return self.wrong(wrong)
-            rows = _grouped(answer, ("customer_id",), "x", "t_x", "T")
-            for who, bought, why in customers:
-                if wrong := self._wrong(who, bought, end, rows.get((who,), [])):
-                    return self.wrong(f"With the end {end}, {wrong}: {why}.")
-        return self.right("Days are counted, not purchases, and nothing of after the end comes in.")
+    def cases(self) -> Iterator[Case]:
+        for end, customers in self.customers.items():
+            purchases = [(who, day) for who, days, _ in customers for day in days]
+            rows = [(who, *self.expected(days, end), why) for who, days, why in customers]
+            yield Case((frame_of(purchases, "customer_id STRING, purchased_on DATE"), end), rows, end)
 
     @staticmethod
-    def _wrong(who: str, bought: Iterable[str], end: str, found: list[Row]) -> str | None:
-        """Return what is wrong with the rows found for a customer, or None."""
-        seen = sorted({date.fromisoformat(day) for day in bought if day <= end})
-        what = f"{who} (who buys on {', '.join(sorted(bought))})"
+    def expected(days: tuple[str, ...], end: str) -> tuple[Any, ...]:
+        """Return x, t_x and T of somebody who buys on some days."""
+        seen = sorted({date.fromisoformat(day) for day in days if day <= end})
         if not seen:
-            return f"you return {what}, who should be left out" if found else None
-        if wrong := _not_once(what, found):
-            return wrong
-        again, last = len(seen) - 1, (seen[-1] - seen[0]).days
-        watched = (date.fromisoformat(end) - seen[0]).days
-        expected = {
-            "x": (again, f"{again}"),
-            "t_x": (last / 7, f"{last} / 7"),
-            "T": (watched / 7, f"{watched} / 7"),
-        }
-        for column, (number, shown) in expected.items():
-            value = found[0][column]
-            # A FLOAT is as good as a DOUBLE
-            if value is None or abs(float(value) - number) > 1e-5:
-                return f"{what} has {column} {_shown(value)}, and it should be {shown}"
-        return None
+            return (LEFT_OUT,)
+        last, watched = seen[-1] - seen[0], date.fromisoformat(end) - seen[0]
+        return len(seen) - 1, Weeks(last.days / 7), Weeks(watched.days / 7)
+
+    def named(self, row: Mapping[str, str], case: Case) -> str:
+        bought = {who: ", ".join(sorted(days)) for who, days, _ in self.customers[case.about]}
+        return self.what.format(**row, bought=bought.get(row["customer_id"], "no day"))
+
+
+class Weeks(float):
+    """A number of weeks, which says of how many days it is."""
+
+    def __format__(self, _: str) -> str:
+        return f"{self * 7:.0f} / 7"
 
 
 churned = Churned()

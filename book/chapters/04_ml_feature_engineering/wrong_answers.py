@@ -400,8 +400,7 @@ WRONG = [
         "as_of",
         as_of(newest="created_at"),
         "With 14 days, C8 with the cutoff 2025-10-16 00:00 has orders_28 6; it should "
-        "be 2, because the newest as_of wins, also over an older one that was created "
-        "later.",
+        "be 2, because the newest as_of wins, also over one that was created later.",
     ),
     (
         "as_of",
@@ -641,8 +640,21 @@ WRONG = [
 
 RIGHT = [
     ("churned", churned()),
+    (
+        "churned",
+        then(
+            churned(), lambda frame: frame.selectExpr("bigint(churned) AS churned", "cutoff", "customer_id")
+        ),
+    ),
     ("leaks", leaks()),
+    ("leaks", leaks(told=lambda names: tuple(sorted(names)))),
     ("as_of", as_of()),
+    (
+        "as_of",
+        then(
+            as_of(), lambda frame: frame.selectExpr("bigint(orders_28) AS orders_28", "cutoff", "customer_id")
+        ),
+    ),
     ("attempts_before", attempts_before()),
     ("attempts_before", joined_attempts("left", "int(count(at))")),
     ("rfm", rfm(x="int(count(DISTINCT purchased_on) - 1)", t_x=f"float({SPAN} / 7)")),

@@ -1,13 +1,13 @@
 """The checks of chapter 05. None of them needs Spark."""
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from medallion.lesson.exercise import Exercise, Verdict
-from medallion.lesson.frames import other_kind
+from medallion.lesson.exercise import Exercise, FunctionExercise, Verdict, other_kind, same
 
 
 class Split(Exercise):
@@ -34,13 +34,8 @@ class Split(Exercise):
     day = "2025-11-27"
 
     def check(self, split: Callable[..., Any]) -> Verdict:
-        table = pd.DataFrame(
-            {
-                "customer_id": [row[0] for row in self.rows],
-                "cutoff": pd.to_datetime([row[1] for row in self.rows]),
-                "known_at": pd.to_datetime([row[2] for row in self.rows]),
-            }
-        )
+        table = pd.DataFrame([row[:3] for row in self.rows], columns=["customer_id", "cutoff", "known_at"])
+        table = table.astype({"cutoff": "datetime64[ns]", "known_at": "datetime64[ns]"})
         parts = split(table.copy(), self.day)
         pair = isinstance(parts, tuple | list) and len(parts) == 2
         if not pair or not all(isinstance(part, pd.DataFrame) for part in parts):
@@ -65,7 +60,7 @@ class Split(Exercise):
         return self.right("Only known labels train, only later cutoffs test, and the rest waits.")
 
 
-class WorthWriting(Exercise):
+class WorthWriting(FunctionExercise):
     """Exercise 5.2. A voucher is worth it where what it brings on average is more than it costs."""
 
     number = "5.2"
@@ -77,33 +72,41 @@ class WorthWriting(Exercise):
         "probability * back * worth is what it brings; it costs cost in any case.",
         "np.asarray(probability) * back * worth > cost",
     )
-    # cost, back, worth, and probabilities of which the third breaks even exactly
-    cases: ClassVar[tuple[tuple[float, float, float, tuple[float, ...]], ...]] = (
-        (1.0, 0.25, 8.0, (0.0, 0.25, 0.5, 0.75, 1.0)),
-        (3.0, 0.5, 24.0, (0.0, 0.125, 0.25, 0.5, 1.0)),
-        (2.0, 1.0, 4.0, (0.0, 0.25, 0.5, 0.75, 1.0)),
+    # Cost, back and worth, the probabilities, of which the third breaks even exactly, and whether to write
+    cases = tuple(
+        (
+            f"With cost {cost:g}, back {back:g} and worth {worth:g}",
+            *(probabilities, cost, back, worth),
+            [probability * back * worth > cost for probability in probabilities],
+        )
+        for cost, back, worth, probabilities in (
+            (1.0, 0.25, 8.0, (0.0, 0.25, 0.5, 0.75, 1.0)),
+            (3.0, 0.5, 24.0, (0.0, 0.125, 0.25, 0.5, 1.0)),
+            (2.0, 1.0, 4.0, (0.0, 0.25, 0.5, 0.75, 1.0)),
+        )
     )
+    returns = "5 answers, one for each probability"
+    kind = list
+    praise = "A letter goes out exactly where it is expected to earn more than it costs."
 
-    def check(self, worth_writing: Callable[..., Any]) -> Verdict:
-        for cost, back, worth, probabilities in self.cases:
-            given = worth_writing(np.array(probabilities), cost, back, worth)
-            answers = np.asarray(given)
-            if given is None or answers.shape != (len(probabilities),):
-                return self.wrong(
-                    other_kind(given, f"{len(probabilities)} answers, one for each probability")
+    def arguments(self, probabilities: tuple[float, ...], *costs: float) -> Any:
+        return np.array(probabilities), *costs
+
+    def differs(self, about: str, given: list[Any], found: Any, expected: list[bool]) -> str | None:
+        probabilities, _, back, worth = given
+        if len(found) != len(expected):
+            return other_kind(found, self.returns)
+        for probability, answer, right in zip(probabilities, found, expected, strict=True):
+            if bool(answer) != right:
+                return (
+                    f"{about}, a customer with probability {probability:g} brings "
+                    f"{probability * back * worth:g} on average; you say "
+                    f"{'write' if answer else 'do not write'}."
                 )
-            for probability, answer in zip(probabilities, answers.tolist(), strict=True):
-                brings = probability * back * worth
-                if bool(answer) != (brings > cost):
-                    return self.wrong(
-                        f"With cost {cost:g}, back {back:g} and worth {worth:g}, a customer with probability "
-                        f"{probability:g} brings {brings:g} on average; you say "
-                        f"{'write' if answer else 'do not write'}."
-                    )
-        return self.right("A letter goes out exactly where it is expected to earn more than it costs.")
+        return None
 
 
-class FailedGates(Exercise):
+class FailedGates(FunctionExercise):
     """Exercise 5.3. The gates that a challenger fails, sorted; equal is good enough."""
 
     number = "5.3"
@@ -123,12 +126,13 @@ class FailedGates(Exercise):
         "slices": {"new": 0.7, "old": 0.8},
     }
     # What the case is about, what the challenger has otherwise, and the gates that it fails
-    cases: ClassVar[tuple[tuple[str, dict[str, Any], list[str]], ...]] = (
+    cases: ClassVar = (
         ("a challenger that equals the champion", {}, []),
         ("a challenger that takes the same columns in another order", {"columns": ["b", "a"]}, []),
         ("a challenger with a lower pr_auc", {"pr_auc": 0.49}, ["metric"]),
         ("a challenger with a lower profit", {"profit": 99.0}, ["value"]),
         ("a challenger that lacks a column", {"columns": ["a"]}, ["signature"]),
+        ("a challenger that takes another column", {"columns": ["a", "c"]}, ["signature"]),
         ("a challenger that takes a column more", {"columns": ["a", "b", "c"]}, ["signature"]),
         ("a challenger whose slice 'new' is lower by 0.01", {"slices": {"new": 0.69, "old": 0.8}}, []),
         ("a challenger whose slice 'new' is lower by 0.05", {"slices": {"new": 0.65, "old": 0.9}}, ["slice"]),
@@ -145,20 +149,22 @@ class FailedGates(Exercise):
         ),
     )
 
-    def check(self, failed_gates: Callable[..., Any]) -> Verdict:
-        for about, other, expected in self.cases:
-            champion = {**self.champion, "slices": dict(self.champion["slices"])}
-            answer = failed_gates(champion, {**champion, **other})
-            if not isinstance(answer, list):
-                return self.wrong(other_kind(answer, "a list"))
-            if answer != expected:
-                if sorted(map(str, answer)) == expected:
-                    return self.wrong(f"For {about} the gates are right, and not sorted: {answer}.")
-                return self.wrong(f"For {about} the failed gates are {expected}; yours are {answer}.")
-        return self.right("Each gate closes on its own, and equal is good enough.")
+    returns = "a list"
+    kind = list
+    other = "For {about} the failed gates are {expected}; yours are {found}."
+    praise = "Each gate closes on its own, and equal is good enough."
+
+    def arguments(self, differently: dict[str, Any]) -> Any:
+        champion = {**self.champion, "slices": dict(self.champion["slices"])}
+        return champion, {**champion, **differently}
+
+    def differs(self, about: str, given: list[Any], found: Any, expected: list[str]) -> str | None:
+        if not same(found, expected) and sorted(map(str, found)) == expected:
+            return f"For {about} the gates are right, and not sorted: {found}."
+        return super().differs(about, given, found, expected)
 
 
-class Psi(Exercise):
+class Psi(FunctionExercise):
     """Exercise 5.4. The population stability index over given bins, half a value added to each."""
 
     number = "5.4"
@@ -170,42 +176,27 @@ class Psi(Exercise):
         "np.bincount(..., minlength=len(edges) + 1) counts.",
         "e and a are (counts + 0.5) / (counts + 0.5).sum(); the index is np.sum((a - e) * np.log(a / e)).",
     )
-    # What the case is about; expected, actual, edges
-    cases: ClassVar[tuple[tuple[str, list[float], list[float], list[float]], ...]] = (
-        ("two equal samples", [1, 2, 3, 4], [1, 2, 3, 4], [2.5]),
-        ("a sample that has moved", [1, 1, 1, 3], [1, 3, 3, 3], [2.0]),
-        ("samples of different size", [1, 1, 3, 3], [1, 1, 1, 1, 1, 1, 3, 3], [2.0]),
-        ("a value that equals an edge", [1, 1, 3, 3], [2, 2, 3, 3], [2.0]),
-        ("a bin that is empty in one sample", [1, 3, 5, 7], [1, 1, 3, 3], [2.0, 4.0, 6.0]),
+    # What the case is about; expected, actual, edges; and the index
+    cases = (
+        ("two equal samples", [1, 2, 3, 4], [1, 2, 3, 4], [2.5], 0.0),
+        ("a sample that has moved", [1, 1, 1, 3], [1, 3, 3, 3], [2.0], 0.6778382883),
+        ("samples of different size", [1, 1, 3, 3], [1, 1, 1, 1, 1, 1, 3, 3], [2.0], 0.2123358767),
+        ("a value that equals an edge", [1, 1, 3, 3], [2, 2, 3, 3], [2.0], 0.8788898309),
+        ("a bin that is empty in one sample", [1, 3, 5, 7], [1, 1, 3, 3], [2.0, 4.0, 6.0], 0.5364793041),
     )
+    returns = "a number"
+    kind = float
+    other = (
+        "For {about} (expected {given[0]}, actual {given[1]}, edges {given[2]}) the index is {expected:.4f}; "
+        "yours is {found:.4f}."
+    )
+    praise = "Equal samples give 0, and no bin is empty."
 
-    def check(self, psi: Callable[..., Any]) -> Verdict:
-        for about, expected, actual, edges in self.cases:
-            answer = psi(np.array(expected, dtype=float), np.array(actual, dtype=float), edges)
-            try:
-                number = float(answer)
-            except (TypeError, ValueError):
-                return self.wrong(other_kind(answer, "a number"))
-            right = _psi(expected, actual, edges)
-            if not abs(number - right) <= 1e-6:
-                return self.wrong(
-                    f"For {about} (expected {expected}, actual {actual}, edges {edges}) the index is "
-                    f"{right:.4f}; yours is {number:.4f}."
-                )
-        return self.right("Equal samples give 0, and no bin is empty.")
+    def arguments(self, expected: list[float], actual: list[float], edges: list[float]) -> Any:
+        return np.array(expected, dtype=float), np.array(actual, dtype=float), edges
 
 
-def _psi(expected: list[float], actual: list[float], edges: list[float]) -> float:
-    e, a = _shares(expected, edges), _shares(actual, edges)
-    return float(np.sum((a - e) * np.log(a / e)))
-
-
-def _shares(values: list[float], edges: list[float]) -> np.ndarray[Any, Any]:
-    counts = np.bincount(np.searchsorted(edges, values, side="right"), minlength=len(edges) + 1) + 0.5
-    return counts / counts.sum()
-
-
-class ExpectedAverage(Exercise):
+class ExpectedAverage(FunctionExercise):
     """Exercise 5.5. The average purchase to expect: their own average and everybody's, weighted."""
 
     number = "5.5"
@@ -218,43 +209,43 @@ class ExpectedAverage(Exercise):
         "What is 0 * NaN? Replace the mean where x is 0 before you multiply.",
         "weight * np.where(x > 0, mean, 0) + (1 - weight) * p * v / (q - 1)",
     )
-    # The parameters p, q, v of CDNOW, and others, so that none of them can be written into the answer.
-    cases: ClassVar[tuple[tuple[float, float, float], ...]] = ((6.25, 3.74, 15.44), (2.0, 5.0, 40.0))
-    x = np.array([1, 2, 20, 0, 1])
-    mean = np.array([100.0, 12.0, 100.0, np.nan, 5.0])
+    # The parameters p, q, v of CDNOW, and others, so that none of them can be written into the answer;
+    # everybody's average follows from them.
+    cases = (
+        ("with p = 6.25, q = 3.74, v = 15.44", 6.25, 3.74, 15.44, 6.25 * 15.44 / 2.74),
+        ("with p = 2, q = 5, v = 40", 2.0, 5.0, 40.0, 20.0),
+    )
+    returns = "an array"
+    kind = list | float
+    x = (1, 2, 20, 0, 1)
+    mean = (100.0, 12.0, 100.0, math.nan, 5.0)
+    praise = "Little evidence stays near everybody's average, much evidence near their own."
 
-    def check(self, expected_average: Callable[..., Any]) -> Verdict:
-        for p, q, v in self.cases:
-            given = expected_average(self.x.copy(), self.mean.copy(), p, q, v)
-            if given is None:
-                return self.wrong(other_kind(given, "an array"))
-            answers = np.asarray(given, dtype=float)
-            if answers.shape != self.x.shape:
-                return self.wrong(
-                    f"For {len(self.x)} customers you return {answers.size} "
-                    f"{'number' if answers.size == 1 else 'numbers'}; return one for each."
+    def arguments(self, *parameters: float) -> Any:
+        return np.array(self.x), np.array(self.mean), *parameters
+
+    def differs(self, about: str, given: list[Any], found: Any, everybody: float) -> str | None:
+        if isinstance(found, float) or len(found) != len(self.x):
+            numbers = "1 number" if isinstance(found, float) or len(found) == 1 else f"{len(found)} numbers"
+            return f"For {len(self.x)} customers you return {numbers}; return one for each."
+        p, q, _ = given
+        for x, mean, answer in zip(self.x, self.mean, found, strict=True):
+            weight = p * x / (p * x + q - 1)
+            right = weight * mean + (1 - weight) * everybody if x else everybody
+            if same(answer, right):
+                continue
+            if x == 0:
+                return (
+                    f"Of a customer without a repeat purchase you expect {answer:.2f}, {about}. Nothing is "
+                    f"known of this customer, so it should be everybody's average, {everybody:.2f}."
                 )
-            everybody = p * v / (q - 1)
-            weights = p * self.x / (p * self.x + q - 1)
-            expected = weights * np.where(self.x > 0, self.mean, 0.0) + (1 - weights) * everybody
-            at = f"with p = {p:g}, q = {q:g}, v = {v:g}"
-            for x, mean, weight, answer, right in zip(
-                self.x, self.mean, weights, answers, expected, strict=True
-            ):
-                if np.isclose(answer, right, rtol=1e-6):
-                    continue
-                if x == 0:
-                    return self.wrong(
-                        f"Of a customer without a repeat purchase you expect {answer:.2f}, {at}. Nothing is "
-                        f"known of this customer, so it should be everybody's average, {everybody:.2f}."
-                    )
-                bought = f"{x} repeat purchase{'s' if x > 1 else ''} of {mean:.2f} dollars on average"
-                return self.wrong(
-                    f"Of a customer with {bought} you expect {answer:.2f}, {at}: their own average has the "
-                    f"weight {(answer - everybody) / (mean - everybody):.2f} in it. It should be "
-                    f"{weight:.2f}, and the result {right:.2f}."
-                )
-        return self.right("Little evidence stays near everybody's average, much evidence near their own.")
+            bought = f"{x} repeat purchase{'s' if x > 1 else ''} of {mean:.2f} dollars on average"
+            return (
+                f"Of a customer with {bought} you expect {answer:.2f}, {about}: their own average has the "
+                f"weight {(answer - everybody) / (mean - everybody):.2f} in it. It should be {weight:.2f}, "
+                f"and the result {right:.2f}."
+            )
+        return None
 
 
 split = Split()

@@ -1,6 +1,9 @@
 """Answers to the exercises of chapter 05, right but for one condition, and what the checks say of them."""
 
+import operator
+
 import numpy as np
+import pandas as pd
 
 
 def split(train="known_at <= @day", test="cutoff >= @day", form=tuple):
@@ -22,12 +25,12 @@ def voucher(least=lambda cost, back, worth: cost / (back * worth), writes=np.gre
     return lambda probability, *costs: writes(probability, least(*costs))
 
 
-def gates(columns=set, bound=0.02, missing=0, order=sorted):
+def gates(columns=set, bound=0.02, missing=0, order=sorted, worse=operator.lt):
     """Return an answer to 5.3."""
 
     def answer(champion, challenger):
         measures = (("metric", "pr_auc"), ("value", "profit"))
-        failed = [gate for gate, key in measures if challenger[key] < champion[key]]
+        failed = [gate for gate, key in measures if worse(challenger[key], champion[key])]
         if columns(challenger["columns"]) != columns(champion["columns"]):
             failed.append("signature")
         for group, before in champion["slices"].items():
@@ -39,17 +42,17 @@ def gates(columns=set, bound=0.02, missing=0, order=sorted):
     return answer
 
 
-def index(more=0.5, side="right", sign=1):
+def index(more=0.5, side="right", sign=1, total=np.sum, moved=np.subtract):
     """Return an answer to 5.4."""
 
     def shares(values, edges):
         places = np.searchsorted(edges, values, side=side)
         counts = np.bincount(places, minlength=len(edges) + 1) + more
-        return counts / counts.sum()
+        return counts / total(counts)
 
     def answer(expected, actual, edges):
         e, a = shares(expected, edges), shares(actual, edges)
-        return float(sign * np.sum((a - e) * np.log(a / e)))
+        return float(sign * np.sum(moved(a, e) * np.log(a / e)))
 
     return answer
 
@@ -86,7 +89,9 @@ TOLD = {
             f"{ROW} 2025-11-13, known on 2025-12-15, is in test; "
             "it belongs to neither, because its label is not known yet, and its cutoff is past."
         ),
-        split("cutoff < @day", form=lambda parts: parts[0]): "Your function returned…",
+        split("cutoff < @day", form=lambda parts: parts[0]): (
+            "Your function returned a DataFrame. It should return two DataFrames, train and test."
+        ),
     },
     "worth_writing": {
         voucher(writes=np.greater_equal): (f"{CASE} 0.5 brings 1 on average; you say write."),
@@ -94,6 +99,10 @@ TOLD = {
             f"{CASE} 0.25 brings 0.5 on average; you say write."
         ),
         voucher(lambda *_: 0.4): f"{CASE} 0.5 brings 1 on average; you say write.",
+        voucher(lambda cost, back, worth: 1 / (back * worth)): (
+            "With cost 3, back 0.5 and worth 24, a customer with probability 0.125 brings 1.5 on average; "
+            "you say write."
+        ),
         voucher(writes=lambda *_: True): (
             "Your function returned True. It should return 5 answers, one for each probability."
         ),
@@ -102,6 +111,13 @@ TOLD = {
         gates(columns=list): (
             "For a challenger that takes the same columns in another order the failed gates are []; "
             "yours are ['signature']."
+        ),
+        gates(columns=len): (
+            "For a challenger that takes another column the failed gates are ['signature']; yours are []."
+        ),
+        gates(worse=operator.le): (
+            "For a challenger that equals the champion the failed gates are []; "
+            "yours are ['metric', 'value']."
         ),
         gates(bound=0): (
             "For a challenger whose slice 'new' is lower by 0.01 the failed gates are []; "
@@ -121,6 +137,9 @@ TOLD = {
             "For a value that equals an edge (expected [1, 1, 3, 3], actual [2, 2, 3, 3], edges [2.0]) "
             "the index is 0.8789; yours is 0.0000."
         ),
+        index(total=lambda _: 1): f"{MOVED} the index is 0.6778; yours is 3.3892.",
+        index(moved=lambda a, e: a): f"{MOVED} the index is 0.6778; yours is 0.3389.",
+        print: "Your function returned nothing. Does it end with return? It should return a number.",
         index(sign=-1): f"{MOVED} the index is 0.6778; yours is -0.6778.",
     },
     "expected_average": {
@@ -133,6 +152,16 @@ TOLD = {
             "p = 6.25, q = 3.74, v = 15.44: their own average has the weight 1.00 in it. "
             "It should be 0.70, and the result 80.26."
         ),
+        average(weight=lambda x, p, q: 0 * x): (
+            "Of a customer with 1 repeat purchase of 100.00 dollars on average you expect 35.22, with "
+            "p = 6.25, q = 3.74, v = 15.44: their own average has the weight 0.00 in it. "
+            "It should be 0.70, and the result 80.26."
+        ),
+        average(weight=lambda x, p, q: p * x / (p * x + q)): (
+            "Of a customer with 1 repeat purchase of 100.00 dollars on average you expect 75.75, with "
+            "p = 6.25, q = 3.74, v = 15.44: their own average has the weight 0.63 in it. "
+            "It should be 0.70, and the result 80.26."
+        ),
         average(own=lambda *_: 0, weight=lambda *_: 0): (
             "For 5 customers you return 1 number; return one for each."
         ),
@@ -141,10 +170,14 @@ TOLD = {
 WRONG = [(name, *row) for name, told in TOLD.items() for row in told.items()]
 
 RIGHT = [
+    ("split", split(form=list)),
     ("split", split(form=backwards)),
     ("worth_writing", voucher()),
     ("worth_writing", voucher(writes=lambda p, least: [int(one > least) for one in p])),
     ("failed_gates", gates()),
+    ("failed_gates", gates(order=lambda failed: tuple(sorted(failed)))),
+    ("psi", index()),
     ("psi", lambda *given: np.float32(index()(*given))),
+    ("expected_average", lambda *given: pd.Series(average()(*given))),
     ("expected_average", lambda *given: list(average()(*given))),
 ]

@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain, repeat
 from typing import Any, ClassVar
+from unittest.mock import Mock
 
 import pandas as pd
 
-from medallion.lesson.exercise import Exercise, Verdict
-from medallion.lesson.frames import other_kind
+from medallion.lesson.exercise import Exercise, FunctionExercise, Verdict, other_kind
+from medallion.lesson.frames import ANY, LEFT_OUT, Case, FrameExercise
 
 _NAN = float("nan")
 
 
-class Complaints(Exercise):
+class Complaints(FunctionExercise):
     """Exercise 6.1. Every fault of a request by name, and nothing else."""
 
     number = "6.1"
@@ -25,9 +27,8 @@ class Complaints(Exercise):
         "value is None or value != value: only a fault if the name is required. "
         "isinstance(value, bool) or not isinstance(value, int | float): no number.",
     )
-    required: ClassVar[list[str]] = ["orders", "spend"]
-    optional: ClassVar[list[str]] = ["gap"]
-    cases: ClassVar[tuple[tuple[dict[str, Any], list[str]], ...]] = (
+    # The row, and its faults
+    rows: ClassVar[tuple[tuple[dict[str, Any], list[str]], ...]] = (
         ({"orders": 3, "spend": 12.5, "gap": 2.0}, []),
         ({"orders": 0, "spend": 0.0, "gap": None}, []),
         ({"orders": 3, "spend": 12.5, "gap": _NAN}, []),
@@ -48,22 +49,26 @@ class Complaints(Exercise):
         ({}, ["gap is missing", "orders is missing", "spend is missing"]),
     )
 
-    def check(self, complaints: Callable[..., Any]) -> Verdict:
-        for row, expected in self.cases:
-            answer = complaints(dict(row), list(self.required), list(self.optional))
-            if not isinstance(answer, list):
-                return self.wrong(other_kind(answer, "a list"))
-            about = f"For the row {row}, where orders and spend are required and gap is optional,"
-            if lacking := [fault for fault in expected if fault not in answer]:
-                return self.wrong(f"{about} you do not say {lacking[0]!r}.")
-            if extra := [fault for fault in answer if fault not in expected]:
-                return self.wrong(f"{about} you say {extra[0]!r}, and that is no fault.")
-            if len(answer) > len(expected):
-                twice = next(fault for fault in expected if answer.count(fault) > 1)
-                return self.wrong(f"{about} you say {twice!r} more than once.")
-            if answer != expected:
-                return self.wrong(f"{about} the sentences are right, and not sorted.")
-        return self.right("Every fault is told by name, and nothing that is right.")
+    cases = tuple(
+        (
+            f"For the row {row}, where orders and spend are required and gap is optional,",
+            *(row, ["orders", "spend"], ["gap"]),
+            faults,
+        )
+        for row, faults in rows
+    )
+    returns = "a list"
+    kind = list
+    praise = "Every fault is told by name, and nothing that is right."
+
+    def differs(self, about: str, given: list[Any], found: Any, expected: list[str]) -> str | None:
+        if lacking := [fault for fault in expected if fault not in found]:
+            return f"{about} you do not say {lacking[0]!r}."
+        if extra := [fault for fault in found if fault not in expected]:
+            return f"{about} you say {extra[0]!r}, and that is no fault."
+        if twice := [fault for fault in expected if found.count(fault) > 1]:
+            return f"{about} you say {twice[0]!r} more than once."
+        return None if [*found] == expected else f"{about} the sentences are right, and not sorted."
 
 
 class Side(Exercise):
@@ -154,7 +159,7 @@ def _other_hash(function: Any) -> Iterator[None]:
         del names["hash"]
 
 
-class Judged(Exercise):
+class Judged(FrameExercise):
     """Exercise 6.3. Answers with the label of their moment, once it is known."""
 
     number = "6.3"
@@ -166,17 +171,32 @@ class Judged(Exercise):
         "labels[labels['known_at'] <= pd.Timestamp(day)], with cutoff renamed to asked_at.",
         'log.merge(known[["customer_id", "asked_at", "churned"]], on=["customer_id", "asked_at"]).',
     )
-    columns = ("customer_id", "asked_at", "model_version", "score")
-    # Customer, asked at, version; whether it should come out on 29 December, with which label, and why.
-    answers: ClassVar[tuple[tuple[str, str, int, int | None, str], ...]] = (
-        ("C1", "2025-11-13", 1, 1, "its label is known"),
-        ("C1", "2025-11-13", 2, 1, "each version's answer is judged"),
-        ("C1", "2025-11-27", 1, 0, "its label is known at midnight of the day"),
-        ("C2", "2025-12-11", 1, None, "its label is not known yet"),
-        ("C3", "2025-11-13", 1, None, "it has no label"),
-        ("C4", "2025-11-13", 2, 0, "its label is known"),
-        ("C1", "2025-12-11", 2, None, "its label is not known yet"),
-        ("C6", "2025-11-27", 1, None, "its label is known only at 06:00"),
+    keys = ("customer_id", "asked_at", "model_version")
+    kinds: ClassVar = {
+        "customer_id": ANY,
+        "asked_at": "TIMESTAMP",
+        "model_version": ANY,
+        "score": ANY,
+        "churned": ANY,
+    }
+    what = "The answer of version {model_version} to {customer_id} on {asked_at}"
+    lost = "{what} is missing; {why}."
+    doubled = "{what} comes out {times}: join by the customer and the moment."
+    other = "{what} has {column} {found}; in the log and the labels it is {expected}."
+    left_out = "{what} comes out with the label {mine[churned]}, but {why} on {about}."
+    strange = "A row of {mine[customer_id]} and {mine[asked_at]} comes out, and the log has no such answer."
+    moment = "{:%Y-%m-%d}"
+    praise = "Every answer whose label is known is judged, and no other."
+    # Customer, asked at, version, score; the label that comes out on 29 December, and why.
+    answers = (
+        ("C1", "2025-11-13", 1, 0.0, 1, "its label is known"),
+        ("C1", "2025-11-13", 2, 0.1, 1, "each version's answer is judged"),
+        ("C1", "2025-11-27", 1, 0.2, 0, "its label is known at midnight of the day"),
+        ("C2", "2025-12-11", 1, 0.3, LEFT_OUT, "its label is not known yet"),
+        ("C3", "2025-11-13", 1, 0.4, LEFT_OUT, "it has no label"),
+        ("C4", "2025-11-13", 2, 0.5, 0, "its label is known"),
+        ("C1", "2025-12-11", 2, 0.6, LEFT_OUT, "its label is not known yet"),
+        ("C6", "2025-11-27", 1, 0.7, LEFT_OUT, "its label is known only at 06:00"),
     )
     labels: ClassVar[tuple[tuple[str, str, int, str], ...]] = (
         ("C1", "2025-11-13", 1, "2025-12-15"),
@@ -189,48 +209,23 @@ class Judged(Exercise):
     )
     day = "2025-12-29"
 
-    def check(self, judged: Callable[..., Any]) -> Verdict:
-        log = pd.DataFrame(
-            [(who, asked, version, n / 10) for n, (who, asked, version, *_) in enumerate(self.answers)],
-            columns=self.columns,
-        )
+    def cases(self) -> Iterator[Case]:
+        log = pd.DataFrame([row[:4] for row in self.answers], columns=[*self.kinds][:4])
         log["asked_at"] = pd.to_datetime(log["asked_at"])
         labels = pd.DataFrame(self.labels, columns=["customer_id", "cutoff", "churned", "known_at"])
         for column in ("cutoff", "known_at"):
             labels[column] = pd.to_datetime(labels[column], format="ISO8601")
-        given = judged(log.copy(), labels.copy(), self.day)
+        yield Case((log, labels, self.day), self.answers, self.day)
+
+    def wrong_in(self, given: Any, case: Case) -> str | None:
         if not isinstance(given, pd.DataFrame):
-            return self.wrong(other_kind(given, "a DataFrame of pandas"))
-        for column in (*self.columns, "churned"):
+            return other_kind(given, "a DataFrame of pandas")
+        for column in self.kinds:
             if column not in given.columns:
-                return self.wrong(f"The column {column} is missing; yours are {', '.join(given.columns)}.")
-        if (kind := given["asked_at"].dtype) != log["asked_at"].dtype:
-            return self.wrong(f"The column asked_at is of the type {kind}; leave it as it is in the log.")
-        for n, (who, asked, version, label, why) in enumerate(self.answers):
-            same = (given["customer_id"] == who) & (given["model_version"] == version)
-            rows = given[same & (given["asked_at"] == pd.Timestamp(asked))]
-            found = rows["churned"].tolist()
-            what = f"The answer of version {version} to {who} on {asked}"
-            if label is None and found:
-                return self.wrong(f"{what} comes out with the label {found[0]}, but {why} on {self.day}.")
-            if label is not None and not found:
-                return self.wrong(f"{what} is missing; {why}.")
-            if len(found) > 1:
-                return self.wrong(
-                    f"{what} comes out {len(found)} times: join by the customer and the moment."
-                )
-            if label is not None and found != [label]:
-                return self.wrong(f"{what} has the label {found[0]}; it should be {label}.")
-            if label is not None and (score := rows["score"].iloc[0]) != n / 10:
-                return self.wrong(f"{what} has the score {score}; in the log it is {n / 10}.")
-        asked_for = {(who, pd.Timestamp(asked), version) for who, asked, version, *_ in self.answers}
-        keys = zip(given["customer_id"], given["asked_at"], given["model_version"], strict=True)
-        if strange := [key for key in keys if key not in asked_for]:
-            who, asked, _ = strange[0]
-            return self.wrong(
-                f"A row of {who} and {asked:%Y-%m-%d} comes out, and the log has no such answer."
-            )
-        return self.right("Every answer whose label is known is judged, and no other.")
+                return f"The column {column} is missing; yours are {', '.join(given.columns)}."
+        if not pd.api.types.is_datetime64_dtype(kind := given["asked_at"].dtype):
+            return f"The column asked_at is of the type {kind}; leave it as it is in the log."
+        return self.wrong_among([*given[[*self.kinds]].itertuples(index=False, name=None)], case)
 
 
 class Patient(Exercise):
@@ -298,32 +293,19 @@ class Patient(Exercise):
         pauses: list[int],
     ) -> str | None:
         """Play one case; return what is wrong with it, or None."""
-        sent, fell = 0, 0
-        waited: list[Any] = []
-
-        def send() -> Any:
-            nonlocal sent
-            sent += 1
-            if sent > len(script):
-                return 200, "one too many"  # the end also of a loop that does not count
-            turn = script[sent - 1]
-            if isinstance(turn, type):
-                raise turn
-            return turn
-
-        def fallback() -> str:
-            nonlocal fell
-            fell += 1
-            return "fallback"
-
+        # What comes after the script is the end also of a loop that does not count.
+        send = Mock(side_effect=chain(script, repeat((200, "one too many"))))
+        fallback, wait = Mock(return_value="fallback"), Mock()
         problem: ValueError | None = None
         answer = None
         try:
-            answer = patient(send, fallback, attempts, waited.append)
+            answer = patient(send, fallback, attempts, wait)
         except (ConnectionError, TimeoutError) as error:
             return f"For {about}, {type(error).__name__} comes out. Catch it and try again."
         except ValueError as error:
             problem = error
+        sent, fell = send.call_count, fallback.call_count
+        waited = [pause for call in wait.call_args_list for pause in call.args]
         calls = f"with attempts={attempts} send is called {_times(sent)}, not {_times(len(script))}"
         if sent > len(script):
             return f"For {about}, {calls}."

@@ -1,16 +1,13 @@
 """The checks of chapter 07. Three of them build small frames; none reads the lakehouse."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
-import pandas as pd
-from pyspark.sql import DataFrame
-
-from medallion.lesson.exercise import Exercise, Verdict
-from medallion.lesson.frames import frame_of, missing, other_kind, scratch_table
+from medallion.lesson.exercise import FunctionExercise, Verdict
+from medallion.lesson.frames import ANY, Case, FrameExercise, frame_of, misshapen, scratch_table, session
 
 
-class Dropped(Exercise):
+class Dropped(FunctionExercise):
     """Exercise 7.1. A batch drops by the watermark with which the batch before it was run."""
 
     number = "7.1"
@@ -25,7 +22,7 @@ class Dropped(Exercise):
         "latest.append(max([latest[-1], *batch])).",
     )
     # What the case is about; batches, delay, and how many are dropped
-    cases: ClassVar[tuple[tuple[str, list[list[float]], float, int], ...]] = (
+    cases = (
         ("batches in order", [[1, 2], [3, 4], [5, 6]], 0, 0),
         ("a time that is late in the second batch", [[100], [10]], 20, 0),
         ("a time that is late in the third batch", [[100], [110], [10, 120]], 20, 1),
@@ -37,20 +34,13 @@ class Dropped(Exercise):
         ("no batch at all", [], 20, 0),
     )
 
-    def check(self, dropped: Callable[..., Any]) -> Verdict:
-        for about, batches, delay, expected in self.cases:
-            answer = dropped([list(batch) for batch in batches], delay)
-            if not isinstance(answer, int) or isinstance(answer, bool):
-                return self.wrong(other_kind(answer, "a whole number"))
-            if answer != expected:
-                return self.wrong(
-                    f"For {about}, {batches} with a delay of {delay}, {expected} are dropped; "
-                    f"you say {answer}."
-                )
-        return self.right("Each batch drops by the watermark of the batch before it.")
+    returns = "a whole number"
+    kind = int
+    other = "For {about}, {given[0]} with a delay of {given[1]}, {expected} are dropped; you say {found}."
+    praise = "Each batch drops by the watermark of the batch before it."
 
 
-class Declined(Exercise):
+class Declined(FunctionExercise):
     """Exercise 7.2. Declined payments in windows of ten minutes, on a frame or on a stream."""
 
     number = "7.2"
@@ -62,9 +52,8 @@ class Declined(Exercise):
         'payments.where("status = \'declined\'").groupBy(F.window("paid_at", "10 minutes"))'
         '.agg(F.count("*").alias("declined"))',
     )
-    schema = "payment_id STRING, status STRING, paid_at TIMESTAMP"
-    # Name of the case, (minutes and seconds after ten, status) of its payments, and declined by window
-    cases: ClassVar[tuple[tuple[str, list[tuple[str, str]], dict[str, int]], ...]] = (
+    # What the case is about; the moments after ten and the states of its payments; declined by window
+    cases: ClassVar = (
         (
             "three payments in one window",
             [("10:01:00", "declined"), ("10:05:00", "authorised"), ("10:09:59", "declined")],
@@ -78,31 +67,30 @@ class Declined(Exercise):
         ("a window with authorised payments only", [("10:21:00", "authorised")], {}),
         ("no payment", [], {}),
     )
+    returns = "a DataFrame"
+    kind = object
+    praise = "Each window has its declined payments, and the others are not there."
 
-    def check(self, declined: Callable[..., Any]) -> Verdict:
-        for about, payments, expected in self.cases:
-            rows = [
-                (f"P{n}", status, pd.Timestamp(f"2025-11-28 {at}").to_pydatetime())
-                for n, (at, status) in enumerate(payments)
-            ]
-            answer = declined(frame_of(rows, self.schema))
-            if problem := missing(answer, ("window", "declined")):
-                return self.wrong(problem)
-            found = [(f"{row['window']['start']:%H:%M}", row["declined"]) for row in answer.collect()]
-            if len(found) > len(dict(found)):
-                return self.wrong(f"For {about} a window is there more than once: {_listed(found)}.")
-            if dict(found) != expected:
-                wanted = _listed(sorted(expected.items())) or "no window"
-                yours = _listed(sorted(found)) or "no window"
-                return self.wrong(f"For {about} there should be {wanted}; you return {yours}.")
-        return self.right("Each window has its declined payments, and the others are not there.")
+    def arguments(self, payments: list[tuple[str, str]]) -> Any:
+        rows = [(f"P{n}", status, f"2025-11-28 {at}") for n, (at, status) in enumerate(payments)]
+        return (frame_of(rows, "payment_id STRING, status STRING, paid_at TIMESTAMP"),)
 
-
-def _listed(windows: list[tuple[str, Any]]) -> str:
-    return ", ".join(f"{begins} with {count}" for begins, count in windows)
+    def differs(self, about: str, given: list[Any], answer: Any, expected: dict[str, int]) -> str | None:
+        if wrong := misshapen(answer, {"window": ANY, "declined": ANY}):
+            return wrong
+        found = sorted((f"{row['window']['start']:%H:%M}", row["declined"]) for row in answer.collect())
+        if len(found) > len(dict(found)):
+            return f"For {about} a window is there more than once: {_listed(found)}."
+        if dict(found) != expected:
+            return f"For {about} there should be {_listed(expected.items())}; you return {_listed(found)}."
+        return None
 
 
-class Reason(Exercise):
+def _listed(windows: Iterable[tuple[str, Any]]) -> str:
+    return ", ".join(f"{begins} with {count}" for begins, count in windows) or "no window"
+
+
+class Reason(FrameExercise):
     """Exercise 7.3. The first thing that is wrong with a payment, and NULL for a good one; no row is lost."""
 
     number = "7.3"
@@ -116,10 +104,15 @@ class Reason(Exercise):
         "WHEN device_id IS NULL THEN 'no_device' WHEN coalesce(amount_cents, 0) <= 0 THEN 'no_amount' "
         "WHEN paid_at > received_at + INTERVAL 5 MINUTES THEN 'future' ...",
     )
-    schema = "payment_id STRING, device_id STRING, amount_cents INT, paid_at TIMESTAMP, received_at TIMESTAMP"
-    at = "2025-11-28 10:00:00"
-    # What the row is, its device, amount and time of payment, and its reason
-    cases: ClassVar[tuple[tuple[str, str | None, int | None, str | None, str | None], ...]] = (
+    keys = ("payment_id",)
+    kinds: ClassVar = {"payment_id": ANY, "reason": ANY}
+    what = "{payment_id}"
+    lost = "You have no row for {why}. Keep them all."
+    doubled = "For {why} you have {times} a row. Keep each once."
+    other = "For {why} the reason is {expected}; yours is {found}."
+    praise = "Each payment has its reason, and the good ones have none."
+    # What the payment is, its device, amount and time; and its reason. It arrived at ten.
+    payments = (
         ("a good payment", "D1", 100, "2025-11-28 09:59:50", None),
         ("a payment without a time", "D1", 100, None, "unreadable"),
         ("a payment without a device", None, 100, "2025-11-28 09:59:50", "no_device"),
@@ -133,32 +126,23 @@ class Reason(Exercise):
         ("a payment made eight days before it arrived", "D1", 100, "2025-11-20 10:00:00", "old"),
     )
 
-    def check(self, reason: Callable[..., Any]) -> Verdict:
-        rows: list[tuple[Any, ...]] = [
-            (f"P{n:02}", device, amount, _moment(paid), _moment(self.at))
-            for n, (_, device, amount, paid, _) in enumerate(self.cases)
+    def cases(self) -> Iterator[Case]:
+        at = "2025-11-28 10:00:00"
+        payments = [
+            (f"P{n:02}", device, amount, paid, at)
+            for n, (_, device, amount, paid, _) in enumerate(self.payments)
         ]
-        rows.append((None, "D1", 100, _moment(self.at), _moment(self.at)))
-        answer = reason(frame_of(rows, self.schema))
-        if problem := missing(answer, ("payment_id", "reason")):
-            return self.wrong(problem)
-        found = [(row["payment_id"], row["reason"]) for row in answer.collect()]
-        if len(found) != len(rows):
-            return self.wrong(f"{len(rows)} payments went in, and {len(found)} came out. Keep them all.")
-        reasons = dict(found)
-        expected = {f"P{n:02}": (case[0], case[4]) for n, case in enumerate(self.cases)}
-        expected[None] = ("a line without a payment id", "unreadable")  # type: ignore[index]
-        for name, (about, right) in expected.items():
-            if reasons.get(name) != right:
-                return self.wrong(f"For {about} the reason is {right}; yours is {reasons.get(name)}.")
-        return self.right("Each payment has its reason, and the good ones have none.")
+        payments.append((None, "D1", 100, at, at))
+        rows = [(f"P{n:02}", reason, about) for n, (about, *_, reason) in enumerate(self.payments)]
+        schema = (
+            "payment_id STRING, device_id STRING, amount_cents INT, paid_at TIMESTAMP, received_at TIMESTAMP"
+        )
+        yield Case(
+            (frame_of(payments, schema),), [*rows, (None, "unreadable", "a line without a payment id")]
+        )
 
 
-def _moment(text: str | None) -> Any:
-    return None if text is None else pd.Timestamp(text).to_pydatetime()
-
-
-class KeepAlerts(Exercise):
+class KeepAlerts(FrameExercise):
     """Exercise 7.4. Whatever comes, and however often, a payment is there once, with its best score."""
 
     number = "7.4"
@@ -172,66 +156,46 @@ class KeepAlerts(Exercise):
         ".whenMatchedUpdateAll('s.score > t.score').whenNotMatchedInsertAll().execute()",
     )
     schema = "payment_id STRING, score DOUBLE, rule STRING"
-    # What each call is about, its rows, and what the table holds after it
-    calls: ClassVar[
-        tuple[tuple[str, list[tuple[str, float, str | None]], dict[str, tuple[float, Any]]], ...]
-    ] = (
-        (
-            "two alerts",
-            [("P1", 0.5, None), ("P2", 0.9, "travel")],
-            {"P1": (0.5, None), "P2": (0.9, "travel")},
-        ),
-        (
-            "the same alerts again",
-            [("P1", 0.5, None), ("P2", 0.9, "travel")],
-            {"P1": (0.5, None), "P2": (0.9, "travel")},
-        ),
-        (
-            "a higher and a lower score",
-            [("P1", 0.7, "attempts"), ("P2", 0.1, None)],
-            {"P1": (0.7, "attempts"), "P2": (0.9, "travel")},
-        ),
+    keys = ("payment_id",)
+    kinds: ClassVar = {"payment_id": ANY, "score": ANY, "rule": ANY}
+    what = "{payment_id}"
+    lost = "After {about}, {what} is not in the table."
+    doubled = "After {about}, {what} is in the table {times}. Keep it once."
+    other = (
+        "After {about}, {what} should have the score {ours[score]} and the rule {ours[rule]}; "
+        "yours has {mine[score]} and {mine[rule]}."
+    )
+    strange = "After {about}, {what} is in the table, and was in no alert."
+    praise = "Each payment is there once, with its highest score."
+    two = (("P1", 0.5, None), ("P2", 0.9, "travel"))
+    raised = (("P1", 0.7, "attempts"), ("P2", 0.9, "travel"))
+    # What each call is about, its alerts, and what the table holds after it
+    calls = (
+        ("two alerts", two, two),
+        ("the same alerts again", two, two),
+        ("a higher and a lower score", (("P1", 0.7, "attempts"), ("P2", 0.1, None)), raised),
         (
             "a payment that stands in the alerts twice",
-            [("P3", 0.2, "travel"), ("P3", 0.6, None), ("P1", 0.6, None)],
-            {"P1": (0.7, "attempts"), "P2": (0.9, "travel"), "P3": (0.6, None)},
+            (("P3", 0.2, "travel"), ("P3", 0.6, None), ("P1", 0.6, None)),
+            (*raised, ("P3", 0.6, None)),
         ),
-        ("no alert", [], {"P1": (0.7, "attempts"), "P2": (0.9, "travel"), "P3": (0.6, None)}),
+        ("no alert", (), (*raised, ("P3", 0.6, None))),
     )
+
+    def cases(self) -> Iterator[Case]:
+        for about, alerts, held in self.calls:
+            yield Case((frame_of(alerts, self.schema),), [(*row, "") for row in held], about)
 
     def check(self, keep_alerts: Callable[..., Any]) -> Verdict:
         with scratch_table(self.schema) as table:
-            for about, rows, expected in self.calls:
-                keep_alerts(frame_of(rows, self.schema), table)
-                held = _rows(table)
-                names = [row[0] for row in held]
-                for name in names:
-                    if names.count(name) > 1:
-                        return self.wrong(
-                            f"After {about}, {name} is in the table {names.count(name)} times. Keep it once."
-                        )
-                for name, (score, rule) in expected.items():
-                    if name not in names:
-                        return self.wrong(f"After {about}, {name} is not in the table.")
-                    found = next((row[1], row[2]) for row in held if row[0] == name)
-                    if found != (score, rule):
-                        return self.wrong(
-                            f"After {about}, {name} should have the score {score} and the rule {rule}; "
-                            f"yours has {found[0]} and {found[1]}."
-                        )
-                if len(names) > len(expected):
-                    return self.wrong(f"After {about}, the table has {len(names)} rows, not {len(expected)}.")
-        return self.right("Each payment is there once, with its highest score.")
+            for case in self.cases():
+                keep_alerts(*(case.given or ()), table)
+                if wrong := self.wrong_in(session().table(table), case):
+                    return self.wrong(wrong)
+        return self.right(self.praise)
 
 
-def _rows(table: str) -> list[tuple[Any, ...]]:
-    from medallion.lesson.frames import session
-
-    read: DataFrame = session().table(table)
-    return [(row["payment_id"], row["score"], row["rule"]) for row in read.orderBy("payment_id").collect()]
-
-
-class Silences(Exercise):
+class Silences(FunctionExercise):
     """Exercise 7.5. When a locker was silent, told the same whatever the order and the repetitions."""
 
     number = "7.5"
@@ -245,7 +209,7 @@ class Silences(Exercise):
         "and end - a > limit, or b - a > limit; the pair is (a + limit, b).",
     )
     # What the case is about; readings, limit, end, and the silences
-    cases: ClassVar[tuple[tuple[str, list[int], int, int, list[tuple[int, int | None]]], ...]] = (
+    cases = (
         ("a locker that reports", [0, 120, 240], 360, 300, []),
         ("a gap of exactly the limit", [0, 360], 360, 400, []),
         ("a gap of more than the limit", [0, 361], 360, 400, [(360, 361)]),
@@ -257,17 +221,13 @@ class Silences(Exercise):
         ("no reading at all", [], 360, 1000, []),
     )
 
-    def check(self, silences: Callable[..., Any]) -> Verdict:
-        for about, minutes, limit, end, expected in self.cases:
-            answer = silences(list(minutes), limit, end)
-            if not isinstance(answer, list):
-                return self.wrong(other_kind(answer, "a list of pairs"))
-            if answer != expected:
-                return self.wrong(
-                    f"For {about}, {minutes} with the limit {limit} and the end {end}, the silences are "
-                    f"{expected}; yours are {answer}."
-                )
-        return self.right("Every silence has its beginning, and an end if there was one.")
+    returns = "a list of pairs"
+    kind = list
+    other = (
+        "For {about}, {given[0]} with the limit {given[1]} and the end {given[2]}, the silences are "
+        "{expected}; yours are {found}."
+    )
+    praise = "Every silence has its beginning, and an end if there was one."
 
 
 dropped = Dropped()

@@ -1,23 +1,13 @@
 """The checks of chapter 08. Small graphs, with the cases that real ones hide."""
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from pyspark.sql import DataFrame
-
-from medallion.lesson.exercise import Exercise, Verdict
-from medallion.lesson.frames import frame_of, missing, other_kind
-
-Edge = tuple[str | None, str | None]
+from medallion.lesson.exercise import FunctionExercise, other_kind, same
+from medallion.lesson.frames import ANY, LEFT_OUT, Case, FrameExercise, frame_of
 
 
-def _edge(edge: Edge) -> str:
-    return " -> ".join("NULL" if end is None else end for end in edge)
-
-
-class Faults(Exercise):
+class Faults(FrameExercise):
     """Exercise 8.1. Each edge once, with the reason why it is none, or NULL."""
 
     number = "8.1"
@@ -30,61 +20,48 @@ class Faults(Exercise):
         "CASE WHEN src IS NULL OR dst IS NULL THEN 'no end' WHEN src = dst THEN 'self-loop' "
         "WHEN s IS NULL OR d IS NULL THEN 'unknown vertex' END, where s and d are the ids that were found.",
     )
+    keys = ("src", "dst")
+    kinds: ClassVar = {"src": ANY, "dst": ANY, "reason": ANY}
+    what = "the edge {src} -> {dst}"
+    lost = "In {about} {what} comes out not at all; it should come out once."
+    doubled = "In {about} {what} comes out {times}; it should come out once."
+    other = "In {about} {what} has the reason {found}; it should be {expected}."
+    strange = "In {about} you return {what}, which is not in it."
+    praise = "Every edge comes out once, and each that is none says why."
     # What the graph is, its ids, and its edges with their reason
-    cases: ClassVar[tuple[tuple[str, tuple[str | None, ...], tuple[tuple[Edge, str | None], ...]], ...]] = (
+    graphs: ClassVar = (
         (
             "a graph with every fault",
             ("C1", "C2", "D1"),
             (
-                (("C1", "D1"), None),
-                (("C2", "D9"), "unknown vertex"),
-                (("C9", "D1"), "unknown vertex"),
-                (("C8", "D8"), "unknown vertex"),
-                (("C1", None), "no end"),
-                ((None, "D1"), "no end"),
-                ((None, None), "no end"),
-                (("C2", "C2"), "self-loop"),
-                (("C7", "C7"), "self-loop"),
+                ("C1", "D1", None),
+                ("C2", "D9", "unknown vertex"),
+                ("C9", "D1", "unknown vertex"),
+                ("C8", "D8", "unknown vertex"),
+                ("C1", None, "no end"),
+                (None, "D1", "no end"),
+                (None, None, "no end"),
+                ("C2", "C2", "self-loop"),
+                ("C7", "C7", "self-loop"),
             ),
         ),
-        ("a graph with one vertex", ("C1",), ((("C1", "C1"), "self-loop"), (("C1", "D1"), "unknown vertex"))),
+        ("a graph with one vertex", ("C1",), (("C1", "C1", "self-loop"), ("C1", "D1", "unknown vertex"))),
         (
             "a graph with an id twice, and one that is NULL",
             ("C1", "C1", "D1", None),
-            ((("C1", "D1"), None), (("C1", None), "no end")),
+            (("C1", "D1", None), ("C1", None, "no end")),
         ),
         ("a graph without edges", ("C1", "D1"), ()),
     )
 
-    def check(self, faults: Callable[..., Any]) -> Verdict:
-        for about, ids, edges in self.cases:
+    def cases(self) -> Iterator[Case]:
+        for about, ids, edges in self.graphs:
             vertices = frame_of([(one,) for one in ids], "id STRING")
-            answer = faults(vertices, frame_of([edge for edge, _ in edges], "src STRING, dst STRING"))
-            if lacking := missing(answer, ("src", "dst", "reason")):
-                return self.wrong(lacking)
-            found: dict[Edge, list[str | None]] = {}
-            for row in answer.select("src", "dst", "reason").collect():
-                found.setdefault((row.src, row.dst), []).append(row.reason)
-            for edge, reason in edges:
-                reasons = found.pop(edge, [])
-                if len(reasons) != 1:
-                    times = f"{len(reasons)} times" if reasons else "not at all"
-                    return self.wrong(
-                        f"In {about} the edge {_edge(edge)} comes out {times}; it should come out once."
-                    )
-                if reasons[0] != reason:
-                    return self.wrong(
-                        f"In {about} the edge {_edge(edge)} has the reason {reasons[0] or 'NULL'}; "
-                        f"it should be {reason or 'NULL'}."
-                    )
-            if found:
-                return self.wrong(
-                    f"In {about} you return the edge {_edge(min(found, key=str))}, which is not in it."
-                )
-        return self.right("Every edge comes out once, and each that is none says why.")
+            given = vertices, frame_of(edges, "src STRING, dst STRING")
+            yield Case(given, [(*edge, "") for edge in edges], about)
 
 
-class Shared(Exercise):
+class Shared(FrameExercise):
     """Exercise 8.2. The things that several customers used before a day."""
 
     number = "8.2"
@@ -96,8 +73,17 @@ class Shared(Exercise):
         'uses.where(F.col("paid_at") < day).groupBy("thing")'
         '.agg(F.countDistinct("customer_id").alias("customers")), then keep those with more than one.',
     )
+    keys = ("thing",)
+    kinds: ClassVar = {"thing": ANY, "customers": ANY}
+    what = "{thing}"
+    lost = "{what} is missing, and it is shared: {why}."
+    doubled = "{what} comes out {times}; it should come out once."
+    other = "{what} has {found} customers in your answer; it should be {expected}: {why}."
+    left_out = "You return {what} with {found}; it is not shared: {why}."
+    strange = "You return {what} with {found}; nobody used it."
+    praise = "A thing is shared when different customers have used it by then."
     day = "2025-12-01"
-    uses: ClassVar[tuple[tuple[str, str | None, str], ...]] = (
+    uses = (
         ("C1", "D1", "2025-11-01"),
         ("C2", "D1", "2025-11-05"),
         ("C1", "D1", "2025-11-09"),
@@ -113,43 +99,22 @@ class Shared(Exercise):
         ("C9", "D4", "2025-11-30"),
         ("C9", "D4", "2025-12-05"),
     )
-    expected: ClassVar[dict[str, int]] = {"D1": 2, "D4": 3}
-    why: ClassVar[dict[str | None, str]] = {
-        "D1": "two customers used it, one of them twice",
-        "D2": "only C1 used it",
-        "D3": f"before {day} only C3 used it",
-        "D4": "three customers used it",
-        None: "a payment without a card shares nothing",
-    }
+    only_one = ("D2", LEFT_OUT, "only C1 used it")
+    rows = (
+        ("D1", 2, "two customers used it, one of them twice"),
+        only_one,
+        ("D3", LEFT_OUT, f"before {day} only C3 used it"),
+        ("D4", 3, "three customers used it"),
+        (None, LEFT_OUT, "a payment without a card shares nothing"),
+    )
 
-    def check(self, shared: Callable[..., Any]) -> Verdict:
-        schema = "customer_id STRING, thing STRING, paid_at TIMESTAMP"
-        rows = [(who, thing, datetime.fromisoformat(at)) for who, thing, at in self.uses]
-        for some, expected in ((rows, self.expected), (rows[3:5], {}), ([], {})):
-            answer = shared(frame_of(some, schema), self.day)
-            if lacking := missing(answer, ("thing", "customers")):
-                return self.wrong(lacking)
-            found = [(row.thing, row.customers) for row in answer.select("thing", "customers").collect()]
-            counted = Counter(thing for thing, _ in found)
-            for thing, customers in sorted(found, key=str):
-                shown = thing or "NULL"
-                if counted[thing] > 1:
-                    return self.wrong(f"{shown} comes out {counted[thing]} times; it should come out once.")
-                if thing not in expected:
-                    return self.wrong(
-                        f"You return {shown} with {customers}; it is not shared: {self.why[thing]}."
-                    )
-                if customers != expected[thing]:
-                    return self.wrong(
-                        f"{shown} has {customers} customers in your answer; it should be {expected[thing]}: "
-                        f"{self.why[thing]}."
-                    )
-            for thing in sorted(expected.keys() - counted.keys()):
-                return self.wrong(f"{thing} is missing, and it is shared: {self.why[thing]}.")
-        return self.right("A thing is shared when different customers have used it by then.")
+    def cases(self) -> Iterator[Case]:
+        for uses, rows in ((self.uses, self.rows), (self.uses[3:5], [self.only_one]), ((), ())):
+            frame = frame_of(uses, "customer_id STRING, thing STRING, paid_at TIMESTAMP")
+            yield Case((frame, self.day), rows)
 
 
-class SamePartition(Exercise):
+class SamePartition(FunctionExercise):
     """Exercise 8.3. Two labelings that put the same vertices together."""
 
     number = "8.3"
@@ -162,7 +127,7 @@ class SamePartition(Exercise):
         "then compare {frozenset(group) for group in groups.values()} of both.",
     )
     # What the pair is, the two labelings, and whether they are the same partition
-    cases: ClassVar[tuple[tuple[str, dict[str, Any], dict[str, Any], bool], ...]] = (
+    cases = (
         ("equal labels", {"a": 1, "b": 1, "c": 2}, {"a": 1, "b": 1, "c": 2}, True),
         ("other labels for the same groups", {"a": 1, "b": 1, "c": 2}, {"a": 7, "b": 7, "c": "x"}, True),
         ("labels that have changed places", {"a": 1, "b": 2, "c": 2}, {"a": 2, "b": 1, "c": 1}, True),
@@ -180,19 +145,13 @@ class SamePartition(Exercise):
         ("no vertices", {}, {}, True),
     )
 
-    def check(self, same_partition: Callable[..., Any]) -> Verdict:
-        for about, left, right, same in self.cases:
-            answer = same_partition(dict(left), dict(right))
-            if not isinstance(answer, bool):
-                return self.wrong(other_kind(answer, "True or False"))
-            if answer != same:
-                return self.wrong(
-                    f"For {about}, {left} and {right}, the answer is {same}; yours is {answer}."
-                )
-        return self.right("Names of groups are labels; what counts is who is together.")
+    returns = "True or False"
+    kind = bool
+    other = "For {about}, {given[0]} and {given[1]}, the answer is {expected}; yours is {found}."
+    praise = "Names of groups are labels; what counts is who is together."
 
 
-class KnownSharers(Exercise):
+class KnownSharers(FrameExercise):
     """Exercise 8.4. How many of a thing's customers are known for fraud, as of a moment."""
 
     number = "8.4"
@@ -205,8 +164,20 @@ class KnownSharers(Exercise):
         'known = disputes.where(F.col("arrived_at") <= moment).select("customer_id").distinct()'
         '.withColumn("bad", F.lit(1)), then the distinct uses before the moment, joined to it from the left.',
     )
-    moment = "2025-12-01"
-    uses: ClassVar[tuple[tuple[str, str, str], ...]] = (
+    keys = ("thing",)
+    kinds: ClassVar = {"thing": ANY, "customers": ANY, "known": ANY}
+    what = "{thing}"
+    lost = "{what} comes out not at all; it should come out once.{about}"
+    doubled = "{what} comes out {times}; it should come out once.{about}"
+    other = (
+        "{what} has {mine[customers]} customers, {mine[known]} of them known, in your answer; "
+        "it should be {ours[customers]} and {ours[known]}: {why}.{about}"
+    )
+    left_out = "You return {what}, and {why}.{about}"
+    strange = "You return {what}, and it was never used.{about}"
+    praise = "Only what had happened and had arrived is counted, and everybody once."
+    day = "2025-12-01"
+    uses = (
         ("C1", "D1", "2025-11-01"),
         ("C1", "D1", "2025-11-08"),
         ("C2", "D1", "2025-11-02"),
@@ -216,7 +187,7 @@ class KnownSharers(Exercise):
         ("C5", "D3", "2025-12-01"),
         ("C3", "D4", "2025-12-05"),
     )
-    disputes: ClassVar[tuple[tuple[str, str], ...]] = (
+    disputes = (
         ("C1", "2025-11-20"),
         ("C1", "2025-12-01"),
         ("C3", "2025-11-20"),
@@ -224,65 +195,35 @@ class KnownSharers(Exercise):
         ("C2", "2025-12-30"),
         ("C9", "2025-11-20"),
     )
-    expected: ClassVar[dict[str, tuple[int, int]]] = {"D1": (2, 1), "D2": (1, 0), "D3": (1, 0)}
-    why: ClassVar[dict[str, str]] = {
-        "D1": "C1 and C2 have used it by then, and of them C1 is known, by two disputes",
-        "D2": "C2 has used it, and the dispute of C2 comes later",
-        "D3": "C4 has used it by then, and the dispute of C4 comes later; C5 uses it at the moment itself",
-        "D4": "nobody has used it by then",
-    }
+    unused = ("D4", LEFT_OUT, "nobody has used it by then")
+    rows = (
+        unused,
+        ("D1", 2, 1, "C1 and C2 have used it by then, and of them C1 is known, by two disputes"),
+        ("D2", 1, 0, "C2 has used it, and the dispute of C2 comes later"),
+        (
+            *("D3", 1, 0),
+            "C4 has used it by then, and the dispute of C4 comes later; C5 uses it at the moment itself",
+        ),
+    )
+    nobody_known = (
+        unused,
+        ("D1", 2, 0, "nobody is known"),
+        ("D2", 1, 0, "nobody is known"),
+        ("D3", 1, 0, "nobody is known"),
+    )
 
-    def check(self, known_sharers: Callable[..., Any]) -> Verdict:
-        uses = [(who, thing, datetime.fromisoformat(at)) for who, thing, at in self.uses]
-        disputes = [(who, datetime.fromisoformat(at)) for who, at in self.disputes]
-        nobody = {thing: (customers, 0) for thing, (customers, _) in self.expected.items()}
-        for used, disputed, expected in (
-            (uses, disputes, self.expected),
-            (uses, [], nobody),
-            ([], disputes, {}),
+    def cases(self) -> Iterator[Case]:
+        for uses, disputes, rows, about in (
+            (self.uses, self.disputes, self.rows, ""),
+            (self.uses, (), self.nobody_known, " Here there are no disputes."),
+            ((), self.disputes, (), ""),
         ):
-            told = self._wrong_in(known_sharers, used, disputed, expected)
-            if told:
-                without = " Here there are no disputes." if not disputed else ""
-                return self.wrong(f"{told}{without}")
-        return self.right("Only what had happened and had arrived is counted, and everybody once.")
-
-    def _wrong_in(
-        self,
-        known_sharers: Callable[..., Any],
-        uses: Sequence[tuple[Any, ...]],
-        disputes: Sequence[tuple[Any, ...]],
-        expected: Mapping[str, tuple[int, int]],
-    ) -> str | None:
-        answer = known_sharers(
-            frame_of(uses, "customer_id STRING, thing STRING, paid_at TIMESTAMP"),
-            frame_of(disputes, "customer_id STRING, arrived_at TIMESTAMP"),
-            self.moment,
-        )
-        if lacking := missing(answer, ("thing", "customers", "known")):
-            return lacking
-        assert isinstance(answer, DataFrame)
-        found: dict[str, list[tuple[int, int]]] = {}
-        for row in answer.select("thing", "customers", "known").collect():
-            found.setdefault(row.thing, []).append((row.customers, row.known))
-        for thing in sorted(found.keys() - expected.keys()):
-            return f"You return {thing}, and {self.why['D4'] if thing == 'D4' else 'it was never used'}."
-        for thing, pair in expected.items():
-            rows = found.get(thing, [])
-            if len(rows) != 1:
-                times = f"{len(rows)} times" if rows else "not at all"
-                return f"{thing} comes out {times}; it should come out once."
-            if rows[0] != pair:
-                has, ought = rows[0], f"{pair[0]} and {pair[1]}"
-                why = self.why[thing] if disputes else "nobody is known"
-                return (
-                    f"{thing} has {has[0]} customers, {has[1]} of them known, in your answer; "
-                    f"it should be {ought}: {why}."
-                )
-        return None
+            used = frame_of(uses, "customer_id STRING, thing STRING, paid_at TIMESTAMP")
+            disputed = frame_of(disputes, "customer_id STRING, arrived_at TIMESTAMP")
+            yield Case((used, disputed, self.day), rows, about)
 
 
-class Measured(Exercise):
+class Measured(FunctionExercise):
     """Exercise 8.5. Precision and recall of members, and how many rings were found whole."""
 
     number = "8.5"
@@ -296,9 +237,7 @@ class Measured(Exercise):
         "any(ring <= group for group in found).",
     )
     # What the case is, found, rings, and (precision, recall, whole)
-    cases: ClassVar[
-        tuple[tuple[str, list[set[str]], list[set[str]], tuple[float | None, float | None, int]], ...]
-    ] = (
+    cases = (
         ("two rings found exactly", [{"a", "b"}, {"c", "d"}], [{"c", "d"}, {"a", "b"}], (1.0, 1.0, 2)),
         ("a ring found with a stranger", [{"a", "b", "x"}], [{"a", "b"}], (2 / 3, 1.0, 1)),
         ("a ring found in two parts", [{"a", "b"}, {"c", "d"}], [{"a", "b", "c", "d"}], (1.0, 1.0, 0)),
@@ -310,21 +249,21 @@ class Measured(Exercise):
         ("no rings", [{"x", "y"}], [], (0.0, None, 0)),
     )
 
-    def check(self, measured: Callable[..., Any]) -> Verdict:
+    returns = "precision, recall and the number of whole rings"
+    kind = list
+    praise = "Members are counted once, and a ring in pieces is not whole."
+
+    def differs(self, about: str, given: list[Any], found: Any, expected: tuple[Any, ...]) -> str | None:
+        if len(found) != len(expected):
+            return other_kind(found, self.returns)
         names = ("precision", "recall", "number of whole rings")
-        for about, found, rings, expected in self.cases:
-            answer = measured([set(group) for group in found], [set(ring) for ring in rings])
-            if not isinstance(answer, tuple | list) or len(answer) != 3:
-                return self.wrong(other_kind(answer, "precision, recall and the number of whole rings"))
-            for name, value, right in zip(names, answer, expected, strict=True):
-                if value is not right and (
-                    value is None or right is None or abs(float(value) - right) > 1e-6
-                ):
-                    return self.wrong(
-                        f"For {about} (found {_sets(found)}, rings {_sets(rings)}) the {name} is "
-                        f"{_number(right)}; yours is {_number(value)}."
-                    )
-        return self.right("Members are counted once, and a ring in pieces is not whole.")
+        for name, value, right in zip(names, found, expected, strict=True):
+            if not same(value, right):
+                return (
+                    f"For {about} (found {_sets(given[0])}, rings {_sets(given[1])}) the {name} is "
+                    f"{_number(right)}; yours is {_number(value)}."
+                )
+        return None
 
 
 def _sets(groups: Sequence[set[str]]) -> str:
@@ -332,13 +271,7 @@ def _sets(groups: Sequence[set[str]]) -> str:
 
 
 def _number(value: float | None) -> str:
-    return (
-        "None"
-        if value is None
-        else f"{float(value):g}"
-        if float(value).is_integer()
-        else f"{float(value):.2f}"
-    )
+    return "None" if value is None else f"{value:.2f}".removesuffix(".00")
 
 
 faults = Faults()

@@ -2,16 +2,21 @@
 
 An exercise is a class with a `number`, a `title`, three `hints` of rising strength, and
 `check(answer, ...)`, which returns `self.right(...)` or, for the first thing that is wrong, told in
-terms of the learner's data, `self.wrong(...)`. A module `chNN` holds one object of each class; the
-notebook calls it: `check.balanced_split(split)`.
+terms of the learner's data, `self.wrong(...)`. The `checks.py` of a chapter holds one object of each class;
+the notebook calls it: `check.balanced_split(split)`.
+
+Two kinds of exercises need no `check` of their own, only a table of cases and the words for what differs:
+`FunctionExercise` here, and `FrameExercise` in `medallion.lesson.frames`.
 """
 
+import copy
 import dis
 import linecache
+import math
 import types
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from typing import Any, ClassVar
@@ -135,6 +140,86 @@ class Exercise(ABC):
             note()
         except (MedallionError, OSError) as error:
             warnings.warn(f"Your progress is not kept: {error}", stacklevel=3)
+
+
+class FunctionExercise(Exercise):
+    """An exercise whose answer is a function: the first case with another result makes the verdict.
+
+    `cases` are rows: what the case is about, the arguments, and the result that is right. `returns` says in
+    words what the function should return, and `kind` in Python: `float` for whatever is a number, `list`
+    also for tuples and arrays. `other` is the sentence on a result that differs; it may use `{about}`,
+    `{given[0]}` (the first argument, as it stands in the row), `{expected}` and `{found}`. `praise` is what a
+    right answer is told.
+    """
+
+    cases: ClassVar[Sequence[tuple[Any, ...]]]
+    returns: ClassVar[str]
+    kind: ClassVar[type | types.UnionType]
+    other: ClassVar[str] = "For {about} the answer is {expected}; yours is {found}."
+    praise: ClassVar[str]
+
+    def check(self, function: Callable[..., Any]) -> Verdict:
+        for about, *given, expected in self.cases:
+            returned = function(*self.arguments(*copy.deepcopy(given)))
+            try:
+                found = as_kind(returned, self.kind)
+            except (TypeError, ValueError):
+                return self.wrong(other_kind(returned, self.returns))
+            if wrong := self.differs(about, given, found, expected):
+                return self.wrong(wrong)
+        return self.right(self.praise)
+
+    def arguments(self, *given: Any) -> Sequence[Any]:
+        """Return what the function is called with; for a row that holds something shorter."""
+        return given
+
+    def differs(self, about: str, given: list[Any], found: Any, expected: Any) -> str | None:
+        """Say how a result differs, or None; for an exercise that looks at its parts."""
+        if same(found, expected):
+            return None
+        return self.other.format(about=about, given=given, found=found, expected=expected)
+
+
+def as_kind(value: Any, kind: type | types.UnionType) -> Any:
+    """Return a value with plain Python in the place of NumPy and pandas.
+
+    Raises TypeError or ValueError when it is not of the `kind`: a truth value is no number, and a tuple is
+    as good as a list.
+    """
+    if kind is float:
+        return float(value)
+    value = plain(value)
+    fits = isinstance([*value] if isinstance(value, tuple) else value, kind)
+    if not fits or (kind is int and isinstance(value, bool)):
+        raise TypeError(f"{value!r} is not of the kind {kind}")
+    return value
+
+
+def plain(value: Any) -> Any:
+    """Return numbers and arrays of NumPy or pandas as Python's own, also inside of lists and tuples."""
+    if isinstance(value, list):
+        return [plain(one) for one in value]
+    if isinstance(value, tuple):
+        return tuple(plain(one) for one in value)
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def same(found: Any, expected: Any) -> bool:
+    """Say whether two values are equal: numbers nearly, and a list like a tuple, one by one."""
+    if isinstance(expected, list | tuple):
+        alike = isinstance(found, list | tuple) and len(found) == len(expected)
+        return alike and all(map(same, found, expected))
+    if isinstance(expected, float) and found is not None:
+        return math.isclose(float(found), expected, rel_tol=1e-6, abs_tol=1e-6)
+    return bool(found == expected)
+
+
+def other_kind(answer: Any, expected: str) -> str:
+    """Say what a learner's function returned in the place of what was `expected`: "a DataFrame"."""
+    if answer is None:
+        return f"Your function returned nothing. Does it end with return? It should return {expected}."
+    shown = "a DataFrame" if type(answer).__name__ == "DataFrame" else repr(answer)
+    return f"Your function returned {shown}. It should return {expected}."
 
 
 def is_blank(answer: Any) -> bool:
