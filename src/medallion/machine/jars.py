@@ -1,67 +1,56 @@
-"""The jars that Spark needs for Delta and GraphFrames: resolved once, checked at every session start.
+"""The jars that Spark needs for Delta and GraphFrames: locked once, checked at every session start.
 
-`jars.lock` names each jar by its Maven coordinates, size and SHA-256. The jars are fetched by the
-Ivy that the pyspark wheel brings (see `medallion.machine.ivy`), or taken from a folder, and are kept in
-`<cache>/jars`, which all clones of this user share. Nothing gets in there unless it has the
-locked SHA-256.
+`jars.lock` names each jar by its Maven coordinates, size and SHA-256. The jars are fetched (see
+`medallion.machine.maven`) or taken from a folder, and are kept in `<cache>/jars`, which all clones of
+this user share. Nothing gets in there unless it has the locked SHA-256.
 """
 
 import functools
 import hashlib
+import io
 import json
-import os
-import shutil
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from medallion import paths
+from medallion import files, paths
 from medallion.errors import MedallionError
-from medallion.machine import ivy
+from medallion.machine import maven
 
 LINEAGE = "lineage"  # the group of what is needed only where lineage is recorded
 MENDS = {
     "": "Run `./medallion setup` (or `medallion doctor --mend`).",
     LINEAGE: "Run `./medallion setup --lineage`.",
 }
-
-
-@dataclass(frozen=True)
-class Source:
-    """Another jar that holds the members of a locked one, with its own SHA-256 where we know it."""
-
-    coordinates: str
-    sha256: str | None = None
-
-    @property
-    def file(self) -> str:
-        return ivy.file_name(self.coordinates)
+ALTERED = (
+    "{coordinates}, as it was downloaded, {trouble}; nothing of it was kept, and if that stays so, "
+    "the mirror in MEDALLION_MAVEN (or a proxy on the way) alters files"
+)
 
 
 @dataclass(frozen=True)
 class Jar:
     """A line of `jars.lock`. `group` is "" for what every session needs.
 
-    A jar with `sources` is cut from the first of them that yields the locked SHA-256: of its
-    members only those whose names start with one of `keep` stay.
+    Of a jar with `keep` only those members stay whose names start with one of these; another jar that holds
+    the same members may stand in for it, where a mirror does not serve it.
     """
 
     coordinates: str
     sha256: str
     bytes: int
-    keep: tuple[str, ...] = ()
-    sources: tuple[Source, ...] = ()
+    keep: Sequence[str] = ()
+    stand_in: str | None = None
     group: str = ""
 
     @property
     def file(self) -> str:
-        return ivy.file_name(self.coordinates)
+        return maven.file_name(self.coordinates)
 
 
 def folder() -> Path:
@@ -83,17 +72,7 @@ def read_lock(lock: Path | None = None) -> list[Jar]:
     """Return the jars of the lock file, of all groups, in its order."""
     lock = lock_file() if lock is None else lock
     content = json.loads(lock.read_text(encoding="utf-8"))
-    return [
-        Jar(
-            coordinates=entry["coordinates"],
-            sha256=entry["sha256"],
-            bytes=entry["bytes"],
-            keep=tuple(entry.get("keep", ())),
-            sources=tuple(Source(**source) for source in entry.get("sources", ())),
-            group=entry.get("for", ""),
-        )
-        for entry in content["jars"]
-    ]
+    return [Jar(**entry) for entry in content["jars"]]
 
 
 def verified(group: str = "") -> list[Path]:
@@ -123,20 +102,17 @@ def class_path() -> list[str]:
 def what_is_wrong(path: Path, jar: Jar) -> str | None:
     """Return why `path` is not the locked `jar`, as the end of a sentence; None when it is."""
     try:
-        size = path.stat().st_size
+        return _difference(path.read_bytes(), jar)
     except FileNotFoundError:
         return "is missing"
-    if size != jar.bytes:
-        return f"is damaged: it has {size:,} bytes, jars.lock says {jar.bytes:,}"
-    if sha256_of(path) != jar.sha256:
+
+
+def _difference(content: bytes, jar: Jar) -> str | None:
+    if len(content) != jar.bytes:
+        return f"is damaged: it has {len(content):,} bytes, jars.lock says {jar.bytes:,}"
+    if hashlib.sha256(content).hexdigest() != jar.sha256:
         return "is damaged: its SHA-256 is not the one in jars.lock"
     return None
-
-
-def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def install(from_dir: Path | None = None, progress: bool = True, group: str = "") -> None:
@@ -149,122 +125,85 @@ def install(from_dir: Path | None = None, progress: bool = True, group: str = ""
     """
     target = paths.writable(folder(), "MEDALLION_CACHE")
     with FileLock(target.parent / "jars.filelock"):
+        for half in target.glob(".*.new"):  # what was being written when set-up was killed
+            half.unlink()
         wanted = [jar for jar in locked(group) if what_is_wrong(target / jar.file, jar)]
         if not wanted:
             return
-        with tempfile.TemporaryDirectory(prefix=".jars-", dir=target.parent) as work:
-            if from_dir is not None:
-                _take(wanted, from_dir, target, Path(work))
-            else:
-                _fetch(wanted, target, Path(work), progress)
+        if from_dir is not None:
+            _take(wanted, from_dir, target)
+            return
+        counted = f"{len(wanted)} jar{'s' if len(wanted) > 1 else ''}"
+        console = Console(stderr=True, quiet=not progress)
+        with console.status(f"Fetching {counted} for Spark") as status:
+            fetch = functools.partial(maven.fetch, tell=status.update)
+            if missed := _put(wanted, target, fetch, ALTERED):
+                raise MedallionError(f"{'; '.join(missed)}. {maven.FIX}")
+        console.print(f"{counted} in {target}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _take(wanted: list[Jar], from_dir: Path, target: Path, work: Path) -> None:
+def _take(wanted: list[Jar], from_dir: Path, target: Path) -> None:
     """Install `wanted` from the files in `from_dir`, then name every one that was not there or was wrong."""
     if not from_dir.is_dir():
         raise MedallionError(f"{from_dir} is not a folder. Give --from-dir the folder that holds the jars.")
-    complaints = []
-    for jar in wanted:
-        given = from_dir / jar.file
-        wrong = what_is_wrong(given, jar)
-        if wrong is None:
-            _put(given, target / jar.file)
-        elif not _install_cut(jar, lambda source: _existing(from_dir / source.file), target, work):
-            others = "".join(f" (or {source.file})" for source in jar.sources if source.file != jar.file)
-            complaints.append(f"{jar.file}{others} {wrong}")
-    if complaints:
+
+    def read(coordinates: str) -> bytes:
+        try:
+            return (from_dir / maven.file_name(coordinates)).read_bytes()
+        except FileNotFoundError:
+            raise maven.NotServed(f"{maven.file_name(coordinates)} is missing") from None
+
+    if missed := _put(wanted, target, read, "{file} {trouble}"):
         raise MedallionError(
-            f"{from_dir} does not give all the jars: {'; '.join(complaints)}. "
+            f"{from_dir} does not give all the jars: {'; '.join(missed)}. "
             f"Copy these files again from a machine that has them (its folder {folder()})."
         )
 
 
-def _fetch(wanted: list[Jar], target: Path, work: Path, progress: bool) -> None:
-    plain = [jar for jar in wanted if not jar.sources]
-    cut = [jar for jar in wanted if jar.sources]
-    bar = Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        disable=not progress,
-    )
-    with bar:
-        task = bar.add_task(f"Fetching {_counted(wanted)} for Spark", total=None)
+def _put(wanted: list[Jar], target: Path, fetch: Callable[[str], bytes], refusal: str) -> list[str]:
+    """Write the jars into `target`; return what is wrong with each that `fetch` does not give.
 
-        def tell(line: str) -> None:
-            bar.update(task, description=line)
-
-        fetched = ivy.fetch([jar.coordinates for jar in plain], work / "ivy", tell)
-        for jar, path in zip(plain, fetched, strict=True):
-            if wrong := what_is_wrong(path, jar):
-                raise MedallionError(
-                    f"{jar.coordinates}, as it was downloaded, {wrong}. Nothing of it was kept. Try again; "
-                    "if it stays so, the mirror in MEDALLION_MAVEN (or a proxy on the way) alters files."
-                )
-            _put(path, target / jar.file)
-        for jar in cut:
-            if not _install_cut(jar, functools.partial(_fetched, work=work / "ivy", tell=tell), target, work):
-                tried = " nor ".join(source.coordinates for source in jar.sources)
-                raise MedallionError(
-                    f"{jar.coordinates} could not be had: neither {tried} was served and right. {ivy.MENDS}"
-                )
-        bar.update(task, description=f"{_counted(wanted)} in {target}")
-
-
-def _counted(wanted: list[Jar]) -> str:
-    return f"{len(wanted)} jar{'s' if len(wanted) > 1 else ''}"
-
-
-def _fetched(source: Source, work: Path, tell: Callable[[str], None]) -> Path | None:
-    try:
-        return ivy.fetch([source.coordinates], work, tell)[0]
-    except ivy.NotServed:
-        return None
-
-
-def _existing(path: Path) -> Path | None:
-    return path if path.is_file() else None
-
-
-def _install_cut(jar: Jar, locate: Callable[[Source], Path | None], target: Path, work: Path) -> bool:
-    """Install `jar` from the first of its sources that yields it; return whether one did.
-
-    `locate` returns a source's file, or None when that source is not to be had.
+    `refusal` is what is said of one that arrives and is not the locked one.
     """
-    for source in jar.sources:
-        path = locate(source)
-        if path is None or (source.sha256 is not None and sha256_of(path) != source.sha256):
-            continue
-        piece = work / f"cut-{jar.file}"
-        try:
-            cut(path, piece, jar.keep)
-        except (zipfile.BadZipFile, OSError):
-            continue
-        if what_is_wrong(piece, jar) is None:
-            _put(piece, target / jar.file)
-            return True
-    return False
+    missed = []
+    for jar in wanted:
+        troubles = []
+        for coordinates in filter(None, (jar.coordinates, jar.stand_in)):
+            try:
+                content = fetch(coordinates)
+            except maven.NotServed as absent:
+                troubles.append(absent.why)
+                continue
+            trouble = _difference(content, jar)
+            if trouble and jar.keep:  # it is the whole of what the locked one is a part of
+                content = cut(content, jar.keep) or content
+                trouble = _difference(content, jar)
+            if trouble is None:
+                files.write_bytes(target / jar.file, content)
+                break
+            file = maven.file_name(coordinates)
+            troubles.append(refusal.format(coordinates=coordinates, file=file, trouble=trouble))
+        else:
+            missed.append(", and in its place ".join(troubles))
+    return missed
 
 
-def cut(source: Path, target: Path, keep: Iterable[str]) -> None:
-    """Write to `target` the members of the jar `source` whose names start with one of `keep`.
+def cut(jar: bytes, keep: Iterable[str]) -> bytes:
+    """Return a jar with the members of `jar` whose names start with one of `keep`; b"" for what is no jar.
 
     The result depends on those members' names and contents alone: sorted, stored uncompressed,
     with one fixed time stamp, so its SHA-256 is the same on every machine.
     """
+    made = io.BytesIO()
     prefixes = tuple(keep)
-    with zipfile.ZipFile(source) as whole, zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as piece:
-        for name in sorted(name for name in whole.namelist() if name.startswith(prefixes)):
-            if not name.endswith("/"):
-                entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-                entry.create_system = 3
-                entry.external_attr = 0o644 << 16
-                piece.writestr(entry, whole.read(name))
-
-
-def _put(source: Path, target: Path) -> None:
-    """Copy `source` over `target` in one step, so that no reader ever sees half a jar."""
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    shutil.copyfile(source, partial)
-    partial.replace(target)
+    try:
+        with zipfile.ZipFile(io.BytesIO(jar)) as whole, zipfile.ZipFile(made, "w") as piece:
+            for name in sorted(name for name in whole.namelist() if name.startswith(prefixes)):
+                if not name.endswith("/"):
+                    entry = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+                    entry.create_system = 3
+                    entry.external_attr = 0o644 << 16
+                    piece.writestr(entry, whole.read(name))
+    except (zipfile.BadZipFile, zlib.error):
+        return b""
+    return made.getvalue()
