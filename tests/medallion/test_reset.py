@@ -15,7 +15,7 @@ from deltalake import write_deltalake
 
 from medallion import contract, paths
 from medallion.errors import MedallionError
-from medallion.lakehouse import before, tables, view_files
+from medallion.lakehouse import snapshots, tables, view_files
 from medallion.lakehouse.reset import reset
 from medallion.spark import catalog, display, session, tracebacks
 from press.recorded import schemas
@@ -50,7 +50,7 @@ def runs(folder: Path) -> list[str]:
 
 def play(number: str) -> None:
     """Do what the chapter says that it does: tables, views, checkpoints, and what it leaves and adds to."""
-    before.keep(contract.read(number))  # as `medallion.start` does
+    snapshots.take(contract.read(number))  # as `medallion.start` does
     for table in contract.read(number).makes:
         if "rows" in HELD.get(table, {"rows": 1}):
             write(table, number)
@@ -98,7 +98,7 @@ def test_a_reset_leads_back_to_the_state_before_the_chapter(played: Played, home
         table for later in NUMBERS if later >= number for table in contract.read(later).makes
     }
     assert (home / "logs").is_dir()
-    assert not before.kept(number)
+    assert not snapshots.taken(number)
     assert reset(number) == []
     assert lakehouse.state() == played[1][number]
 
@@ -156,7 +156,7 @@ def test_what_was_added_before_is_not_lost_when_an_earlier_chapter_ran_again(hom
     register(home / "mlflow", "again")
     reset(reader)
     assert runs(home / "mlflow")[-1] == "again"
-    assert not before.kept(reader)
+    assert not snapshots.taken(reader)
     play(reader)
     reset(reader)
     assert runs(home / "mlflow")[-1] == "again"
@@ -177,9 +177,9 @@ def test_a_session_keeps_what_was_before_its_chapter(home: Path, monkeypatch: py
         monkeypatch.setattr(module, name, lambda: None)
     monkeypatch.setattr(catalog, "register", lambda spark: None)
     session.start()
-    assert not before.kept("06")
+    assert not snapshots.taken("06")
     session.start("6")
-    assert [copy.name for copy in before.kept("06")] == ["06"]
+    assert [copy.name for copy in snapshots.taken("06")] == ["06"]
 
 
 def test_a_kill_half_way_through_a_copy_leaves_none(
@@ -188,9 +188,9 @@ def test_a_kill_half_way_through_a_copy_leaves_none(
     reset("06")
     dead: Callable[..., object] = lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)  # noqa: E731
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(before, "_commits", dead)
-        before.keep(contract.read("06"))
-    assert not before.kept("06")
+        patch.setattr(snapshots, "_commits", dead)
+        snapshots.take(contract.read("06"))
+    assert not snapshots.taken("06")
     play("06")
     reset("06")
     assert lakehouse.state() == played[1]["06"]
@@ -208,8 +208,8 @@ def test_a_database_is_copied_while_nobody_writes(home: Path) -> None:
     with closing(sqlite3.connect(home / "mlflow" / "store.db", isolation_level=None)) as other:
         other.execute("BEGIN")
         other.execute("SELECT * FROM runs").fetchall()
-        before.keep(contract.read("06"))  # a reader is no hindrance
-        assert before.kept("06")
+        snapshots.take(contract.read("06"))  # a reader is no hindrance
+        assert snapshots.taken("06")
     assert "06" not in runs(home / "cache" / "before" / "06" / "mlflow")
 
 

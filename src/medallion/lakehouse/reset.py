@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from medallion import contract, paths
-from medallion.lakehouse import before, tables, view_files
+from medallion.lakehouse import snapshots, tables, view_files
 
 
 def reset(number: str) -> list[str]:
@@ -15,8 +15,8 @@ def reset(number: str) -> list[str]:
 
     What that chapter and all later ones make is removed: tables, kept views, checkpoints, and the folders
     that they leave beside these. What they added to a folder of an earlier chapter, as runs and models in
-    `mlflow`, goes too: the copy that was kept as they started takes its place (see `before` for when there
-    is none). gold.lineage loses what it says of these chapters. Source files stay, and so does what no
+    `mlflow`, goes too: the copy that was kept as they started takes its place (see `snapshots` for when
+    there is none). gold.lineage loses what it says of these chapters. Source files stay, and so does what no
     chapter makes.
     Raises MedallionError for no chapter, and when a header names folders that are not its chapter's own.
     """
@@ -36,11 +36,11 @@ def reset(number: str) -> list[str]:
             if (paths.home() / name).exists():
                 _remove(paths.home() / name)
                 gone.append(name)
-    for name, copy in before.copies(first).items():
+    for name, copy in snapshots.before(first).items():
         if (paths.home() / name).exists():
             _remove(paths.home() / name)
         copy.rename(paths.home() / name)
-    for copy in before.kept(first):
+    for copy in snapshots.taken(first):
         _remove(copy)
     return gone
 

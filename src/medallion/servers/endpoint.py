@@ -17,7 +17,7 @@ from pathlib import Path
 from medallion import paths
 from medallion.servers import server
 from medallion.servers.tracking import store
-from medallion.spark import quiet
+from medallion.spark import mlflow_settings
 
 
 class Endpoint(server.Server):
@@ -26,7 +26,7 @@ class Endpoint(server.Server):
     def __init__(self, model: str, listener: socket.socket) -> None:
         # MLflow's command looks for Uvicorn, which is beside our Python
         search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        environment = {**quiet.ENVIRONMENT, "MLFLOW_TRACKING_URI": store.uri(), "PATH": search}
+        environment = {**mlflow_settings.ENVIRONMENT, "MLFLOW_TRACKING_URI": store.uri(), "PATH": search}
         # Of each endpoint its own, and all of them among those that are removed
         log = paths.log("endpoint")
         log = log.with_stem(f"{log.stem}-{listener.getsockname()[1]}")

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from medallion import contract, paths
 from medallion.errors import MedallionError
-from medallion.lakehouse import before, tables
+from medallion.lakehouse import snapshots, tables
 from medallion.machine import archive, jars, java
-from medallion.spark import catalog, databricks, display, quiet, recording, tracebacks
+from medallion.spark import catalog, databricks, display, mlflow_settings, recording, tracebacks
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -51,7 +51,7 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     if chapter is not None:
         wanted = contract.read(chapter)
         tables.require(wanted)
-        before.keep(wanted)
+        snapshots.take(wanted)
     master = os.environ.get("MEDALLION_MASTER")
     spark = on_cluster(master) if master else local(profile)
     _prepare_scratch()
@@ -226,7 +226,7 @@ def _surroundings(**more: str) -> Iterator[None]:
     os.environ["TZ"] = "UTC"
     time.tzset()
     # These stay: they are read again whenever a Python worker starts, and when MLflow is imported.
-    quiet.prepare()
+    mlflow_settings.prepare()
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     with _environment(for_any_jvm() | more), _output_to(paths.log("spark")):
         yield

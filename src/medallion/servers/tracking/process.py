@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from medallion.servers import server
 from medallion.servers.tracking import store, ui
-from medallion.spark import quiet
+from medallion.spark import mlflow_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -34,7 +34,7 @@ def serve(listener: socket.socket) -> None:
 def _application() -> "FastAPI":
     user, password = ui.credentials()
     os.environ.update(
-        quiet.ENVIRONMENT,
+        mlflow_settings.ENVIRONMENT,
         _MLFLOW_SGI_NAME="uvicorn",  # without it, MLflow's application is one for other servers
         MLFLOW_SERVER_ALLOWED_HOSTS=_OURS,
         MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from medallion import contract, paths
 from medallion.errors import MedallionError
-from medallion.spark import databricks, quiet
+from medallion.spark import databricks, mlflow_settings
 
 _FOLDER = "mlflow"
 # Where MLflow writes down the full address of a file
@@ -75,7 +75,7 @@ def use(experiment: str) -> str:
     """
     if databricks.has_catalog():
         return databricks.track(experiment)
-    quiet.keep()
+    mlflow_settings.keep()
     import mlflow
     from mlflow.exceptions import MlflowException
 

@@ -24,7 +24,7 @@ _COMMITS = "commits.json"
 _SQLITE = b"SQLite format 3\0"
 
 
-def keep(chapter: Contract) -> None:
+def take(chapter: Contract) -> None:
     """Copy what a chapter finds of the folders that it needs, unless there is a copy already."""
     target = _copy(chapter.number)
     places = [paths.home() / name for name in chapter.folders]
@@ -42,21 +42,21 @@ def keep(chapter: Contract) -> None:
     shutil.rmtree(partial, ignore_errors=True)
 
 
-def copies(number: str) -> dict[str, Path]:
+def before(number: str) -> dict[str, Path]:
     """Return the copies that hold the state before chapter `number`: by folder of the lakehouse, where.
 
     Of the chapters from `number` on that have started, the copy of the first one to do so.
     """
     earlier = _earlier(number)
     own = {name for other in earlier for name in contract.read(other).leaves}
-    fitting = [copy for copy in kept(number) if _is_of(copy, earlier)]
+    fitting = [copy for copy in taken(number) if _is_of(copy, earlier)]
     if not fitting:
         return {}
     oldest = min(fitting, key=lambda copy: (copy / _COMMITS).stat().st_mtime_ns)
     return {place.name: place for place in oldest.iterdir() if place.name in own}
 
 
-def kept(number: str) -> list[Path]:
+def taken(number: str) -> list[Path]:
     """Return where the copies of chapter `number` and of all later ones are."""
     numbers = (other for other in contract.chapters() if other >= number)
     return [_copy(other) for other in numbers if _copy(other).exists()]
@@ -81,9 +81,9 @@ def _copy_at_rest(place: Path, target: Path) -> None:
 
 def _earlier(number: str) -> list[str]:
     """Return the chapters before `number`, from the first that leaves a folder."""
-    before = [other for other in contract.chapters() if other < number]
-    leaving = [other for other in before if contract.read(other).leaves]
-    return [other for other in before if leaving and other >= leaving[0]]
+    others = [other for other in contract.chapters() if other < number]
+    leaving = [other for other in others if contract.read(other).leaves]
+    return [other for other in others if leaving and other >= leaving[0]]
 
 
 def _commits(numbers: Iterable[str]) -> dict[str, str]:
