@@ -13,10 +13,11 @@ import yaml
 
 from medallion import paths
 from medallion.errors import MedallionError
-from medallion.lesson import checks, quiz
+from medallion.lesson import checks
 from press import new
 from press.reference import lists, produced
 from press.source import pages, rules
+from press.source import quiz as quiz_rules
 from press.source.chapter import parse
 from press.source.starter import starter, worked
 
@@ -66,7 +67,7 @@ def test_what_is_written_keeps_to_the_rules(written):
     assert "**On Databricks**" in chapter.cells[-1].source
     assert yaml.safe_load(written.with_name("databricks.yml").read_text(encoding="utf-8")) == []
     questions = yaml.safe_load(written.with_name("quiz.yml").read_text(encoding="utf-8"))
-    assert quiz.FEWEST <= len(questions) <= quiz.MOST
+    assert quiz_rules.FEWEST <= len(questions) <= quiz_rules.MOST
     assert "$" not in "".join(path.read_text(encoding="utf-8") for path in written.parent.iterdir())
     whole, drawn = ((written.parents[3] / path).read_text(encoding="utf-8") for path in (new.FLOW, FIGURE))
     assert "#46536f" in drawn and "#46536f" not in whole

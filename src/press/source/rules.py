@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from IPython.core.inputtransformer2 import TransformerManager
 
+from medallion import contract
 from medallion.lesson import checks
 from medallion.lesson.checks import Exercise
+from press.source import quiz
 from press.source.chapter import ROLES, Cell, Chapter, Problem
 from press.source.names import Names, names
 from press.source.starter import BEGIN, END, StarterError, starter, worked
@@ -30,6 +32,7 @@ def problems(chapter: Chapter) -> list[Problem]:
         return sorted(unreadable, key=lambda problem: problem.line)
     rules: tuple[Callable[[Chapter], Iterable[Problem]], ...] = (
         _lengths, _starters, _groups, _checks, _answers_stay_inside, _excerpt_stands_alone, _left_out,
+        _quiz,
     )  # fmt: skip
     return sorted((problem for rule in rules for problem in rule(chapter)), key=lambda problem: problem.line)
 
@@ -260,6 +263,12 @@ def _left_out(chapter: Chapter) -> Iterator[Problem]:
             f"{len(left)} of {len(_code(chapter))} cells are left out of the comparison; "
             f"one in twenty may be, here {most}. Show something that stays the same.",
         )
+
+
+def _quiz(chapter: Chapter) -> Iterator[Problem]:
+    path = chapter.path.with_name("quiz.yml")
+    if path.exists() and (wrong := quiz.wrong(path)):
+        yield Problem(contract.shown(path), *wrong)
 
 
 def _code(chapter: Chapter) -> list[Cell]:
