@@ -50,7 +50,7 @@ def broken(change):
     [
         (questions(3), "a quiz is a list of 4 to 6 questions, and this has 3. Write the questions."),
         (questions(7), "a quiz is a list of 4 to 6 questions, and this has 7. Write the questions."),
-        ({"askx"}, "a quiz is a list of 4 to 6 questions, and this has 0. Write the questions."),
+        ({"ask": "x"}, "a quiz is a list of 4 to 6 questions, and this has 0. Write the questions."),
         ("- ask: [", "this is not YAML ("),
         (
             broken(lambda q: q.pop("ask")),
