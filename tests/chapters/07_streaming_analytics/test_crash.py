@@ -21,6 +21,8 @@ from conftest import TESTS, run_chapter
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from medallion.lesson import arrivals
+
 pytestmark = pytest.mark.late
 
 Launch = Callable[..., "subprocess.Popen[str]"]
@@ -175,9 +177,9 @@ def test_killed_at_any_moment_the_stream_equals_the_batch(
     spark: SparkSession, launch: Launch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names, draw = functions(), random.Random(2025)
-    arrivals = tmp_path / "arrivals"
+    folder = tmp_path / "arrivals"
     lines, arrived = payments()
-    assert len(arrivals.write(lines, arrived, arrivals, hours=24)) == DAYS
+    assert len(arrivals.write(lines, arrived, folder, hours=24)) == DAYS
     disputes = f"delta.`{tmp_path / 'disputes'}`"
     at = pd.Timestamp("2025-11-03").to_pydatetime()
     known = spark.createDataFrame(
@@ -190,7 +192,7 @@ def test_killed_at_any_moment_the_stream_equals_the_batch(
     wanted = max(3, KILLS * 3 // 10)
     while kills < KILLS or hits < wanted:
         if chain is None:
-            chain = Chain(tmp_path / f"chain-{finished}", arrivals, disputes)
+            chain = Chain(tmp_path / f"chain-{finished}", folder, disputes)
             chain.place.mkdir()
             names["prepare"](spark, chain.tables)
         between = hits < wanted and (kills % 3 == 1 or kills >= KILLS)
