@@ -143,6 +143,16 @@ def batch_by_batch(lesson, kept=lambda batch: batch):
     return land
 
 
+def named_and_with_a_path(lesson):
+    return lambda source, table, checkpoint: (
+        writer(lesson, source, checkpoint)
+        .queryName("chargebacks")
+        .outputMode("append")
+        .option("path", str(table))
+        .start()
+    )
+
+
 def no_query(lesson):
     return lambda *folders: lesson.land_files(*folders).awaitTermination()
 
@@ -236,7 +246,7 @@ RIGHT = [
     ("schema_hints", "birth_year INT, postcode string"),
     ("rescue", rescued),
     ("rescue", by_its_names),
-    ("schema_hints", "postcode VARCHAR(10)"),
+    ("schema_hints", "`postcode` STRING COMMENT 'a zero at the front'"),
     ("append_evolving", widened(lambda frame: frame)),
     ("append_evolving", widened(lambda frame: frame.select("note", "stock", "id"))),
 ]
@@ -316,5 +326,5 @@ MADE_RIGHT = [
         lambda lesson: purchases(lesson).select("amount_cents", "quantity", "purchased_on", "customer_id"),
     ),
     ("land_files", batch_by_batch),
-    ("land_files", lambda lesson: lambda source, table, at: lesson.land_files(source, table, at)),
+    ("land_files", named_and_with_a_path),
 ]
