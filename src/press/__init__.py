@@ -1,1 +1,1 @@
-"""What an author runs: from the lessons to notebooks, tests, reference, book and exports."""
+"""What an author runs: from the lessons to notebooks, tests, reference, book and exports; and `run --lineage`."""

@@ -1,1 +1,1 @@
-"""What a notebook imports: exercises, checks, the quiz, charts, graphs and arrivals."""
+"""The lesson in a notebook: exercises, their checks and progress, the quiz, charts, graphs and arrivals."""

@@ -1,4 +1,4 @@
-"""The course for a workspace of Databricks: chapters 01 to 08 as notebooks, and a bundle that runs them.
+"""The course for a workspace of Databricks: the chapters as notebooks, and a bundle that runs them.
 
     medallion export databricks
 

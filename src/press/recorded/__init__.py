@@ -1,1 +1,1 @@
-"""What the last build saw, kept in the repository: schemas, digests and lineage."""
+"""What the last build saw, kept in the repository: schemas, digests, lineage and seconds."""

@@ -5,7 +5,7 @@
 | `book/reference/tables.md` | the chapters' headers, the schemas of the last run, the data dictionary |
 | `book/reference/package.md` | the docstrings of what a notebook uses, the parser of the command line |
 | `book/reference/lineage.md` and its drawing | what the chapters were seen to do when they were built last |
-| `book/databricks.md`, in part | `book/databricks.yml` |
+| `book/databricks.md`, in part | `book/databricks.yml`, and `databricks.yml` beside each lesson |
 | the lists of chapters, see `lists` | the chapters' headers, `book/outline.yml` |
 """
 
