@@ -1,1 +1,1 @@
-"""What an author runs: from the lessons to notebooks, tests, reference, book and exports; and `run --lineage`."""
+"""What an author runs, and `run --lineage`: lessons to notebooks, tests, reference, book and exports."""
