@@ -8,7 +8,6 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -161,10 +160,6 @@ def _check(table: str, delta: DeltaTable) -> None:
     if wrong:
         needed = ", ".join(f"{name} {sql}" for name, (_, sql) in _COLUMNS.items())
         raise MedallionError(
-            f"{table} has no {_listed(wrong)} of the right type. The page shows a table of {needed}: "
+            f"{table} has no {' and no '.join(wrong)} of the right type. The page shows a table of {needed}: "
             "write it so."
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and no ".join(names)
