@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kestrel import calendar
-from kestrel.draws import Draws, Numbers
+from kestrel.draws import Draws, Numbers, rows_of
 from kestrel.names import ALL_CITIES, CITIES
 from kestrel.pending import Pending
 from kestrel.planting import plant, repeated
@@ -166,22 +166,21 @@ def _lines(orders: Day, payments: _Payments, kinds: Numbers, paid: int) -> list[
     """Return the JSON line of each payment; `paid` payments were made on earlier days."""
     shared = [
         f'"order_id":"{order_id(number)}","customer_id":"{customer_id(customer)}"'
-        for number, customer in zip(orders.number.tolist(), orders.customer.tolist(), strict=True)
+        for number, customer in rows_of(orders.number, orders.customer)
     ]
     devices = [device_id(device) for device in orders.device.tolist()]
     amounts = np.where(kinds == _KIND["negative_amount"], -payments.amount, payments.amount)
     lines = []
     for k, (order, at, card, method, amount, authorised, city, code) in enumerate(
-        zip(
-            payments.order.tolist(),
+        rows_of(
+            payments.order,
             calendar.text(payments.at),
-            payments.card.tolist(),
-            payments.method.tolist(),
-            amounts.tolist(),
-            payments.authorised.tolist(),
-            payments.city.tolist(),
-            kinds.tolist(),
-            strict=True,
+            payments.card,
+            payments.method,
+            amounts,
+            payments.authorised,
+            payments.city,
+            kinds,
         ),
         start=1,
     ):
@@ -213,13 +212,7 @@ def _dispute(
         f'{{"chargeback_id":"CB{filed + k:07d}","payment_id":"{payment_id(number)}",'
         f'"reason":"{_REASONS[why]}","filed_at":"{when}","amount_cents":{amount}}}'
         for k, (number, why, when, amount) in enumerate(
-            zip(
-                payment.tolist(),
-                reason.tolist(),
-                calendar.text(due, "s"),
-                payments.amount[at].tolist(),
-                strict=True,
-            ),
+            rows_of(payment, reason, calendar.text(due, "s"), payments.amount[at]),
             start=1,
         )
     ]
