@@ -27,10 +27,6 @@ _SECONDS = 300
 _JDK = ".jdk.jsa"
 
 
-def _folder() -> Path:
-    return paths.cache() / "classes"
-
-
 def path() -> Path:
     """Return where the archive for this Java and this class path is, or would be."""
     import pyspark
@@ -41,7 +37,8 @@ def path() -> Path:
     release = runtime.home / "release"
     if release.exists():
         described.append(release.read_text(encoding="utf-8", errors="replace"))
-    return _folder() / f"{hashlib.sha256(chr(10).join(described).encode()).hexdigest()[:16]}.jsa"
+    digest = hashlib.sha256("\n".join(described).encode()).hexdigest()[:16]
+    return paths.cache() / "classes" / f"{digest}.jsa"
 
 
 def options() -> list[str]:
@@ -119,7 +116,7 @@ def _write(target: Path, command: Callable[[Path], Sequence[str | Path]], failed
 def _sweep(made: Path) -> None:
     """Remove what no session will use: archives that `made` replaces or whose `.venv` is gone, and halves."""
     ours = made.with_suffix(".txt").read_text(encoding="utf-8")
-    for note in _folder().glob("*.txt"):
+    for note in made.parent.glob("*.txt"):
         if note.stem == made.stem:
             continue
         other = note.read_text(encoding="utf-8")
@@ -127,7 +124,7 @@ def _sweep(made: Path) -> None:
             for kind in (".jsa", _JDK):
                 note.with_suffix(kind).unlink(missing_ok=True)
             note.unlink(missing_ok=True)
-    for partial in _folder().glob("*.partial"):
+    for partial in made.parent.glob("*.partial"):
         owner = int(partial.name.split(".")[-2])
         if not psutil.pid_exists(owner):
             partial.unlink(missing_ok=True)

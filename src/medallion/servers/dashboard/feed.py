@@ -54,6 +54,11 @@ class Sales:
     unit: str
     parts: tuple[Part, ...]
 
+    def channels(self) -> dict[str, list[Part]]:
+        """Return the parts of each channel, by its name and in the order of their times."""
+        names = sorted({part.channel for part in self.parts})
+        return {name: [part for part in self.parts if part.channel == name] for name in names}
+
 
 @dataclass(frozen=True)
 class Seen:
