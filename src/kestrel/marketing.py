@@ -86,9 +86,7 @@ def write(shop: Shop, landing: Landing, truth: Truth) -> None:
         lines = _lines(today, visitors, touches)
         underway.add(lines, due=today.at, kind=today.kind)
         again = repeated(shop.settings, "touchpoints", draws, today.kind == CLEAN)
-        underway.add(
-            [lines[k] for k in again.tolist()], due=today.at[again], kind=np.full(len(again), _KIND["repeat"])
-        )
+        underway.repeat(lines, again, today.at[again], _KIND["repeat"])
         visitors += int(today.visitor.max(initial=-1)) + 1
         touches += len(lines)
         # Journeys that end later may still reach back; what is older than the longest of them is complete.

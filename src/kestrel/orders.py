@@ -76,11 +76,8 @@ def write(shop: Shop, landing: Landing, truth: Truth) -> None:
         committed += len(lines)
         underway.add(lines, due=columns["arrives"], kind=columns["kind"])
         again = repeated(shop.settings, "orders", draws, columns["kind"] == CLEAN)
-        underway.add(
-            [lines[k] for k in again.tolist()],
-            due=columns["arrives"][again] + draws.whole(calendar.MINUTE, 10 * calendar.DAY, len(again)),
-            kind=np.full(len(again), _KIND["repeat"]),
-        )
+        due = columns["arrives"][again] + draws.whole(calendar.MINUTE, 10 * calendar.DAY, len(again))
+        underway.repeat(lines, again, due, _KIND["repeat"])
         arrived, columns = underway.until((day + 1) * calendar.DAY)
         truth.count("orders", columns["kind"].tolist())
         files.write(f"orders/orders_{calendar.week(day)}.jsonl", arrived, (day + 1) * calendar.DAY)

@@ -55,11 +55,8 @@ def write(shop: Shop, landing: Landing, truth: Truth) -> None:
         lines = _lines(orders, payments, kinds, paid)
         underway.add(lines, due=payments.at, kind=kinds)
         again = repeated(shop.settings, "payments", draws, (kinds == CLEAN) & (payments.actor == HONEST))
-        underway.add(
-            [lines[k] for k in again.tolist()],
-            due=payments.at[again] + draws.whole(1_000, 9 * calendar.DAY, len(again)),
-            kind=np.full(len(again), _KIND["repeat"]),
-        )
+        due = payments.at[again] + draws.whole(1_000, 9 * calendar.DAY, len(again))
+        underway.repeat(lines, again, due, _KIND["repeat"])
         found.note(orders, payments, paid)
         filed += _dispute(shop, Draws(shop.seed, "chargebacks", day), disputed, payments, kinds, paid, filed)
         paid += len(payments)
@@ -218,11 +215,8 @@ def _dispute(
     ]
     disputed.add(lines, due=due, kind=chargeback_kinds)
     again = repeated(shop.settings, "chargebacks", draws, ~unknown)
-    disputed.add(
-        [lines[k] for k in again.tolist()],
-        due=due[again] + draws.whole(1_000, 5 * calendar.DAY, len(again)),
-        kind=np.full(len(again), _CHARGEBACK_KIND["repeat"]),
-    )
+    later = due[again] + draws.whole(1_000, 5 * calendar.DAY, len(again))
+    disputed.repeat(lines, again, later, _CHARGEBACK_KIND["repeat"])
     return len(at)
 
 
