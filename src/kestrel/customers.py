@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from kestrel import calendar
-from kestrel.draws import Draws, Flags
+from kestrel.draws import Draws, Flags, rows_of
 from kestrel.names import CITIES, FIRST_NAMES, LAST_NAMES
 from kestrel.planting import repeated
 from kestrel.settings import CLEAN, codes
@@ -84,18 +84,17 @@ def _unchanged(shop: Shop, month: int, known: int) -> Flags:
 def _rows(shop: Shop, month: int, known: int, date_style: np.ndarray, bad_email: Flags) -> Iterator[str]:
     people = shop.people
     part = slice(known)
-    for account, first, last, city, street, signed_up, born, consent, style, bad in zip(
+    for account, first, last, city, street, signed_up, born, consent, style, bad in rows_of(
         range(known),
-        people.first_name[part].tolist(),
-        people.last_name[part].tolist(),
-        people.city[month, part].tolist(),
-        people.street[month, part].tolist(),
-        people.signed_up[part].tolist(),
-        people.birth_year[part].tolist(),
-        people.consent[month, part].tolist(),
-        date_style[part].tolist(),
-        bad_email[part].tolist(),
-        strict=True,
+        people.first_name[part],
+        people.last_name[part],
+        people.city[month, part],
+        people.street[month, part],
+        people.signed_up[part],
+        people.birth_year[part],
+        people.consent[month, part],
+        date_style[part],
+        bad_email[part],
     ):
         yield (
             f"{customer_id(account)},{FIRST_NAMES[first]},{LAST_NAMES[last]},"

@@ -4,8 +4,8 @@ Only whole numbers are drawn, and chances are compared as whole parts per millio
 """
 
 import zlib
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -47,3 +47,8 @@ class Draws:
     def shuffled(self, size: int) -> Numbers:
         """Return the numbers 0 to `size` - 1 in random order."""
         return np.argsort(self._rng.integers(0, 2**62, size=size), kind="stable")
+
+
+def rows_of(*columns: np.ndarray | Sequence[Any]) -> Iterator[tuple[Any, ...]]:
+    """Return the rows of columns of one length, as Python's own numbers, which are written out as such."""
+    return zip(*(one.tolist() if isinstance(one, np.ndarray) else one for one in columns), strict=True)

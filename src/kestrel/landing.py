@@ -105,9 +105,8 @@ def _require_writable(folder: Path) -> None:
 
 @contextmanager
 def _alone(target: Path) -> Iterator[None]:
-    lock = FileLock(_beside(target, "lock"))
     try:
-        with lock.acquire(timeout=0):
+        with FileLock(_beside(target, "lock"), timeout=0):
             yield
     except Timeout:
         raise Refused(
@@ -137,27 +136,20 @@ def _refuse_foreign(target: Path) -> None:
 
 
 def _current(target: Path, values: Settings, scale: float) -> dict[str, Any] | None:
+    """Return the manifest of a folder that holds these data and all of their files, else None."""
     present = manifest(target)
-    return present if present and _is(present, values, scale) and _complete(target, present) else None
-
-
-def _is(present: dict[str, Any], values: Settings, scale: float) -> bool:
-    asked = _identity(values, scale)
-    return {key: present.get(key) for key in asked} == asked
+    if not present or not _identity(values, scale).items() <= present.items():
+        return None
+    files = [_intact(target / file["path"], file) for file in present["files"]]
+    return present if all(files) and (target / TRUTH).exists() else None
 
 
 def _identity(values: Settings, scale: float) -> dict[str, Any]:
     return {"generator": GENERATOR, "scale": float(scale), "settings_sha256": values.sha256()}
 
 
-def _complete(target: Path, present: dict[str, Any]) -> bool:
-    """Return whether every listed file is there in its size, or for Parquet with its rows."""
-    return (target / TRUTH).exists() and all(
-        _intact(target / file["path"], file) for file in present["files"]
-    )
-
-
 def _intact(path: Path, listed: dict[str, Any]) -> bool:
+    """Return whether a listed file is there in its size, or for Parquet with its rows."""
     try:
         if "bytes" in listed:
             return path.stat().st_size == listed["bytes"]
@@ -190,13 +182,10 @@ def _replace(target: Path, values: Settings, scale: float, progress: bool) -> di
     try:
         with _bar(bytes_needed(scale), progress) as on_bytes:
             written = _write_all(partial, values, scale, on_bytes)
-    except OSError as error:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise _no_room(target, "filled the disk half-way") from error
-        raise
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
         raise
     if target.exists():
         target.rename(old)

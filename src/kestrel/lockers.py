@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from kestrel import calendar
-from kestrel.draws import Draws, Numbers
+from kestrel.draws import Draws, Numbers, rows_of
 from kestrel.planting import plant, repeated
 from kestrel.settings import CLEAN, MILLION, codes
 from kestrel.shop import Shop, locker_id
@@ -159,7 +159,7 @@ def _runs(
     # Odd lengths: with the parity of the humidity, the first reading after a stuck run is different.
     length = draws.whole(6, 18, _WEEKS) * 2 + 1
     start = np.arange(_WEEKS) * _A_WEEK + 1 + draws.below(_A_WEEK - 2 - length)
-    for what, low, high in zip(chosen.tolist(), start.tolist(), (start + length).tolist(), strict=True):
+    for what, low, high in rows_of(chosen, start, start + length):
         run = slice(low, high)
         if gone[low - 1 : high + 1].any():
             continue
@@ -196,14 +196,13 @@ def _csv(name: str, readings: _Readings) -> list[str]:
     return [
         f"{name},{at},{_decimal(temperature, 1)},{_decimal(humidity, 1)},{doors},"
         f"{_decimal(battery, 2)},{_decimal(current, 2)}"
-        for at, temperature, humidity, doors, battery, current in zip(
+        for at, temperature, humidity, doors, battery, current in rows_of(
             calendar.text(readings.at, "s"),
-            readings.temperature.tolist(),
-            readings.humidity.tolist(),
-            readings.door_opens.tolist(),
-            readings.battery.tolist(),
-            readings.current.tolist(),
-            strict=True,
+            readings.temperature,
+            readings.humidity,
+            readings.door_opens,
+            readings.battery,
+            readings.current,
         )
     ]
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from kestrel import calendar
-from kestrel.draws import Draws, Numbers
+from kestrel.draws import Draws, Numbers, rows_of
 from kestrel.pending import Pending
 from kestrel.planting import plant, repeated
 from kestrel.settings import CHANNELS, CLEAN, codes
@@ -86,9 +86,7 @@ def write(shop: Shop, landing: Landing, truth: Truth) -> None:
         lines = _lines(today, visitors, touches)
         underway.add(lines, due=today.at, kind=today.kind)
         again = repeated(shop.settings, "touchpoints", draws, today.kind == CLEAN)
-        underway.add(
-            [lines[k] for k in again.tolist()], due=today.at[again], kind=np.full(len(again), _KIND["repeat"])
-        )
+        underway.repeat(lines, again, today.at[again], _KIND["repeat"])
         visitors += int(today.visitor.max(initial=-1)) + 1
         touches += len(lines)
         # Journeys that end later may still reach back; what is older than the longest of them is complete.
@@ -233,16 +231,15 @@ def _lines(touches: _Touches, visitors: int, before: int) -> list[str]:
     agents = _BROWSERS + _BOTS
     lines = []
     for k, (visitor, customer, at, channel, campaign, agent, converted, code) in enumerate(
-        zip(
-            touches.visitor.tolist(),
-            touches.customer.tolist(),
+        rows_of(
+            touches.visitor,
+            touches.customer,
             calendar.text(touches.at, "s"),
-            touches.channel.tolist(),
-            touches.campaign.tolist(),
-            touches.agent.tolist(),
-            touches.converted.tolist(),
-            touches.kind.tolist(),
-            strict=True,
+            touches.channel,
+            touches.campaign,
+            touches.agent,
+            touches.converted,
+            touches.kind,
         ),
         start=1,
     ):
@@ -280,14 +277,7 @@ def _write_spend(shop: Shop, landing: Landing, truth: Truth) -> None:
     impressions = clicks * draws.whole(20, 60, rows) + draws.whole(50, 400, rows)
     lines = []
     for k, (number, which, spent, shown, clicked) in enumerate(
-        zip(
-            day.tolist(),
-            campaign.tolist(),
-            np.where(negative, -cents, cents).tolist(),
-            impressions.tolist(),
-            clicks.tolist(),
-            strict=True,
-        )
+        rows_of(day, campaign, np.where(negative, -cents, cents), impressions, clicks)
     ):
         lines.append(
             f"{calendar.day(number)},{campaign_id(which)},{_CAMPAIGNS[which][0]},{spent},{shown},{clicked}"

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from kestrel import calendar
-from kestrel.draws import Draws, Numbers
+from kestrel.draws import Draws, Numbers, rows_of
 from kestrel.pending import Pending
 from kestrel.planting import plant, repeated
 from kestrel.settings import CLEAN, ORDER_WAYS, codes
@@ -76,11 +76,8 @@ def write(shop: Shop, landing: Landing, truth: Truth) -> None:
         committed += len(lines)
         underway.add(lines, due=columns["arrives"], kind=columns["kind"])
         again = repeated(shop.settings, "orders", draws, columns["kind"] == CLEAN)
-        underway.add(
-            [lines[k] for k in again.tolist()],
-            due=columns["arrives"][again] + draws.whole(calendar.MINUTE, 10 * calendar.DAY, len(again)),
-            kind=np.full(len(again), _KIND["repeat"]),
-        )
+        due = columns["arrives"][again] + draws.whole(calendar.MINUTE, 10 * calendar.DAY, len(again))
+        underway.repeat(lines, again, due, _KIND["repeat"])
         arrived, columns = underway.until((day + 1) * calendar.DAY)
         truth.count("orders", columns["kind"].tolist())
         files.write(f"orders/orders_{calendar.week(day)}.jsonl", arrived, (day + 1) * calendar.DAY)
@@ -174,13 +171,8 @@ def _changes(draws: Draws, orders: Day, events: _Events, day: int) -> list[str]:
     heads, tails = _order_json(draws, orders, day)
     totals = orders.total.tolist()
     changes = []
-    for order, step, before, at, code in zip(
-        events.order.tolist(),
-        events.step.tolist(),
-        events.before.tolist(),
-        calendar.text(events.committed),
-        events.kind.tolist(),
-        strict=True,
+    for order, step, before, at, code in rows_of(
+        events.order, events.step, events.before, calendar.text(events.committed), events.kind
     ):
         old = (
             "null"
@@ -207,14 +199,13 @@ def _order_json(draws: Draws, orders: Day, day: int) -> tuple[list[str], list[st
     missing = draws.whole(900_000, 999_999, len(orders)).tolist()
     heads, tails = [], []
     for k, (number, customer, channel, flaw, at, locker) in enumerate(
-        zip(
-            orders.number.tolist(),
-            orders.customer.tolist(),
-            orders.channel.tolist(),
-            orders.flaw.tolist(),
+        rows_of(
+            orders.number,
+            orders.customer,
+            orders.channel,
+            orders.flaw,
             calendar.text(orders.at),
-            orders.locker.tolist(),
-            strict=True,
+            orders.locker,
         )
     ):
         who = f"C{missing[k]}" if FLAWS[flaw] == "unknown_customer" else customer_id(customer)
@@ -238,15 +229,7 @@ def _lines_json(orders: Day) -> list[str]:
     texts = [
         f'{{"line_no":{n},"product_id":"{product_id(p)}","quantity":{"null" if no_quantity[at] else q},'
         f'"unit_price_cents":{c}}}'
-        for at, (n, p, q, c) in enumerate(
-            zip(
-                number.tolist(),
-                orders.product.tolist(),
-                orders.quantity.tolist(),
-                price.tolist(),
-                strict=True,
-            )
-        )
+        for at, (n, p, q, c) in enumerate(rows_of(number, orders.product, orders.quantity, price))
     ]
     bounds = orders.first_line.tolist()
     return [",".join(texts[low:high]) for low, high in pairwise(bounds)]

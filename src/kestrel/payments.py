@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from kestrel import calendar
-from kestrel.draws import Draws, Numbers
+from kestrel.draws import Draws, Numbers, rows_of
 from kestrel.names import ALL_CITIES, CITIES
 from kestrel.pending import Pending
 from kestrel.planting import plant, repeated
@@ -55,11 +55,8 @@ def write(shop: Shop, landing: Landing, truth: Truth) -> None:
         lines = _lines(orders, payments, kinds, paid)
         underway.add(lines, due=payments.at, kind=kinds)
         again = repeated(shop.settings, "payments", draws, (kinds == CLEAN) & (payments.actor == HONEST))
-        underway.add(
-            [lines[k] for k in again.tolist()],
-            due=payments.at[again] + draws.whole(1_000, 9 * calendar.DAY, len(again)),
-            kind=np.full(len(again), _KIND["repeat"]),
-        )
+        due = payments.at[again] + draws.whole(1_000, 9 * calendar.DAY, len(again))
+        underway.repeat(lines, again, due, _KIND["repeat"])
         found.note(orders, payments, paid)
         filed += _dispute(shop, Draws(shop.seed, "chargebacks", day), disputed, payments, kinds, paid, filed)
         paid += len(payments)
@@ -166,22 +163,21 @@ def _lines(orders: Day, payments: _Payments, kinds: Numbers, paid: int) -> list[
     """Return the JSON line of each payment; `paid` payments were made on earlier days."""
     shared = [
         f'"order_id":"{order_id(number)}","customer_id":"{customer_id(customer)}"'
-        for number, customer in zip(orders.number.tolist(), orders.customer.tolist(), strict=True)
+        for number, customer in rows_of(orders.number, orders.customer)
     ]
     devices = [device_id(device) for device in orders.device.tolist()]
     amounts = np.where(kinds == _KIND["negative_amount"], -payments.amount, payments.amount)
     lines = []
     for k, (order, at, card, method, amount, authorised, city, code) in enumerate(
-        zip(
-            payments.order.tolist(),
+        rows_of(
+            payments.order,
             calendar.text(payments.at),
-            payments.card.tolist(),
-            payments.method.tolist(),
-            amounts.tolist(),
-            payments.authorised.tolist(),
-            payments.city.tolist(),
-            kinds.tolist(),
-            strict=True,
+            payments.card,
+            payments.method,
+            amounts,
+            payments.authorised,
+            payments.city,
+            kinds,
         ),
         start=1,
     ):
@@ -213,23 +209,14 @@ def _dispute(
         f'{{"chargeback_id":"CB{filed + k:07d}","payment_id":"{payment_id(number)}",'
         f'"reason":"{_REASONS[why]}","filed_at":"{when}","amount_cents":{amount}}}'
         for k, (number, why, when, amount) in enumerate(
-            zip(
-                payment.tolist(),
-                reason.tolist(),
-                calendar.text(due, "s"),
-                payments.amount[at].tolist(),
-                strict=True,
-            ),
+            rows_of(payment, reason, calendar.text(due, "s"), payments.amount[at]),
             start=1,
         )
     ]
     disputed.add(lines, due=due, kind=chargeback_kinds)
     again = repeated(shop.settings, "chargebacks", draws, ~unknown)
-    disputed.add(
-        [lines[k] for k in again.tolist()],
-        due=due[again] + draws.whole(1_000, 5 * calendar.DAY, len(again)),
-        kind=np.full(len(again), _CHARGEBACK_KIND["repeat"]),
-    )
+    later = due[again] + draws.whole(1_000, 5 * calendar.DAY, len(again))
+    disputed.repeat(lines, again, later, _CHARGEBACK_KIND["repeat"])
     return len(at)
 
 

@@ -20,6 +20,10 @@ class Pending:
         for name in self._names:
             self._columns[name] = np.concatenate([self._columns[name], columns[name]])
 
+    def repeat(self, text: list[str], at: np.ndarray, due: np.ndarray, kind: int) -> None:
+        """Add the rows of `text` at the positions `at` once more, with their stamps `due` and one `kind`."""
+        self.add([text[k] for k in at.tolist()], due=due, kind=np.full(len(at), kind))
+
     def until(self, stamp: int) -> tuple[list[str], dict[str, np.ndarray]]:
         """Remove and return the rows due before `stamp`, the earliest first, equals as they were added."""
         order = np.argsort(self._columns["due"], kind="stable")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kestrel.draws import Draws
+from kestrel.draws import Draws, rows_of
 from kestrel.names import CITIES, GOODS, LAST_NAMES, MAKES, SELLER_WORDS, TAGS
 from kestrel.planting import plant
 from kestrel.settings import CLEAN, codes
@@ -32,13 +32,12 @@ def write(shop: Shop, landing: Landing, truth: Truth) -> None:
                 "rating": rating / 10,
                 "products": [product for owner, product in products if owner == seller],
             }
-            for seller, word, name, city, rating in zip(
+            for seller, word, name, city, rating in rows_of(
                 range(shop.sellers),
-                draws.whole(0, len(SELLER_WORDS) - 1, shop.sellers).tolist(),
-                draws.whole(0, len(LAST_NAMES) - 1, shop.sellers).tolist(),
-                draws.whole(0, len(CITIES) - 1, shop.sellers).tolist(),
-                draws.whole(31, 50, shop.sellers).tolist(),
-                strict=True,
+                draws.whole(0, len(SELLER_WORDS) - 1, shop.sellers),
+                draws.whole(0, len(LAST_NAMES) - 1, shop.sellers),
+                draws.whole(0, len(CITIES) - 1, shop.sellers),
+                draws.whole(31, 50, shop.sellers),
             )
         ],
     }

@@ -205,17 +205,13 @@ class Shop:
         product, quantity, price = self._lines(draws, np.repeat(np.arange(count), lines))
         return Day(
             number=self._orders_before(day) + 1 + np.arange(count),
-            at=placed.at,
-            customer=placed.customer,
-            actor=placed.actor,
-            ring=placed.ring,
+            **vars(placed),
             first_line=first_line,
             product=product,
             quantity=quantity,
             price=price,
-            total=np.add.reduceat(quantity * price, first_line[:-1])
-            if count
-            else np.empty(0, dtype=np.int64),
+            # No order at all is no case for reduceat.
+            total=np.add.reduceat(quantity * price, first_line[:-1]) if count else quantity,
             flaw=self._flaws(draws, placed.actor),
             **self._circumstances(draws, day, placed),
         )

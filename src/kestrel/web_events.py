@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from kestrel import calendar
-from kestrel.draws import Draws, Flags, Numbers
+from kestrel.draws import Draws, Flags, Numbers, rows_of
 from kestrel.pending import Pending
 from kestrel.planting import plant, repeated
 from kestrel.settings import CLEAN, codes
@@ -187,7 +187,7 @@ def _sessions(visits: _Visits, before: int) -> list[str]:
     """Return the JSON that the events of each visit share."""
     sessions = []
     for k, (customer, known, device) in enumerate(
-        zip(visits.customer.tolist(), visits.known.tolist(), visits.device.tolist(), strict=True), start=1
+        rows_of(visits.customer, visits.known, visits.device), start=1
     ):
         who = f'"{customer_id(customer)}"' if known else "null"
         sessions.append(
@@ -215,14 +215,13 @@ def _lines(
     lost = draws.whole(20, 110, count).tolist()
     lines = []
     for k, (visit, what, product, at, seen, kind) in enumerate(
-        zip(
-            clicks.visit.tolist(),
-            clicks.type.tolist(),
-            clicks.product.tolist(),
+        rows_of(
+            clicks.visit,
+            clicks.type,
+            clicks.product,
             calendar.text(clicks.at),
             calendar.text(received),
-            kinds.tolist(),
-            strict=True,
+            kinds,
         )
     ):
         name = "null" if kind == _KIND["missing_type"] else f'"{_TYPES[what]}"'
@@ -246,9 +245,7 @@ def _urls(shop: Shop, draws: Draws, clicks: _Clicks) -> list[str]:
     ads = np.where(by_ad, draws.whole(0, len(_UTM) - 1, len(first)), -1)
     words = draws.whole(0, len(_WORDS) - 1, len(first))
     urls = []
-    for what, product, word, ad in zip(
-        clicks.type.tolist(), clicks.product.tolist(), words.tolist(), ads.tolist(), strict=True
-    ):
+    for what, product, word, ad in rows_of(clicks.type, clicks.product, words, ads):
         if what == _SEARCH:
             url = f"/search?q={_WORDS[word]}"
         else:

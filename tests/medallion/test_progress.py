@@ -284,19 +284,14 @@ def test_the_exercises_of_a_chapter_are_found_by_number(one_chapter):
 
 def test_the_summary_lists_every_exercise(one_chapter):
     checks.exercises("98")[0]("an answer")
-    lines = report.summary()["98"]
-    assert [(line.number, line.title, line.record.attempts) for line in lines] == [
-        ("98.2", "one [bold]", 1),
-        ("98.10", "ten", 0),
-    ]
     out = io.StringIO()
     report.show(Console(file=out, width=80))
     text = out.getvalue()
     assert "Chapter 98" in text
     assert "1 of 2" in text
-    assert "✓ 98.2" in text
-    assert "one [bold]" in text
-    assert "○ 98.10" in text
+    lines = [line.split() for line in text.splitlines() if "98." in line]
+    passed = progress.read("98.2").passed
+    assert lines == [["✓", "98.2", "one", "[bold]", passed[:10], "1"], ["○", "98.10", "ten"]]
 
 
 def test_nothing_is_shown_as_nothing(total, tmp_path, monkeypatch):

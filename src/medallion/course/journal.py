@@ -82,7 +82,9 @@ def begin(chapters: Sequence[Contract], anew: bool = False) -> dict[str, str]:
     """
     old = load()
     numbers = [chapter.number for chapter in chapters]
-    journal = Journal(numbers, _data(), _profile(), seconds=old.seconds, unfinished=old.unfinished)
+    data = _hash(paths.landing() / "_manifest.json")  # it names the scale, and each file's hash
+    profile = os.environ.get("MEDALLION_PROFILE") or "learn"
+    journal = Journal(numbers, data, profile, seconds=old.seconds, unfinished=old.unfinished)
     if not anew and (old.numbers, old.data, old.profile) == (journal.numbers, journal.data, journal.profile):
         for chapter in takewhile(lambda one: old.done.get(one.number) == _hash(one.notebook), chapters):
             journal.done[chapter.number] = old.done[chapter.number]
@@ -118,14 +120,5 @@ def _store(journal: Journal) -> None:
     write_text(file(), json.dumps(held, indent=1, sort_keys=True) + "\n")
 
 
-def _data() -> str:
-    """Return the hash of the manifest of the source files, which names their scale and each file's hash."""
-    return _hash(paths.landing() / "_manifest.json")
-
-
 def _hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
-
-
-def _profile() -> str:
-    return os.environ.get("MEDALLION_PROFILE") or "learn"

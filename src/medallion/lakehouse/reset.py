@@ -25,20 +25,13 @@ def reset(number: str) -> list[str]:
     gone = _forget_lineage([one.number for one in undone])
     for later in undone:
         for table in later.makes:
-            held = [place for place in (tables.folder(table), view_files.path(table)) if place.exists()]
-            for place in held:
-                _remove(place)
-            if held:
+            removed = [_remove(place) for place in (tables.folder(table), view_files.path(table))]
+            if any(removed):
                 gone.append(table)
-        if tables.checkpoints(later.number).exists():
-            _remove(tables.checkpoints(later.number))
-        for name in later.leaves:
-            if (paths.home() / name).exists():
-                _remove(paths.home() / name)
-                gone.append(name)
+        _remove(tables.checkpoints(later.number))
+        gone += [name for name in later.leaves if _remove(paths.home() / name)]
     for name, copy in snapshots.before(first).items():
-        if (paths.home() / name).exists():
-            _remove(paths.home() / name)
+        _remove(paths.home() / name)
         copy.rename(paths.home() / name)
     for copy in snapshots.taken(first):
         _remove(copy)
@@ -65,9 +58,15 @@ def forget_lineage(numbers: Iterable[str]) -> bool:
     return bool(table.count())
 
 
-def _remove(place: Path) -> None:
-    """Remove a folder or a file so that a kill half-way leaves no half of it where it was."""
+def _remove(place: Path) -> bool:
+    """Remove a folder or a file so that a kill half-way leaves no half of it where it was.
+
+    Return whether there was one.
+    """
+    if not place.exists():
+        return False
     bin_ = paths.home() / "cache" / "removed"
     bin_.mkdir(parents=True, exist_ok=True)
     shutil.move(place, bin_ / f"{place.parent.name}-{place.name}-{os.getpid()}-{time.time_ns()}")
     shutil.rmtree(bin_, ignore_errors=True)
+    return True

@@ -5,7 +5,6 @@ charts.show(fig, alt="What a person who cannot see the chart should know.")
 """
 
 import json
-from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io
@@ -52,8 +51,4 @@ def show(figure: go.Figure, alt: str) -> None:
     from IPython.display import display
 
     drawn = json.loads(figure.to_json()) | {"config": {"displayModeBar": False}}
-    bundle: dict[str, Any] = {
-        "application/vnd.plotly.v1+json": drawn,
-        "text/plain": alt,
-    }
-    display(bundle, raw=True)
+    display({"application/vnd.plotly.v1+json": drawn, "text/plain": alt}, raw=True)

@@ -88,7 +88,9 @@ def _update(number: str, change: Callable[[Record], Record]) -> None:
     with FileLock(path.with_suffix(".lock"), timeout=_LOCK_SECONDS):
         records = _load(path)
         records[number] = change(records.get(number, Record()))
-        _store(path, records)
+        held = {one: asdict(record) for one, record in records.items()}
+        text = json.dumps({"version": _VERSION, "exercises": held}, indent=1, sort_keys=True)
+        write_text(path, f"{text}\n")
 
 
 def _load(path: Path) -> dict[str, Record]:
@@ -103,8 +105,3 @@ def _load(path: Path) -> dict[str, Record]:
         raise MedallionError(
             f"{path} is damaged ({error}). Move it away to begin your progress anew; your answers are safe."
         ) from error
-
-
-def _store(path: Path, records: dict[str, Record]) -> None:
-    held = {number: asdict(record) for number, record in records.items()}
-    write_text(path, json.dumps({"version": _VERSION, "exercises": held}, indent=1, sort_keys=True) + "\n")

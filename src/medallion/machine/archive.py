@@ -11,6 +11,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -26,10 +27,6 @@ _SECONDS = 300
 _JDK = ".jdk.jsa"
 
 
-def _folder() -> Path:
-    return paths.cache() / "classes"
-
-
 def path() -> Path:
     """Return where the archive for this Java and this class path is, or would be."""
     import pyspark
@@ -40,7 +37,8 @@ def path() -> Path:
     release = runtime.home / "release"
     if release.exists():
         described.append(release.read_text(encoding="utf-8", errors="replace"))
-    return _folder() / f"{hashlib.sha256(chr(10).join(described).encode()).hexdigest()[:16]}.jsa"
+    digest = hashlib.sha256("\n".join(described).encode()).hexdigest()[:16]
+    return paths.cache() / "classes" / f"{digest}.jsa"
 
 
 def options() -> list[str]:
@@ -67,14 +65,6 @@ def _below(archive: Path) -> list[Path]:
     return [] if brought else [archive.with_suffix(_JDK)]
 
 
-def status() -> tuple[bool, str]:
-    """Return whether the archive is there, and a sentence on it with the mend."""
-    archive = path()
-    if options():
-        return True, f"{archive.stat().st_size // 1_000_000} MB in {archive.parent}"
-    return False, "no archive for this Java and these jars: sessions start slower. Run `medallion setup`."
-
-
 def make() -> Path:
     """Make the archive, and what it stands on, unless they are there, and return its path.
 
@@ -82,61 +72,51 @@ def make() -> Path:
     Archives whose pyspark is gone are removed.
     Raises MedallionError when the JVM leaves no archive.
     """
+    import pyspark
+
     archive = path()
     if options():
         return archive
     paths.writable(archive.parent, "MEDALLION_CACHE")
     for base in _below(archive):
-        _dump(base)
-    partial = archive.with_suffix(f".{os.getpid()}.partial")
-    done = subprocess.run(
-        [sys.executable, "-m", _REHEARSAL, str(partial)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
-    )
-    if not partial.exists():
-        raise MedallionError(
-            "The class archive was not written; sessions work without it, but start slower. "
-            f"The rehearsal said: {(done.stderr or done.stdout).strip()[-600:]}"
+        _write(
+            base,
+            lambda partial: [
+                java.find().home / "bin" / "java",
+                "-Xshare:dump",
+                f"-XX:SharedArchiveFile={partial}",
+            ],
+            "This Java has no archive of its own classes and wrote none; sessions work without it, but start "
+            "slower. It said:",
         )
-    partial.replace(archive)
-    _record(archive)
+    _write(
+        archive,
+        lambda partial: [sys.executable, "-m", _REHEARSAL, partial],
+        "The class archive was not written; sessions work without it, but start slower. The rehearsal said:",
+    )
+    archive.with_suffix(".txt").write_text(pyspark.__file__, encoding="utf-8")
     _sweep(archive)
     return archive
 
 
-def _dump(base: Path) -> None:
-    """Have Java write the archive of its own classes. Raises MedallionError when it does not."""
-    partial = base.with_name(f"{base.stem}.{os.getpid()}.partial")
+def _write(target: Path, command: Callable[[Path], Sequence[str | Path]], failed: str) -> None:
+    """Run the command that writes a file of the name it is given, and call that file `target` then.
+
+    Raises MedallionError when there is none: `failed`, and the end of what the command said.
+    """
+    partial = target.with_name(f"{target.stem}.{os.getpid()}.partial")
     done = subprocess.run(
-        [java.find().home / "bin" / "java", "-Xshare:dump", f"-XX:SharedArchiveFile={partial}"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-        check=False,
+        command(partial), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
     )
     if not partial.exists():
-        raise MedallionError(
-            "This Java has no archive of its own classes and wrote none; sessions work without it, but start "
-            f"slower. It said: {(done.stderr or done.stdout).strip()[-600:]}"
-        )
-    partial.replace(base)
-
-
-def _record(archive: Path) -> None:
-    import pyspark
-
-    archive.with_suffix(".txt").write_text(pyspark.__file__, encoding="utf-8")
+        raise MedallionError(f"{failed} {(done.stderr or done.stdout).strip()[-600:]}")
+    partial.replace(target)
 
 
 def _sweep(made: Path) -> None:
     """Remove what no session will use: archives that `made` replaces or whose `.venv` is gone, and halves."""
     ours = made.with_suffix(".txt").read_text(encoding="utf-8")
-    for note in _folder().glob("*.txt"):
+    for note in made.parent.glob("*.txt"):
         if note.stem == made.stem:
             continue
         other = note.read_text(encoding="utf-8")
@@ -144,7 +124,7 @@ def _sweep(made: Path) -> None:
             for kind in (".jsa", _JDK):
                 note.with_suffix(kind).unlink(missing_ok=True)
             note.unlink(missing_ok=True)
-    for partial in _folder().glob("*.partial"):
+    for partial in made.parent.glob("*.partial"):
         owner = int(partial.name.split(".")[-2])
         if not psutil.pid_exists(owner):
             partial.unlink(missing_ok=True)

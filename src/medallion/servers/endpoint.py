@@ -31,11 +31,7 @@ class Endpoint(server.Server):
         log = paths.log("endpoint")
         log = log.with_stem(f"{log.stem}-{listener.getsockname()[1]}")
         super().__init__("medallion.servers.endpoint", [model], listener, log, environment=environment)
-        self.model = model
         self.url += "invocations"
-
-    def __repr__(self) -> str:
-        return f"Endpoint({self.model!r})"  # no port: an output that holds one is another each time
 
     def kill(self) -> None:
         """End it at once and in the middle of its work, as `kill -9` or a lack of memory would.

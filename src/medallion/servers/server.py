@@ -18,7 +18,6 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from medallion.errors import MedallionError
@@ -46,6 +45,7 @@ class Server:
         self.port: int = listener.getsockname()[1]
         self.url = f"http://{HOST}:{self.port}/"
         self.log = log
+        self._arguments = arguments
         descriptor = listener.fileno()
         with log.open("ab") as target:
             self._process = subprocess.Popen(
@@ -63,13 +63,12 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self._arguments))
+        return f"{type(self).__name__}({shown})"  # no port: an output that holds one is another each time
 
     @property
     def running(self) -> bool:

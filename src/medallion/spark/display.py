@@ -10,18 +10,21 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
 
-def show_once() -> None:
-    """From now on let IPython show a DataFrame as HTML, its schema as text. Outside IPython: nothing."""
+def notebook() -> Any:
+    """Return IPython's shell, or None outside of IPython."""
     try:
         from IPython import get_ipython
     except ImportError:
-        return
-    shell = get_ipython()
-    if shell is None:
-        return
+        return None
+    return get_ipython()
+
+
+def show_once() -> None:
+    """From now on let IPython show a DataFrame as HTML, its schema as text. Outside IPython: nothing."""
     from pyspark.sql import DataFrame
 
-    shell.display_formatter.mimebundle_formatter.for_type(DataFrame, _bundle)
+    if (shell := notebook()) is not None:
+        shell.display_formatter.mimebundle_formatter.for_type(DataFrame, _bundle)
 
 
 def _bundle(frame: "DataFrame", include: Any = None, exclude: Any = None) -> dict[str, str]:

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any
 
 from medallion.errors import MedallionError
+from medallion.spark import display
 
 _last = "There has been no error in this session."
 
@@ -27,11 +28,7 @@ def quieten() -> None:
 
 def shorten() -> None:
     """From now on show errors of Spark, Delta and this package short. Outside IPython this does nothing."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return
-    shell = get_ipython()
+    shell = display.notebook()
     if shell is None:
         return
     # Importing it makes Delta's conflicts Python exceptions of their own.
@@ -98,12 +95,9 @@ def _show(
 
 def _own_lines(trace: TracebackType | None) -> list[tuple[int, str]]:
     """Return line number and code of the frames that are the notebook's own."""
-    frames = traceback.extract_tb(trace)
-    own = [
-        frame for frame in frames if "ipykernel" in frame.filename or frame.filename.startswith("<ipython")
-    ]
-    return [
-        (frame.lineno or 0, (frame.line or "").strip())
-        for frame in own
-        if "site-packages" not in frame.filename
-    ]
+    own = []
+    for frame in traceback.extract_tb(trace):
+        of_a_cell = "ipykernel" in frame.filename or frame.filename.startswith("<ipython")
+        if of_a_cell and "site-packages" not in frame.filename:
+            own.append((frame.lineno or 0, (frame.line or "").strip()))
+    return own

@@ -31,10 +31,6 @@ class Dashboard(server.Server):
 
     def __init__(self, table: str, listener: socket.socket) -> None:
         super().__init__("medallion.servers.dashboard.process", [table], listener, paths.log("dashboard"))
-        self.table = table
-
-    def __repr__(self) -> str:
-        return f"Dashboard({self.table!r})"  # no port: an output that holds one is another each time
 
     def state(self) -> dict[str, Any]:
         """Return what the page shows: its table's `version`, `rows`, `orders`, `revenue_cents`, and a `note`.

@@ -8,7 +8,6 @@ import re
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -54,6 +53,11 @@ class Sales:
     revenue_cents: int
     unit: str
     parts: tuple[Part, ...]
+
+    def channels(self) -> dict[str, list[Part]]:
+        """Return the parts of each channel, by its name and in the order of their times."""
+        names = sorted({part.channel for part in self.parts})
+        return {name: [part for part in self.parts if part.channel == name] for name in names}
 
 
 @dataclass(frozen=True)
@@ -161,10 +165,6 @@ def _check(table: str, delta: DeltaTable) -> None:
     if wrong:
         needed = ", ".join(f"{name} {sql}" for name, (_, sql) in _COLUMNS.items())
         raise MedallionError(
-            f"{table} has no {_listed(wrong)} of the right type. The page shows a table of {needed}: "
+            f"{table} has no {' and no '.join(wrong)} of the right type. The page shows a table of {needed}: "
             "write it so."
         )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and no ".join(names)

@@ -163,15 +163,14 @@ def euros(cents: int) -> str:
 
 def figure(sales: Sales) -> go.Figure:
     """Return the revenue as bars, one stack for each hour or day, one colour for each channel."""
-    channels = sorted({part.channel for part in sales.parts})
     bars = [
         go.Bar(
             name=channel,
-            x=[part.at for part in _of(sales, channel)],
-            y=[part.revenue_cents / 100 for part in _of(sales, channel)],
+            x=[part.at for part in parts],
+            y=[part.revenue_cents / 100 for part in parts],
             hovertemplate="€%{y:,.2f}",
         )
-        for channel in channels
+        for channel, parts in sales.channels().items()
     ]
     drawn = go.Figure(bars)
     drawn.update_layout(barmode="stack", template=charts.TEMPLATE, margin_t=16, uirevision="kept")
@@ -200,15 +199,11 @@ def _said(part: Part, unit: str) -> str:
     return f"{part.at:%Y-%m-%d %H:%M}" if unit == "hour" else f"{part.at:%Y-%m-%d}"
 
 
-def _of(sales: Sales, channel: str) -> list[Part]:
-    return [part for part in sales.parts if part.channel == channel]
-
-
 def _channels(sales: Sales) -> list[Any]:
     rows = []
-    for channel in sorted({part.channel for part in sales.parts}):
-        orders = sum(part.orders for part in _of(sales, channel))
-        revenue = sum(part.revenue_cents for part in _of(sales, channel))
+    for channel, parts in sales.channels().items():
+        orders = sum(part.orders for part in parts)
+        revenue = sum(part.revenue_cents for part in parts)
         cells = [html.Th(channel, scope="row"), html.Td(f"{orders:,}"), html.Td(euros(revenue))]
         rows.append(html.Tr(cells))
     head = html.Tr([html.Th(name, scope="col") for name in ("channel", "orders", "revenue")])

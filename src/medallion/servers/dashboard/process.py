@@ -6,18 +6,22 @@ reader on one machine needs no other. Its debugger and its reloader are not in u
 
 import socket
 import sys
-from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
+from flask import Flask, Response, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from medallion.servers import server
 
-Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
 # Under another name, another site's page could have this machine's browser ask us in its own name
 _OURS = ("127.0.0.1", "localhost")
+# Everything from here, and of inline scripts only Dash's own. Styles in elements are allowed: Plotly sets
+# them on what it draws.
+_POLICY = (
+    "default-src 'self'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 class _Quiet(WSGIRequestHandler):
@@ -33,53 +37,33 @@ def serve(listener: socket.socket, table: str) -> None:
     from medallion.servers.dashboard import page
     from medallion.servers.dashboard.feed import Feed
 
-    app = page.make(Feed(table))
-    guarded_app = guarded(app.server, _policy(app.csp_hashes()))
+    made = page.make(Feed(table))
+    app: Flask = made.server
+    guard(app, _POLICY.format(scripts=" ".join(made.csp_hashes())))
     host, port = listener.getsockname()
-    server = make_server(host, port, guarded_app, threaded=True, request_handler=_Quiet, fd=listener.fileno())
-    with server:
+    with make_server(host, port, app, threaded=True, request_handler=_Quiet, fd=listener.fileno()) as server:
         server.serve_forever()
 
 
-def _policy(scripts: Iterable[str]) -> str:
-    """Return the content security policy: everything from here, and of inline scripts only `scripts`.
+def guard(app: Flask, policy: str) -> None:
+    """Have `app` answer only to the names of this machine, and with headers that keep it apart."""
+    headers = {
+        "Content-Security-Policy": policy,
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "X-Content-Type-Options": "nosniff",
+    }
 
-    Styles in elements are allowed: Plotly sets them on what it draws.
-    """
-    return "; ".join(
-        [
-            "default-src 'self'",
-            f"script-src 'self' {' '.join(scripts)}",
-            "style-src 'self' 'unsafe-inline'",
-            "img-src 'self' data:",
-            "object-src 'none'",
-            "base-uri 'none'",
-            "form-action 'none'",
-            "frame-ancestors 'none'",
-        ]
-    )
+    @app.before_request
+    def refuse_other_names() -> Response | None:
+        if _is_ours(request.environ.get("HTTP_HOST", "")):
+            return None
+        return Response("This page is there for 127.0.0.1 and localhost only.\n", 421, mimetype="text/plain")
 
-
-def guarded(app: Application, policy: str) -> Application:
-    """Return `app`, which answers only to the names of this machine, and with headers that keep it apart."""
-    headers = [
-        ("Content-Security-Policy", policy),
-        ("Cross-Origin-Resource-Policy", "same-origin"),
-        ("Referrer-Policy", "no-referrer"),
-        ("X-Content-Type-Options", "nosniff"),
-    ]
-
-    def guard(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if not _is_ours(environ.get("HTTP_HOST", "")):
-            start_response("421 Misdirected Request", [("Content-Type", "text/plain"), *headers])
-            return [b"This page is there for 127.0.0.1 and localhost only.\n"]
-
-        def start(status: str, given: list[tuple[str, str]], *rest: Any) -> Any:
-            return start_response(status, [*given, *headers], *rest)
-
-        return app(environ, start)
-
-    return guard
+    @app.after_request
+    def keep_apart(answer: Response) -> Response:
+        answer.headers.update(headers)
+        return answer
 
 
 def _is_ours(host: str) -> bool:

@@ -117,9 +117,8 @@ def _make() -> None:
 def follow() -> None:
     """Have the database name its files where they are now, after the lakehouse was moved or copied."""
     with closing(sqlite3.connect(database(), timeout=20)) as connection, connection:
-        query = (
-            "SELECT artifact_location FROM experiments WHERE experiment_id = 0"  # MLflow's own, always there
-        )
+        # MLflow's own experiment, which is always there
+        query = "SELECT artifact_location FROM experiments WHERE experiment_id = 0"
         before = connection.execute(query).fetchone()[0].removesuffix("/0")
         if before == artifacts_uri():
             return

@@ -34,9 +34,6 @@ class Ui(server.Server):
             "medallion.servers.tracking.process", [], listener, paths.log("mlflow"), folder=store.place()
         )
 
-    def __repr__(self) -> str:
-        return "Ui()"  # no port: an output that holds one is another each time
-
     def credentials(self) -> Credentials:
         """Return the user and the password that it asks for, as a pair."""
         return credentials()
