@@ -205,7 +205,9 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
         (
             "#     makes:\n",
             "#     leave: [mlflow]\n#     makes:\n",
-            ":1: the header has no part 'leave'. Take it away; the parts are makes, reads, leaves, grain,",
+            ":1: in the header, 'leave': this is not known. Take it away, or correct its name. "
+            "The parts of a header are makes, reads, leaves, grain, minutes, objectives, summary, outline; "
+            "for example grain: {silver.orders: one order}, minutes: {read: 25, practise: 35},",
         ),
         (
             "#     makes:\n",
@@ -220,23 +222,35 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
         (
             "#       silver.orders: one order\n",
             "",
-            ":1: the header does not say what one row of silver.orders is",
+            ":1: in the header, 'grain' does not say what one row of silver.orders is. Add it.",
         ),
-        (": one order\n", ": One order.\n", ":1: the grain of silver.orders is to finish the sentence"),
+        (
+            ": one order\n",
+            ": One order.\n",
+            ":1: in the header, 'grain', 'silver.orders': this is to finish the sentence",
+        ),
         (
             "#       silver.orders: one order\n",
             "#       silver.orders: one order\n#       gold.days: one day\n",
-            ":1: the header says the grain of gold.days, which this chapter does not make",
+            ":1: in the header, 'grain' has gold.days, which this chapter does not make",
         ),
         (
             "#     grain:\n#       silver.orders: one order\n",
             "#     grain: [",
             ":1: jupytext cannot read this file",
         ),
-        ("{read: 5, practise: 10}", "{read: 5}", ":1: the header lacks 'minutes'"),
-        ("{read: 5, practise: 10}", "{read: 5, practise: ten}", ":1: the header lacks 'minutes'"),
-        (": one order\n", ": 1\n", ":1: the header does not say what one row of silver.orders is"),
-        ("#       - double a number\n", "", ":1: the header lacks 'objectives'"),
+        (
+            "{read: 5, practise: 10}",
+            "{read: 5}",
+            ":1: in the header, 'minutes', 'practise': this is missing. Add",
+        ),
+        (
+            "{read: 5, practise: 10}",
+            "{read: 5, practise: ten}",
+            ":1: in the header, 'minutes', 'practise': 'ten' will not do (Input should be a valid integer).",
+        ),
+        (": one order\n", ": 1\n", ":1: in the header, 'grain', 'silver.orders': 1 is not a text. Write one"),
+        ("#       - double a number\n", "", ":1: in the header, 'objectives': None will not do"),
         (
             "#   medallion:\n",
             "#   other:\n",

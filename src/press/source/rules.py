@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-from medallion import contract
 from medallion.lesson import checks
 from medallion.lesson.checks import Exercise
 from press.source import quiz
 from press.source.chapter import ROLES, Cell, Chapter, Problem
+from press.source.forms import Unfit
 from press.source.names import Names, names
 from press.source.starter import BEGIN, END, StarterError, starter, worked
 
@@ -267,8 +267,11 @@ def _left_out(chapter: Chapter) -> Iterator[Problem]:
 
 def _quiz(chapter: Chapter) -> Iterator[Problem]:
     path = chapter.path.with_name("quiz.yml")
-    if path.exists() and (wrong := quiz.wrong(path)):
-        yield Problem(contract.shown(path), *wrong)
+    if path.exists():
+        try:
+            quiz.read(path)
+        except Unfit as error:
+            yield Problem(error.path, error.line, error.text)
 
 
 def _code(chapter: Chapter) -> list[Cell]:
