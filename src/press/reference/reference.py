@@ -12,15 +12,18 @@
 import argparse
 import ast
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import medallion
 from medallion import contract, paths
 from medallion.course import durations
 from medallion.errors import MedallionError
 from medallion.files import text_of, write_text
+from medallion.lesson.exercise import Exercise
 from press.lineage import compare
 from press.lineage.observed import Edge
 from press.recorded import lineage, schemas, seconds
@@ -32,39 +35,17 @@ PACKAGE = "book/reference/package.md"
 _MADE = "<!-- Produced by `medallion build`; do not edit. -->\n"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A function that a notebook calls: how it is called there, and where its source is."""
-
-    shown: str
-    module: str
-    name: str
-
-
-ENTRIES = (
-    Entry("medallion.start", "spark/session", "start"),
-    Entry("medallion.checks", "lesson/checks", "load"),
-    Entry("medallion.home", "paths", "home"),
-    Entry("medallion.landing", "paths", "landing"),
-    Entry("medallion.dataset", "paths", "dataset"),
-    Entry("medallion.scratch", "paths", "scratch"),
-    Entry("medallion.plain_path", "paths", "plain_path"),
-    Entry("medallion.keep_view", "spark/views", "keep_view"),
-    Entry("medallion.reason", "spark/tracebacks", "reason"),
-    Entry("medallion.last_error", "spark/tracebacks", "last_error"),
-    Entry("check.NAME", "lesson/exercise", "Exercise.__call__"),
-    Entry("check.NAME.hint", "lesson/exercise", "Exercise.hint"),
-    Entry("medallion.lesson.charts.show", "lesson/charts", "show"),
-    Entry("medallion.lesson.quiz.show", "lesson/quiz", "show"),
-    Entry("medallion.servers.api.serve", "servers/api", "serve"),
-    Entry("medallion.servers.dashboard.start", "servers/dashboard/__init__", "start"),
-    Entry("medallion.lesson.arrivals.write", "lesson/arrivals", "write"),
-    Entry("medallion.lesson.graphs.set_aside", "lesson/graphs", "set_aside"),
-    Entry("medallion.lesson.graphs.require_graph", "lesson/graphs", "require_graph"),
-    Entry("medallion.lesson.graphs.released", "lesson/graphs", "released"),
-    Entry("medallion.servers.tracking.use", "servers/tracking/store", "use"),
-    Entry("medallion.servers.tracking.start", "servers/tracking/ui", "start"),
-    Entry("medallion.spark.databricks.use", "spark/databricks", "use"),
+# The modules that a notebook uses: `__all__` of each names what it calls there
+_MODULES = (
+    "medallion.lesson.charts",
+    "medallion.lesson.quiz",
+    "medallion.servers.api",
+    "medallion.servers.dashboard",
+    "medallion.lesson.arrivals",
+    "medallion.lesson.graphs",
+    "medallion.servers.tracking",
+    "medallion.servers.endpoint",
+    "medallion.spark.databricks",
 )
 
 
@@ -280,29 +261,34 @@ def package_page(parser: argparse.ArgumentParser) -> str:
         "What a notebook calls, as the code itself describes it, and then what a terminal understands.\n",
         "## In a notebook",
     ]
-    for entry in ENTRIES:
-        signature, doc = _described(entry)
-        lines += [f"\n### {entry.shown}\n", f"```python\n{signature}\n```\n", doc]
+    for shown, function in called().items():
+        lines += [
+            f"\n### {shown}\n",
+            f"```python\n{shown}{_signature(function)}\n```\n",
+            inspect.getdoc(function) or "",
+        ]
     lines += ["\n## In a terminal\n", "Each is called as `./medallion COMMAND`."]
     for name, command in _commands(parser).items():
         lines += [f"\n### {name}\n", _sentence(command.description or ""), *_arguments(command)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _described(entry: Entry) -> tuple[str, str]:
-    """Return signature and docstring of a function, read from its source: nothing is imported for it."""
-    path = paths.root() / "src" / "medallion" / f"{entry.module}.py"
-    source = path.read_text(encoding="utf-8")
-    body: list[ast.stmt] = ast.parse(source).body
-    for name in entry.name.split("."):
-        node = next(one for one in body if getattr(one, "name", None) == name)
-        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
-        body = node.body
+def called() -> dict[str, Callable[..., Any]]:
+    """Return the functions that a notebook calls, each by how it is written there."""
+    found = {f"medallion.{name}": getattr(medallion, name) for name in medallion._WHERE}
+    found |= {"check.NAME": Exercise.__call__, "check.NAME.hint": Exercise.hint}
+    for module in map(import_module, _MODULES):
+        found |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
+    return found
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    """Return what follows the name of a function where it is defined, as its source has it."""
+    source = textwrap.dedent(inspect.getsource(function))
+    [node] = ast.parse(source).body
     assert isinstance(node, ast.FunctionDef)
-    head = source.splitlines()[node.lineno - 1 : body[0].lineno - 1]
-    written = inspect.cleandoc("\n".join([head[0].strip(), *head[1:]])).removesuffix(":")
-    _, _, rest = written.partition("(")
-    return f"{entry.shown}({rest.removeprefix('self, ')}", ast.get_docstring(node) or ""
+    head = "\n".join(source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1])
+    return "(" + head.partition("(")[2].removeprefix("self, ").removesuffix(":")
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
