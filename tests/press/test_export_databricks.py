@@ -45,6 +45,8 @@ CHAPTER = """\
 #     makes: {{}}
 #     minutes: {{read: 1, practise: 1}}
 #     objectives: [sort]
+#     summary: order
+#     outline: Rows in order.
 # ---
 
 # %% [markdown]

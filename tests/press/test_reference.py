@@ -52,6 +52,8 @@ HEADER = """\
 #       silver.orders: one order
 #     minutes: {{read: 5, practise: 10}}
 #     objectives: [sort]
+#     summary: order
+#     outline: Rows in order.
 # ---
 
 # %% [markdown]

@@ -18,7 +18,6 @@ from pathlib import Path
 from pydantic import Field, TypeAdapter
 
 from medallion import contract
-from medallion.errors import MedallionError
 from medallion.files import text_of
 from press.reference.produced import renewed
 from press.source import forms
@@ -54,12 +53,9 @@ def pages(found: Sequence[Chapter], target: Path) -> dict[str, str]:
     """Return the text of each file below `target` (the repository) that has a list, with the list renewed.
 
     A file that is not there is left out.
-    Raises MedallionError when one lacks the comments around its list, when the plan cannot be read, and for a
-    chapter whose header lacks `summary` or `outline`.
+    Raises MedallionError when one lacks the comments around its list, and when the plan cannot be read.
     """
     texts = {path: text for path in _LISTS if (text := text_of(target / path)) is not None}
-    if texts:
-        _refuse_untold(found)
     return {path: renewed(path, text, _LISTS[path](found, target)) for path, text in texts.items()}
 
 
@@ -71,20 +67,6 @@ def plan(target: Path) -> list[Part]:
     return forms.read(target / PLAN, _PLAN, "part")
 
 
-def _refuse_untold(found: Sequence[Chapter]) -> None:
-    lacking = [
-        chapter.problem(1, f"the header lacks '{key}', {what}. Add it.")
-        for chapter in found
-        for key, said, what in (
-            ("summary", chapter.summary, "what the chapter is about in one line without a full stop"),
-            ("outline", chapter.outline, "what it holds in a paragraph for the outline"),
-        )
-        if not said
-    ]
-    if lacking:
-        raise MedallionError("\n".join(map(str, lacking)))
-
-
 def _contents(found: Sequence[Chapter], _: Path) -> Iterator[str]:
     for chapter in found:
         yield f"- file: notebooks/{chapter.name}"
@@ -94,7 +76,7 @@ def _readme(found: Sequence[Chapter], target: Path) -> Iterator[str]:
     yield "| chapter | what it is about | state |"
     yield "|---|---|---|"
     for chapter in found:
-        yield f"| {_link(chapter, 'notebooks')} | {chapter.summary} | there |"
+        yield f"| {chapter.link('')} | {chapter.said.summary} | there |"
     for number, planned in _to_come(found, target).items():
         yield f"| {number} {planned.title} | {_NONE} | planned |"
 
@@ -103,28 +85,29 @@ def _table(found: Sequence[Chapter], _: Path) -> Iterator[str]:
     yield "| Chapter | What it is about |"
     yield "|---|---|"
     for chapter in found:
-        yield f"| {_link(chapter)} | {chapter.summary} |"
+        yield f"| {chapter.link('../')} | {chapter.said.summary} |"
 
 
 def _order(found: Sequence[Chapter], _: Path) -> Iterator[str]:
     for place, chapter in enumerate(found, 1):
-        yield f"{place}. [{chapter.title}](../notebooks/{chapter.name}.ipynb): {chapter.summary}."
+        yield f"{place}. [{chapter.title}](../notebooks/{chapter.name}.ipynb): {chapter.said.summary}."
 
 
 def _minutes(found: Sequence[Chapter], _: Path) -> Iterator[str]:
     yield "| Chapter | Minutes to read | to practise | in a room |"
     yield "|---|--:|--:|--:|"
     for chapter in found:
-        read, practise = chapter.minutes["read"], chapter.minutes["practise"]
-        yield f"| {_link(chapter)} | {read} | {practise} | {2 * (read + practise)} |"
+        took = chapter.said.minutes
+        both = took.read + took.practise
+        yield f"| {chapter.link('../')} | {took.read} | {took.practise} | {2 * both} |"
 
 
 def _outline(found: Sequence[Chapter], target: Path) -> Iterator[str]:
     yield "| Chapter | State | Made from | Makes |"
     yield "|---|---|---|---|"
     for chapter in found:
-        yield f"| {_link(chapter)} | there | {_made_from(chapter)} | {_makes(chapter)} |"
-    told = {chapter.number: f"**{_link(chapter)}.** {chapter.outline}" for chapter in found}
+        yield f"| {chapter.link('../')} | there | {_made_from(chapter)} | {_makes(chapter)} |"
+    told = {chapter.number: f"**{chapter.link('../')}.** {chapter.said.outline}" for chapter in found}
     for number, planned in _to_come(found, target).items():
         yield f"| {number} {planned.title} | planned | {_NONE} | {_NONE} |"
         told[number] = f"**{number} {planned.title}.** {planned.outline}"
@@ -157,10 +140,6 @@ def _makes(chapter: Chapter) -> str:
     if not layers:
         return _NONE
     return f"{' and '.join(layers)} table{'s' if len(chapter.makes) > 1 else ''}"
-
-
-def _link(chapter: Chapter, folder: str = "../notebooks") -> str:
-    return f"[{chapter.number} {chapter.title}]({folder}/{chapter.name}.ipynb)"
 
 
 _LISTS: dict[str, Callable[[Sequence[Chapter], Path], Iterator[str]]] = {

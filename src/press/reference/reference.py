@@ -13,7 +13,7 @@ import argparse
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,14 +21,13 @@ from typing import Any
 import medallion
 from medallion import contract, paths
 from medallion.course import durations
-from medallion.errors import MedallionError
 from medallion.files import text_of, write_text
 from medallion.lesson.exercise import Exercise
 from press.lineage import compare
 from press.lineage.observed import Edge
 from press.recorded import lineage, schemas, seconds
 from press.reference import databricks_page, dictionary, lineage_figure, lineage_page, lists
-from press.source.chapter import Chapter, Problem, parse
+from press.source.chapter import Chapter, Problem, parse, refuse
 
 TABLES = "book/reference/tables.md"
 PACKAGE = "book/reference/package.md"
@@ -97,57 +96,36 @@ def check(parser: argparse.ArgumentParser, target: Path | None = None) -> None:
     """Raise MedallionError, with a line for each, when the schemas or a page are out of date."""
     target = target or paths.root()
     found = _chapters()
-    problems = [
-        *_unrecorded(found, schemas.load(target), durations.load(target)),
-        *_unseen(found, lineage.load(target)),
-    ] or [
+    refuse(_unrecorded(found, target))
+    refuse(
         Problem(path, 1, "this page is out of date. Run './medallion build --reference'.")
         for path, text in _pages(found, target, parser).items()
         if text_of(target / path) != text
-    ]
-    if problems:
-        raise MedallionError("\n".join(str(problem) for problem in problems))
+    )
 
 
 def _chapters() -> list[Chapter]:
     return [parse(path) for path in contract.lessons().values()]
 
 
-def _unrecorded(found: Sequence[Chapter], held: dict[str, Any], timed: dict[str, int]) -> list[Problem]:
-    """Return the tables and seconds of chapters that were not kept, and the tables that no chapter makes."""
-    made = {table: chapter for chapter in found for table in chapter.makes}
-    lacking = [
-        (chapter, f"{schemas.FILE} lacks {table}") for table, chapter in made.items() if table not in held
-    ]
-    lacking += [
-        (chapter, f"{durations.FILE} lacks chapter {chapter.number}")
-        for chapter in found
-        if chapter.number not in timed
-    ]
-    missing = [
-        chapter.problem(1, f"{what}. Run './medallion build {chapter.number}'.") for chapter, what in lacking
-    ]
-    stray = [
-        Problem(schemas.FILE, 1, f"no chapter makes {table}. Run './medallion build --reference'.")
-        for table in held
-        if table not in made
-    ]
-    return missing + stray
-
-
-def _unseen(found: Iterable[Chapter], edges: Mapping[str, Sequence[Edge]]) -> list[Problem]:
-    """Return where the lineage that is kept lacks a chapter, or differs from its contract."""
-    problems = []
+def _unrecorded(found: Sequence[Chapter], target: Path) -> Iterator[Problem]:
+    """Yield what was not kept of a chapter or differs from its contract, and the tables that none makes."""
+    held, timed, edges = schemas.load(target), durations.load(target), lineage.load(target)
     for chapter in found:
-        again = f"run './medallion build {chapter.number}'."
+        build = f"'./medallion build {chapter.number}'."
+        lacking = [f"{schemas.FILE} lacks {made}. Run {build}" for made in chapter.makes if made not in held]
+        if chapter.number not in timed:
+            lacking.append(f"{durations.FILE} lacks chapter {chapter.number}. Run {build}")
         if chapter.makes and chapter.number not in edges:
-            problems.append(
-                chapter.problem(1, f"{lineage.FILE} lacks what this chapter was seen to make: {again}")
-            )
+            lacking.append(f"{lineage.FILE} lacks what this chapter was seen to make: run {build}")
         elif chapter.makes:
-            lines = compare.differences(chapter.makes, compare.as_observed(edges[chapter.number]))
-            problems += [chapter.problem(1, f"{line} Mend the header, or {again}") for line in lines]
-    return problems
+            differing = compare.differences(chapter.makes, compare.as_observed(edges[chapter.number]))
+            lacking += [f"{line} Mend the header, or run {build}" for line in differing]
+        yield from (chapter.problem(1, text) for text in lacking)
+    for table in held:
+        if not any(table in chapter.makes for chapter in found):
+            text = f"no chapter makes {table}. Run './medallion build --reference'."
+            yield Problem(schemas.FILE, 1, text)
 
 
 def _pages(found: Sequence[Chapter], target: Path, parser: argparse.ArgumentParser) -> dict[str, str]:
@@ -181,8 +159,8 @@ def tables_page(
     made = [(table, chapter) for chapter in found for table in chapter.makes if table in held]
     for table, chapter in made:
         rows = f"{held[table]['rows']:,}" if "rows" in held[table] else "a view"
-        maker = f"[chapter\u00a0{chapter.number}]({_page(chapter)})"
-        lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.grain[table]} | {rows} | {maker} |")
+        maker = f"[chapter\u00a0{chapter.number}](../../notebooks/{chapter.name}.ipynb)"
+        lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.said.grain[table]} | {rows} | {maker} |")
     for table, chapter in made:
         lines += _section(table, chapter, found, held[table], meanings)
     return "\n".join(lines) + "\n"
@@ -199,8 +177,8 @@ def _section(
     own = {**meanings.get(dictionary.ADDED, {}), **meanings.get(name, {})}
     lines = [
         f"\n## {table}\n",
-        f"One row is {chapter.grain[table]}. {_amount(schema)}\n",
-        f"- **Made in** {_link(chapter)}, from {_sources(chapter.makes[table])}.",
+        f"One row is {chapter.said.grain[table]}. {_amount(schema)}\n",
+        f"- **Made in** {chapter.link('../../')}, from {_sources(chapter.makes[table])}.",
         f"- **Read by** {_readers(table, chapter, found)}.",
     ]
     if schema_name == "bronze" and name in meanings:
@@ -232,20 +210,12 @@ def _sources(names: Sequence[str]) -> str:
 def _readers(table: str, maker: Chapter, found: Sequence[Chapter]) -> str:
     """Return who reads a table: the tables that are made from it, and the chapters that make them."""
     readers = [
-        f"[{other}](#{_anchor(other)}) in {_link(chapter)}"
+        f"[{other}](#{_anchor(other)}) in {chapter.link('../../')}"
         for chapter in found
         for other, sources in chapter.makes.items()
         if table in sources
     ]
     return ", ".join(readers) or f"no table yet; chapter {maker.number} itself looks into it"
-
-
-def _link(chapter: Chapter) -> str:
-    return f"[{chapter.number} {chapter.title}]({_page(chapter)})"
-
-
-def _page(chapter: Chapter) -> str:
-    return f"../../notebooks/{chapter.name}.ipynb"
 
 
 def _anchor(heading: str) -> str:

@@ -43,8 +43,7 @@ class Minutes(Form):
 class Header(Form):
     """What one row of each table is, what time the chapter takes, and what its reader can do afterwards.
 
-    `summary`, in a line, and `outline`, in a paragraph, are for the lists of chapters: "" without one, of
-    which these lists complain.
+    `summary`, in a line without a full stop, and `outline`, in a paragraph, are for the lists of chapters.
     """
 
     grain: Annotated[dict[str, _Grain], BeforeValidator(lambda said: said or {})] = Field(
@@ -52,8 +51,8 @@ class Header(Form):
     )
     minutes: Minutes
     objectives: Annotated[tuple[str, ...], Field(min_length=1, strict=False)]
-    summary: Line = ""
-    outline: Line = ""
+    summary: Line
+    outline: Line
 
 
 def of(front: dict[str, Any], promised: Contract) -> Header:
