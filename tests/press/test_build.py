@@ -31,9 +31,7 @@ HEADER = """\
 #     text_representation:
 #       extension: .py
 #       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     name: python3
+#   kernelspec: {display_name: Python 3, name: python3}
 #   medallion:
 #     makes:
 #       silver.orders: [bronze.orders]
