@@ -24,14 +24,14 @@ from typing import Any
 _WHERE = {
     "start": "medallion.spark.session",
     "checks": "medallion.lesson.checks:load",
-    "scratch": "medallion.paths",
-    "keep_view": "medallion.spark.views",
-    "last_error": "medallion.spark.tracebacks",
-    "reason": "medallion.spark.tracebacks",
-    "landing": "medallion.paths",
     "home": "medallion.paths",
+    "landing": "medallion.paths",
     "dataset": "medallion.paths",
+    "scratch": "medallion.paths",
     "plain_path": "medallion.paths",
+    "keep_view": "medallion.spark.views",
+    "reason": "medallion.spark.tracebacks",
+    "last_error": "medallion.spark.tracebacks",
 }
 
 

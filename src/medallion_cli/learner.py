@@ -100,9 +100,9 @@ def _dashboard(arguments: argparse.Namespace) -> None:
 
 
 def _mlflow(arguments: argparse.Namespace) -> None:
-    from medallion.servers import tracking
+    from medallion.servers.tracking import ui
 
-    tracking.serve(arguments.port)
+    ui.serve(arguments.port)
 
 
 def _cluster(arguments: argparse.Namespace) -> None:

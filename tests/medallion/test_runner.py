@@ -36,6 +36,8 @@ HEADER = """\
 {more}#     grain: {{{table}: one row}}
 #     minutes: {{read: 1, practise: 1}}
 #     objectives: [go on]
+#     summary: going on
+#     outline: It goes on.
 # ---
 """
 CONTRACTS = {
@@ -373,7 +375,9 @@ def write_notebook(chapter: Contract, cells: str) -> None:
     """Add cells to the lesson of a chapter, and write the notebook that is made of it."""
     with chapter.path.open("a", encoding="utf-8") as lesson:
         lesson.write(f"\n# %% [markdown]\n# # A chapter\n\n{cells}")
-    chapter.notebook.write_text(pages.to_text(pages.notebook(parse(chapter.path))), encoding="utf-8")
+    chapter.notebook.write_text(
+        pages.to_text(pages.notebook_page(parse(chapter.path)).notebook), encoding="utf-8"
+    )
 
 
 def test_a_notebook_that_is_not_that_of_its_lesson_is_refused(home: Path) -> None:

@@ -104,7 +104,7 @@ def live(full: Path) -> Iterator[ui.Ui]:
 
 
 def test_what_two_notebooks_log_is_all_in_the_lakehouse(full: Path) -> None:
-    assert tracking.place() == full / "mlflow"
+    assert tracking.store.place() == full / "mlflow"
     assert len(list((full / "mlflow" / "artifacts").glob("*/artifacts/größe 1/note.txt"))) == 2
     assert {path.name for path in (full / "mlflow").iterdir()} >= {"mlflow.db", "artifacts"}
     assert not list((full / "mlflow").glob(".mlflow.db.*")), "nothing half-made is left"
@@ -164,7 +164,7 @@ import mlflow
 mlflow.start_run(), mlflow.end_run()
 mlflow.register_model  # the registry's connections are open too
 mlflow.MlflowClient().search_registered_models()
-shutil.rmtree(tracking.place())
+shutil.rmtree(tracking.store.place())
 tracking.use("churn")
 assert len(mlflow.search_runs()) == 0
 mlflow.delete_experiment("1")
@@ -186,11 +186,11 @@ from medallion.servers import tracking
 tracking.use("churn")
 import mlflow
 [first, *_] = mlflow.search_runs(output_format="list")
-assert first.info.artifact_uri.startswith(tracking.place().as_uri())
+assert first.info.artifact_uri.startswith(tracking.store.place().as_uri())
 assert mlflow.artifacts.load_text(first.info.artifact_uri + "/größe 1/note.txt") == "a note"
 with mlflow.start_run() as run:
     mlflow.log_text("another", "note.txt")
-assert (tracking.place() / "artifacts" / run.info.run_id / "artifacts" / "note.txt").exists()
+assert (tracking.store.place() / "artifacts" / run.info.run_id / "artifacts" / "note.txt").exists()
 """
     assert finish(python(program)) == (0, "", "")
 
@@ -223,9 +223,9 @@ def test_it_asks_for_its_password(live: ui.Ui) -> None:
     for path in ("/", EXPERIMENTS, "/ajax-api/2.0/mlflow/experiments/search?max_results=1"):
         assert ask(live.port, path, login=False)[0] == 401, path
         assert ask(live.port, path)[0] == 200, path
-    file = tracking.place() / "credentials.json"
+    file = tracking.store.place() / "credentials.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert stat.S_IMODE((tracking.place() / "users.db").stat().st_mode) == 0o600
+    assert stat.S_IMODE((tracking.store.place() / "users.db").stat().st_mode) == 0o600
     assert len(ui.credentials().password) > 20 and ui.credentials() == ui.credentials()
 
 

@@ -63,7 +63,8 @@ GRAIN = "{gold.sales: one line, gold.sales_metrics: one combination of the dimen
 LESSON = f"""\
 # ---
 # jupyter:
-#   medallion: {{makes: {MAKES}, grain: {GRAIN}, minutes: {{read: 5, practise: 10}}, objectives: [sell]}}
+#   medallion: {{makes: {MAKES}, grain: {GRAIN}, minutes: {{read: 5, practise: 10}}, objectives: [sell],
+#     summary: sales, outline: What is sold.}}
 # ---
 
 # %% [markdown]

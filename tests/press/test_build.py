@@ -31,9 +31,7 @@ HEADER = """\
 #     text_representation:
 #       extension: .py
 #       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     name: python3
+#   kernelspec: {display_name: Python 3, name: python3}
 #   medallion:
 #     makes:
 #       silver.orders: [bronze.orders]
@@ -44,6 +42,8 @@ HEADER = """\
 #     minutes: {read: 5, practise: 10}
 #     objectives:
 #       - double a number
+#     summary: numbers
+#     outline: Numbers, doubled.
 # ---
 """
 
@@ -179,7 +179,7 @@ def test_a_chapter_knows_its_contract_and_its_lines(sample):
     assert (chapter.number, chapter.name, chapter.title) == ("98", "98_sample", "Doubling, für Anfänger")
     assert chapter.makes == {"silver.orders": ["bronze.orders"], "silver.order_lines": ["silver.orders"]}
     assert chapter.needs == ("bronze.orders",)
-    assert chapter.minutes == {"read": 5, "practise": 10}
+    assert (chapter.said.minutes.read, chapter.said.minutes.practise) == (5, 10)
     text = path.read_text(encoding="utf-8").splitlines()
     for cell in chapter.cells:
         first = text[cell.line - 1].removeprefix("# ") if cell.kind == "markdown" else text[cell.line - 1]
@@ -205,7 +205,9 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
         (
             "#     makes:\n",
             "#     leave: [mlflow]\n#     makes:\n",
-            ":1: the header has no part 'leave'. Take it away; the parts are makes, reads, leaves, grain,",
+            ":1: in the header, 'leave': this is not known. Take it away, or correct its name. "
+            "The parts of a header are makes, reads, leaves, grain, minutes, objectives, summary, outline; "
+            "for example grain: {silver.orders: one order}, minutes: {read: 25, practise: 35},",
         ),
         (
             "#     makes:\n",
@@ -220,23 +222,35 @@ def test_line_ends_of_windows_change_neither_the_hash_nor_the_cells(sample):
         (
             "#       silver.orders: one order\n",
             "",
-            ":1: the header does not say what one row of silver.orders is",
+            ":1: in the header, 'grain' does not say what one row of silver.orders is. Add it.",
         ),
-        (": one order\n", ": One order.\n", ":1: the grain of silver.orders is to finish the sentence"),
+        (
+            ": one order\n",
+            ": One order.\n",
+            ":1: in the header, 'grain', 'silver.orders': this is to finish the sentence",
+        ),
         (
             "#       silver.orders: one order\n",
             "#       silver.orders: one order\n#       gold.days: one day\n",
-            ":1: the header says the grain of gold.days, which this chapter does not make",
+            ":1: in the header, 'grain' has gold.days, which this chapter does not make",
         ),
         (
             "#     grain:\n#       silver.orders: one order\n",
             "#     grain: [",
             ":1: jupytext cannot read this file",
         ),
-        ("{read: 5, practise: 10}", "{read: 5}", ":1: the header lacks 'minutes'"),
-        ("{read: 5, practise: 10}", "{read: 5, practise: ten}", ":1: the header lacks 'minutes'"),
-        (": one order\n", ": 1\n", ":1: the header does not say what one row of silver.orders is"),
-        ("#       - double a number\n", "", ":1: the header lacks 'objectives'"),
+        (
+            "{read: 5, practise: 10}",
+            "{read: 5}",
+            ":1: in the header, 'minutes', 'practise': this is missing. Add",
+        ),
+        (
+            "{read: 5, practise: 10}",
+            "{read: 5, practise: ten}",
+            ":1: in the header, 'minutes', 'practise': 'ten' will not do (Input should be a valid integer).",
+        ),
+        (": one order\n", ": 1\n", ":1: in the header, 'grain', 'silver.orders': 1 is not a text. Write one"),
+        ("#       - double a number\n", "", ":1: in the header, 'objectives': None will not do"),
         (
             "#   medallion:\n",
             "#   other:\n",
@@ -550,12 +564,12 @@ RULES = {
     "magic": (
         ("sum(numbers)", "total = 1\n# %time sum(numbers)"),
         "%time",
-        "the magic 'time' is not listed. Allowed: none so far.",
+        "a chapter uses no magic ('time'). Use Python.",
     ),
     "cell magic": (
         ("sum(numbers)", "# %%sql\n# SELECT 1"),
         "%%sql",
-        "the magic 'sql' is not listed. Allowed: none so far.",
+        "a chapter uses no magic ('sql'). Use Python.",
     ),
     "shell": (
         ("sum(numbers)", "total = 1\n# !ls"),
@@ -570,7 +584,7 @@ RULES = {
     "help": (
         ("sum(numbers)", "get_ipython().run_line_magic('pinfo', 'sum')"),
         "pinfo",
-        "the magic 'pinfo' is not listed. Allowed: none so far.",
+        "a chapter uses no magic ('pinfo'). Use Python.",
     ),
     "no Python": (
         ("sum(numbers)", "total = 1\nsum numbers"),

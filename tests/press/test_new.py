@@ -62,7 +62,7 @@ def test_what_is_written_keeps_to_the_rules(written):
     chapter = parse(written)
     assert rules.problems(chapter) == []
     assert (chapter.number, chapter.title, chapter.makes) == ("99", "Sample", {})
-    assert chapter.summary and chapter.outline
+    assert chapter.said.summary and chapter.said.outline
     assert any(cell.role == "predict" for cell in chapter.cells)
     assert "**On Databricks**" in chapter.cells[-1].source
     assert yaml.safe_load(written.with_name("databricks.yml").read_text(encoding="utf-8")) == []
@@ -110,11 +110,12 @@ def test_a_drawing_that_is_there_stays(written):
 def test_a_header_without_what_the_lists_say_is_told(written):
     text = re.sub(r"#     outline: >-\n(#       .*\n)+", "", written.read_text(encoding="utf-8"))
     written.write_text(text, encoding="utf-8")
-    shutil.copyfile(paths.root() / "_toc.yml", written.parents[3] / "_toc.yml")
-    with pytest.raises(MedallionError, match=r"lesson\.py:1: the header lacks 'outline', what it holds"):
-        lists.pages([parse(written)], written.parents[3])
+    with pytest.raises(MedallionError, match=r"lesson\.py:1: in the header, 'outline': this is missing\."):
+        parse(written)
     written.write_text(text.replace("summary: one", "summary: [one]\n#     other: one"), encoding="utf-8")
-    with pytest.raises(MedallionError, match=r"lesson\.py:1: 'summary' in the header is no text\. Put it"):
+    with pytest.raises(
+        MedallionError, match=r"lesson\.py:1: .*, 'summary': \['one'\] is not a text\. Write one"
+    ):
         parse(written)
 
 
@@ -125,7 +126,7 @@ def test_a_list_without_its_comments_is_told(written):
         lists.pages([parse(written)], root)
     (root / "_toc.yml").unlink()
     (root / "README.md").write_text(f"{produced.BEGIN}\n{produced.END}\n", encoding="utf-8")
-    with pytest.raises(MedallionError, match=r"book/outline\.yml cannot be read \(.*No such file"):
+    with pytest.raises(MedallionError, match=r"book/outline\.yml:1: this cannot be read as YAML \(.*No such"):
         lists.pages([parse(written)], root)
 
 

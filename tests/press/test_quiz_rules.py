@@ -8,6 +8,7 @@ import yaml
 from medallion import contract
 from press.source import quiz, rules
 from press.source.chapter import parse
+from press.source.forms import Unfit
 
 
 def questions(count=4):
@@ -48,22 +49,29 @@ def broken(change):
 @pytest.mark.parametrize(
     ("held", "message"),
     [
-        (questions(3), "a quiz is a list of 4 to 6 questions, and this has 3. Write the questions."),
-        (questions(7), "a quiz is a list of 4 to 6 questions, and this has 7. Write the questions."),
-        ({"ask": "x"}, "a quiz is a list of 4 to 6 questions, and this has 0. Write the questions."),
-        ("- ask: [", "this is not YAML ("),
         (
-            broken(lambda q: q.pop("ask")),
-            "question 2: a question has 'ask' and 'answers', and nothing else.",
+            questions(3),
+            "[{...}, {...}, {...}] will not do (List should have at least 4 items after validation, not 3). "
+            "Correct it.",
         ),
-        (broken(lambda q: q.update(hint="x")), "question 2: a question has 'ask' and 'answers'"),
+        (
+            questions(7),
+            "[{...}, {...}, {...}, {...}, {...}, {...}, ...] will not do (List should have at most 6",
+        ),
+        ({"ask": "x"}, "{'ask': 'x'} will not do (Input should be a valid list). Correct it."),
+        ("- ask: [", "this cannot be read as YAML ("),
+        (broken(lambda q: q.pop("ask")), "question 2, 'ask': this is missing. Add it."),
+        (
+            broken(lambda q: q.update(hint="x")),
+            "question 2, 'hint': this is not known. Take it away, or correct its name.",
+        ),
         (
             broken(lambda q: q.update(ask=3)),
-            "question 2: 'ask' is 3, not a text. Write one, in quotes if need be.",
+            "question 2, 'ask': 3 is not a text. Write one, in quotes if need be.",
         ),
         (
             broken(lambda q: q.update(answers=q["answers"][:1])),
-            "question 2: a question has 2 to 6 answers.",
+            "question 2, 'answers': [{...}] will not do (List should have at least 2 items",
         ),
         (
             broken(lambda q: q["answers"][0].update(right=True)),
@@ -79,19 +87,19 @@ def broken(change):
         ),
         (
             broken(lambda q: q["answers"][2].update(why=" ")),
-            "question 2, answer 3: 'why' is ' ', not a text.",
+            "question 2, answer 3, 'why': ' ' will not do (String should have at least 1 character).",
         ),
         (
             broken(lambda q: q["answers"][2].update(text=False)),
-            "question 2, answer 3: 'text' is False, not a text.",
+            "question 2, answer 3, 'text': False is not a text. Write one, in quotes if need be.",
         ),
         (
             broken(lambda q: q["answers"][2].update(right="yes")),
-            "question 2, answer 3: 'right' is 'yes'. Write true, or leave it out.",
+            "question 2, answer 3, 'right': 'yes' will not do (Input should be a valid boolean). Correct it.",
         ),
         (
             broken(lambda q: q["answers"][2].update(hint="x")),
-            "question 2, answer 3: an answer has 'text', 'why' and perhaps",
+            "question 2, answer 3, 'hint': this is not known.",
         ),
         (
             broken(lambda q: q["answers"][2].update(text="None")),
@@ -100,8 +108,10 @@ def broken(change):
     ],
 )
 def test_a_broken_rule_names_the_question_and_what_to_do(write, held, message):
-    line, text = quiz.wrong(write(held))
-    assert line == 1 and text.startswith(message)
+    path = write(held)
+    with pytest.raises(Unfit) as refused:
+        quiz.read(path)
+    assert str(refused.value).startswith(f"{path}:1: {message}")
 
 
 def test_the_right_answer_must_not_always_stand_in_the_same_place(write):
@@ -109,23 +119,23 @@ def test_the_right_answer_must_not_always_stand_in_the_same_place(write):
     for question in held:
         question["answers"].sort(key=lambda answer: not answer.get("right", False))
     told = "every right answer is answer 1. Put some of them elsewhere."
-    assert quiz.wrong(write(held)) == (1, told)
+    with pytest.raises(Unfit, match=rf":1: {told}$"):
+        quiz.read(write(held))
 
 
 def test_the_line_that_is_no_yaml_is_named(write):
-    assert quiz.wrong(write("- ask: one\n  answers: [\n"))[0] == 3
+    with pytest.raises(Unfit, match=r"quiz\.yml:3: this cannot be read as YAML"):
+        quiz.read(write("- ask: one\n  answers: [\n"))
 
 
 def test_a_build_refuses_a_quiz_that_breaks_a_rule(write):
     path = write(questions(3))
     chapter = replace(parse(contract.find("01")), path=path.with_name("lesson.py"))
     (problem,) = rules._quiz(chapter)
-    assert str(problem) == (
-        f"{path}:1: a quiz is a list of 4 to 6 questions, and this has 3. Write the questions."
-    )
+    assert str(problem).startswith(f"{path}:1: [{{...}}, {{...}}, {{...}}] will not do (List should have")
 
 
 def test_the_quizzes_of_the_book_keep_the_rules():
     paths = sorted(contract.folder().glob("*/quiz.yml"))
     assert len(paths) == len(contract.lessons())
-    assert [quiz.wrong(path) for path in paths] == [None] * len(paths)
+    assert all(quiz.read(path) for path in paths)

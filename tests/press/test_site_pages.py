@@ -42,8 +42,8 @@ def sources(book: dict) -> list[str]:
 
 def test_the_facts_of_a_chapter_come_from_its_front_matter():
     about = chapter.about("01")
-    assert (about.read, about.practise, about.layer) == (40, 45, "bronze")
-    assert "bronze.orders" in about.makes and "landing.orders" in about.needs
+    assert (about.said.minutes.read, about.said.minutes.practise, about.layer) == (40, 45, "bronze")
+    assert "bronze.orders" in about.promised.makes and "landing.orders" in about.promised.reads
     assert chapter.about("00").layer == ""
 
 

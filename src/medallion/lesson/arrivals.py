@@ -15,6 +15,8 @@ import pandas as pd
 
 from medallion.spark import databricks
 
+__all__ = ["write"]
+
 
 def write(lines: Sequence[str], arrived: Sequence[pd.Timestamp], folder: Path, hours: float) -> list[Path]:
     """Write lines into `folder`, a file for each period of `hours` in which any arrived; return the files.

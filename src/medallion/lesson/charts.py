@@ -12,6 +12,8 @@ import plotly.io
 from medallion.lesson.signs import LAYERS
 from medallion.spark import databricks
 
+__all__ = ["show"]
+
 SOURCE, BRONZE, SILVER, GOLD = (LAYERS[layer] for layer in ("source", "bronze", "silver", "gold"))
 TEXT = "#7a7a7a"  # like the colours of the layers, on a white and on a near-black page
 GRID = "rgba(128, 128, 128, 0.25)"

@@ -11,6 +11,8 @@ from pyspark.sql import functions as F
 
 from medallion.errors import MedallionError
 
+__all__ = ["released", "require_graph", "set_aside"]
+
 
 def set_aside(vertices: DataFrame, edges: DataFrame) -> tuple[DataFrame, DataFrame]:
     """Return the edges that may stay, and the others with the first `reason` that holds.

@@ -25,6 +25,8 @@ from medallion import contract
 from medallion.errors import MedallionError
 from medallion.lesson.signs import SIGNS, VERDICTS
 
+__all__ = ["show"]
+
 _LETTERS = "abcdef"
 _MARKDOWN = MarkdownIt("commonmark", {"html": False})
 

@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from medallion.errors import MedallionError
 
+__all__ = ["serve"]
+
 PAGE = 500
 
 

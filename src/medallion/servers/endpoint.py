@@ -19,6 +19,8 @@ from medallion.servers import server
 from medallion.servers.tracking import store
 from medallion.spark import mlflow_settings
 
+__all__ = ["start"]
+
 
 class Endpoint(server.Server):
     """A model that is served: where to ask, and whether it still answers."""

@@ -28,6 +28,8 @@ from medallion.errors import MedallionError
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+__all__ = ["use"]
+
 VOLUME = "files"
 ARRIVALS = "arrivals.csv"
 # By its comment we know a schema that this course made: what is in the others is somebody's own.

@@ -11,49 +11,37 @@ have in common, the runtime and what is installed on top of it, is in `book/data
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from medallion import contract, paths
 from medallion.errors import MedallionError
+from press.source import forms
 from press.source.chapter import Cell, Chapter
+from press.source.forms import Form, Line
 
 FILE = "book/databricks.yml"
 NAME = "databricks.yml"
 CATALOG = "catalog"
 
-_Line = Annotated[str, AfterValidator(lambda text: " ".join(text.split()))]
 _Code = Annotated[str, Field(min_length=1), AfterValidator(lambda text: text.strip("\n"))]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Difference(_Strict):
+class Difference(Form):
     """Some code cells of a chapter, by how they begin, and what a workspace gets in their place."""
 
     cells: Annotated[tuple[_Code, ...], Field(min_length=1, strict=False)]
-    why: _Line
+    why: Line
     instead: _Code = ""
     only: Literal["catalog"] | None = None
 
     @model_validator(mode="after")
     def _of_one_kind(self) -> "Difference":
         if self.instead and self.only:
-            raise ValueError("'only' stands without 'instead'")
+            raise ValueError("'only' stands without 'instead'. Take one away.")
         if self.instead and len(self.cells) > 1:
-            raise ValueError("an entry has cells, and with 'instead' exactly one")
+            raise ValueError("'instead' is for exactly one cell. Name one.")
         return self
 
     @property
@@ -62,7 +50,7 @@ class Difference(_Strict):
         return "instead" if self.instead else self.only or "out"
 
 
-class Runtime(_Strict):
+class Runtime(Form):
     """The Databricks Runtime.
 
     `version` is as a cluster names it and `name` as people do; `source` is the page that lists its packages,
@@ -75,11 +63,11 @@ class Runtime(_Strict):
     modules: Annotated[frozenset[str], Field(strict=False)]
 
 
-class Common(_Strict):
+class Common(Form):
     """What the chapters have in common; `installs` are the packages that come on top, each with a reason."""
 
     runtime: Runtime
-    installs: dict[str, _Line]
+    installs: dict[str, Line]
 
 
 @dataclass(frozen=True)
@@ -102,33 +90,8 @@ def load(root: Path | None = None) -> Differences:
     """
     root = root or paths.root()
     found = sorted((root / "book" / "chapters").glob(f"[0-9][0-9]_*/{NAME}"))
-    chapters = {path.parent.name[:2]: _read(path, root, _ENTRIES) for path in found}
-    return Differences(_read(root / FILE, root, _COMMON), chapters)
-
-
-def _read(path: Path, root: Path, form: TypeAdapter[Any]) -> Any:
-    try:
-        return form.validate_python(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        reason = _told(error)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = str(error).splitlines()[0]
-    raise MedallionError(f"{path.relative_to(root).as_posix()} cannot be read ({reason}). Fix it.")
-
-
-def _told(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    parts = [f"entry {part + 1}" if isinstance(part, int) else f"'{part}'" for part in first["loc"]]
-    match first["type"]:
-        case "missing":
-            text = "is missing"
-        case "extra_forbidden":
-            text = "is not known"
-        case "value_error":
-            text = str(first["ctx"]["error"])
-        case _:
-            text = f"{first['input']!r} will not do: {first['msg']}"
-    return ", ".join([*parts[:-1], f"{parts[-1]} {text}"]) if parts else text
+    chapters = {path.parent.name[:2]: forms.read(path, _ENTRIES, "entry") for path in found}
+    return Differences(forms.read(root / FILE, _COMMON, "entry"), chapters)
 
 
 def file(chapter: Chapter) -> str:

@@ -13,7 +13,7 @@ from medallion.files import write_bytes
 from press.export import bundle, differences, notebook, rules
 from press.export.differences import Differences
 from press.export.notebook import Cell
-from press.source.chapter import Chapter, parse
+from press.source.chapter import Chapter, Problem, parse, refuse
 
 LIST = "exported.txt"
 _PACKAGES = ("kestrel", "medallion")
@@ -80,19 +80,19 @@ def exported(found: Differences) -> dict[str, list[Cell]]:
 
     Raises MedallionError as `write` does.
     """
-    made, broken = {}, []
+    made: dict[str, list[Cell]] = {}
+    broken: list[Problem] = []
     for number in sorted(found.chapters):
         chapter = parse(contract.find(number))
         made[chapter.name] = notebook.of(chapter, found)
         broken += _broken(chapter, made[chapter.name], found)
-    if broken:
-        raise MedallionError("\n".join(broken))
+    refuse(broken)
     return made
 
 
-def _broken(chapter: Chapter, cells: list[Cell], found: Differences) -> list[str]:
+def _broken(chapter: Chapter, cells: list[Cell], found: Differences) -> list[Problem]:
     how = f"Say in {differences.file(chapter)} what a workspace gets instead."
-    return [str(chapter.problem(line or 1, f"{text}. {how}")) for line, text in rules.problems(cells, found)]
+    return [chapter.problem(line or 1, f"{text}. {how}") for line, text in rules.problems(cells, found)]
 
 
 def _copied(root: Path) -> Iterator[Path]:

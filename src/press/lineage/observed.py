@@ -28,19 +28,8 @@ from press.lineage.events import Batch, Execution, Process, Run, is_table
 SPARK, PLAN, NOTEBOOK, MLFLOW, DASHBOARD = KINDS = ("spark", "plan", "notebook", "mlflow", "dashboard")
 # What hands rows to Python, or sets them aside where Spark's plans cannot follow them; the first word of an
 # execution's description. Counting rows and showing them is not among these.
-_TO_PYTHON = frozenset(
-    {
-        "collect",
-        "toPandas",
-        "toLocalIterator",
-        "first",
-        "head",
-        "take",
-        "tail",
-        "localCheckpoint",
-        "checkpoint",
-    }
-)
+_TAKES = ("collect", "toPandas", "toLocalIterator", "first", "head", "take", "tail")
+_TO_PYTHON = frozenset({*_TAKES, "localCheckpoint", "checkpoint"})
 _INTERNAL = "Delta:"  # Delta looks into the log of a table
 _STREAM = "\nrunId = "  # in the description of all that a micro-batch runs
 _MEMORY = ""  # the source of rows from the memory of Python

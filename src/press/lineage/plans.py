@@ -43,14 +43,8 @@ _MADE = (
     re.compile(r"MergeIntoCommand\nArguments: .*?Delta\[version=\d+, (file:[^\]\n]+)\]"),
     re.compile(r"CreateViewCommand\nArguments: (`\w+`\.`\w+`\.`\w+`), [\s\S]*?PersistedView"),
 )
-_WRITES = (
-    "AtomicCreate",
-    "AtomicReplace",
-    "AppendData",
-    "OverwriteBy",
-    "Execute Merge",
-    "Execute CreateView",
-)
+_MAKES_ANEW = ("AtomicCreate", "AtomicReplace")
+_WRITES = (*_MAKES_ANEW, "AppendData", "OverwriteBy", "Execute Merge", "Execute CreateView")
 _DROPPED = (
     re.compile(r"^\(\d+\) DropTable\nArguments: [^\n ]+, (\w+\.\w+),", re.MULTILINE),
     re.compile(r"^\(\d+\) DropTableCommand\nArguments: (`\w+`\.`\w+`\.`\w+`),", re.MULTILINE),
@@ -173,7 +167,7 @@ def made(physical: str) -> str | None:
 
 def makes_anew(physical: str) -> bool:
     """Return whether an execution makes a table anew, for which `made` gives its name."""
-    return _head(physical).startswith(_WRITES[:2])
+    return _head(physical).startswith(_MAKES_ANEW)
 
 
 def dropped(physical: str) -> str | None:

@@ -14,7 +14,7 @@ from medallion.errors import MedallionError
 from medallion.files import text_of, write_text
 from press.notebooks import numbers, outputs
 from press.source import pages, rules
-from press.source.chapter import Chapter, Problem, parse
+from press.source.chapter import Chapter, Problem, parse, refuse
 from press.source.pages import Page
 
 # Nothing of a build may show in the learner's own progress, nor the other way round.
@@ -47,11 +47,10 @@ def build(
     """
     target = target or paths.root()
     found = [parse(path) for path in _lessons(wanted, sources or contract.folder())]
-    broken = [problem for chapter in found for problem in rules.problems(chapter)]
-    _refuse(broken)
+    refuse(problem for chapter in found for problem in rules.problems(chapter))
     if check:
         stray = _strays(found, target) if not wanted else []
-        _refuse([problem for chapter in found for problem in stale(chapter, target)] + stray)
+        refuse([problem for chapter in found for problem in stale(chapter, target)] + stray)
         return []
     changed: list[str] = []
     if prose:
@@ -136,10 +135,10 @@ def _with_stored_outputs(chapter: Chapter, target: Path) -> NotebookNode:
     for place, index in enumerate(new):
         cell = page.notebook.cells[index]
         if place >= len(old) or old[place].source != cell.source:
-            _refuse([_changed(chapter, page.lines[index][0])])
+            refuse([_changed(chapter, page.lines[index][0])])
         cell.outputs, cell.execution_count = old[place].outputs, old[place].execution_count
     if len(old) > len(new):
-        _refuse([_changed(chapter, 1)])
+        refuse([_changed(chapter, 1)])
     return page.notebook
 
 
@@ -149,7 +148,7 @@ def _changed(chapter: Chapter, line: int) -> Problem:
 
 
 def _write(chapter: Chapter, target: Path, executed: NotebookNode) -> list[str]:
-    _refuse(_faults(chapter, pages.notebook_page(chapter), executed))
+    refuse(_faults(chapter, pages.notebook_page(chapter), executed))
     path = _path(chapter, target, "notebooks")
     products = [(path, pages.to_text(executed)), *_unexecuted(chapter, target)]
     return [path.relative_to(target).as_posix() for path, text in products if write_text(path, text)]
@@ -211,8 +210,3 @@ def _read(path: Path) -> NotebookNode | None:
         return stored if pages.to_text(stored) == text else None
     except (ValueError, KeyError, nbformat.ValidationError):
         return None
-
-
-def _refuse(broken: list[Problem]) -> None:
-    if broken:
-        raise MedallionError("\n".join(str(problem) for problem in broken))

@@ -46,8 +46,8 @@ def _chapters(found: Differences) -> Iterator[str]:
     yield "|---|--:|--:|--:|--:|"
     for chapter in told:
         counts = count(chapter, found)
-        link = f"[{chapter.number} {chapter.title}](../notebooks/{chapter.name}.ipynb)"
-        yield f"| {link} | {counts['same']} | {counts['instead']} | {counts[CATALOG]} | {counts['out']} |"
+        numbers = " | ".join(str(counts[kind]) for kind in ("same", "instead", CATALOG, "out"))
+        yield f"| {chapter.link('../')} | {numbers} |"
     for chapter in told:
         entries = found.chapters[chapter.number]
         yield f"\n### Chapter {chapter.number}\n"

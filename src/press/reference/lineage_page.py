@@ -136,14 +136,12 @@ def _numbers(node: str, edges: Iterable[Edge], found: Iterable[Chapter]) -> list
 
 def _makers(node: str, numbers: Iterable[str], known: Mapping[str, Chapter]) -> str:
     made = ", ".join(
-        f"[chapter\u00a0{number}]({_chapter(known[number])})" for number in numbers if number in known
+        f"[chapter\u00a0{number}](../../notebooks/{known[number].name}.ipynb)"
+        for number in numbers
+        if number in known
     )
     columns = f" ([columns]({_TABLES}#{node.replace('.', '')}))" if is_table(node) and made else ""
     return made + columns
-
-
-def _chapter(chapter: Chapter) -> str:
-    return f"../../notebooks/{chapter.name}.ipynb"
 
 
 def _ends(ends: Iterable[tuple[str, str]]) -> str:

@@ -13,16 +13,16 @@ The chapters to come, and the parts, are in `book/outline.yml`.
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
+from pydantic import Field, TypeAdapter
 
 from medallion import contract
-from medallion.errors import MedallionError
 from medallion.files import text_of
 from press.reference.produced import renewed
+from press.source import forms
 from press.source.chapter import Chapter
+from press.source.forms import Form, Line
 
 PLAN = "book/outline.yml"
 _FURTHER = "Further chapters"  # the part of those whose numbers lie beyond the plan
@@ -31,34 +31,31 @@ _LAYERS = {contract.LANDING: "source files"} | {name: name.capitalize() for name
 _LAYERS["ml"] = "ML"
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(Form):
     """A chapter to come: its title, and in a paragraph what it will hold."""
 
-    number: str
-    title: str
-    outline: str
+    title: Line
+    outline: Line
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of the course: its title, the number of its last chapter, and its chapters to come."""
+class Part(Form):
+    """A part of the course: its title, the number of its last chapter, and its chapters to come by number."""
 
-    title: str
+    part: Line
     last: str
-    planned: tuple[Planned, ...]
+    planned: dict[str, Planned] = Field(default_factory=dict)
+
+
+_PLAN = TypeAdapter(list[Part])
 
 
 def pages(found: Sequence[Chapter], target: Path) -> dict[str, str]:
     """Return the text of each file below `target` (the repository) that has a list, with the list renewed.
 
     A file that is not there is left out.
-    Raises MedallionError when one lacks the comments around its list, when the plan cannot be read, and for a
-    chapter whose header lacks `summary` or `outline`.
+    Raises MedallionError when one lacks the comments around its list, and when the plan cannot be read.
     """
     texts = {path: text for path in _LISTS if (text := text_of(target / path)) is not None}
-    if texts:
-        _refuse_untold(found)
     return {path: renewed(path, text, _LISTS[path](found, target)) for path, text in texts.items()}
 
 
@@ -67,36 +64,7 @@ def plan(target: Path) -> list[Part]:
 
     Raises MedallionError when it is not there, is no YAML, or lacks something.
     """
-    try:
-        held = yaml.safe_load((target / PLAN).read_text(encoding="utf-8"))
-        return [
-            Part(
-                part["part"],
-                str(part["last"]),
-                tuple(
-                    Planned(str(number), told["title"], " ".join(told["outline"].split()))
-                    for number, told in part.get("planned", {}).items()
-                ),
-            )
-            for part in held
-        ]
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise MedallionError(f"{PLAN} cannot be read ({reason}). Correct it.") from error
-
-
-def _refuse_untold(found: Sequence[Chapter]) -> None:
-    lacking = [
-        chapter.problem(1, f"the header lacks '{key}', {what}. Add it.")
-        for chapter in found
-        for key, said, what in (
-            ("summary", chapter.summary, "what the chapter is about in one line without a full stop"),
-            ("outline", chapter.outline, "what it holds in a paragraph for the outline"),
-        )
-        if not said
-    ]
-    if lacking:
-        raise MedallionError("\n".join(map(str, lacking)))
+    return forms.read(target / PLAN, _PLAN, "part")
 
 
 def _contents(found: Sequence[Chapter], _: Path) -> Iterator[str]:
@@ -108,53 +76,55 @@ def _readme(found: Sequence[Chapter], target: Path) -> Iterator[str]:
     yield "| chapter | what it is about | state |"
     yield "|---|---|---|"
     for chapter in found:
-        yield f"| {_link(chapter, 'notebooks')} | {chapter.summary} | there |"
-    for to_come in _to_come(found, target):
-        yield f"| {to_come.number} {to_come.title} | {_NONE} | planned |"
+        yield f"| {chapter.link('')} | {chapter.said.summary} | there |"
+    for number, planned in _to_come(found, target).items():
+        yield f"| {number} {planned.title} | {_NONE} | planned |"
 
 
 def _table(found: Sequence[Chapter], _: Path) -> Iterator[str]:
     yield "| Chapter | What it is about |"
     yield "|---|---|"
     for chapter in found:
-        yield f"| {_link(chapter)} | {chapter.summary} |"
+        yield f"| {chapter.link('../')} | {chapter.said.summary} |"
 
 
 def _order(found: Sequence[Chapter], _: Path) -> Iterator[str]:
     for place, chapter in enumerate(found, 1):
-        yield f"{place}. [{chapter.title}](../notebooks/{chapter.name}.ipynb): {chapter.summary}."
+        yield f"{place}. [{chapter.title}](../notebooks/{chapter.name}.ipynb): {chapter.said.summary}."
 
 
 def _minutes(found: Sequence[Chapter], _: Path) -> Iterator[str]:
     yield "| Chapter | Minutes to read | to practise | in a room |"
     yield "|---|--:|--:|--:|"
     for chapter in found:
-        read, practise = chapter.minutes["read"], chapter.minutes["practise"]
-        yield f"| {_link(chapter)} | {read} | {practise} | {2 * (read + practise)} |"
+        took = chapter.said.minutes
+        both = took.read + took.practise
+        yield f"| {chapter.link('../')} | {took.read} | {took.practise} | {2 * both} |"
 
 
 def _outline(found: Sequence[Chapter], target: Path) -> Iterator[str]:
     yield "| Chapter | State | Made from | Makes |"
     yield "|---|---|---|---|"
     for chapter in found:
-        yield f"| {_link(chapter)} | there | {_made_from(chapter)} | {_makes(chapter)} |"
-    for to_come in _to_come(found, target):
-        yield f"| {to_come.number} {to_come.title} | planned | {_NONE} | {_NONE} |"
-    told = {chapter.number: f"**{_link(chapter)}.** {chapter.outline}" for chapter in found}
-    for to_come in _to_come(found, target):
-        told[to_come.number] = f"**{to_come.number} {to_come.title}.** {to_come.outline}"
+        yield f"| {chapter.link('../')} | there | {_made_from(chapter)} | {_makes(chapter)} |"
+    told = {chapter.number: f"**{chapter.link('../')}.** {chapter.said.outline}" for chapter in found}
+    for number, planned in _to_come(found, target).items():
+        yield f"| {number} {planned.title} | planned | {_NONE} | {_NONE} |"
+        told[number] = f"**{number} {planned.title}.** {planned.outline}"
     before = ""
-    for title, last in [*((part.title, part.last) for part in plan(target)), (_FURTHER, "99")]:
-        if numbers := [number for number in sorted(told) if before < number <= last]:
-            yield f"\n## {title}"
+    for part in [*plan(target), Part(part=_FURTHER, last="99")]:
+        if numbers := [number for number in sorted(told) if before < number <= part.last]:
+            yield f"\n## {part.part}"
         for number in numbers:
             yield f"\n{told[number]}"
-        before = last
+        before = part.last
 
 
-def _to_come(found: Sequence[Chapter], target: Path) -> list[Planned]:
+def _to_come(found: Sequence[Chapter], target: Path) -> dict[str, Planned]:
+    """Return the planned chapters that are not there yet, by number."""
+    planned = {number: told for part in plan(target) for number, told in part.planned.items()}
     there = {chapter.number for chapter in found}
-    return [chapter for part in plan(target) for chapter in part.planned if chapter.number not in there]
+    return {number: told for number, told in planned.items() if number not in there}
 
 
 def _made_from(chapter: Chapter) -> str:
@@ -170,10 +140,6 @@ def _makes(chapter: Chapter) -> str:
     if not layers:
         return _NONE
     return f"{' and '.join(layers)} table{'s' if len(chapter.makes) > 1 else ''}"
-
-
-def _link(chapter: Chapter, folder: str = "../notebooks") -> str:
-    return f"[{chapter.number} {chapter.title}]({folder}/{chapter.name}.ipynb)"
 
 
 _LISTS: dict[str, Callable[[Sequence[Chapter], Path], Iterator[str]]] = {

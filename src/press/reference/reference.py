@@ -12,59 +12,39 @@
 import argparse
 import ast
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import medallion
 from medallion import contract, paths
 from medallion.course import durations
-from medallion.errors import MedallionError
 from medallion.files import text_of, write_text
+from medallion.lesson.exercise import Exercise
 from press.lineage import compare
 from press.lineage.observed import Edge
 from press.recorded import lineage, schemas, seconds
 from press.reference import databricks_page, dictionary, lineage_figure, lineage_page, lists
-from press.source.chapter import Chapter, Problem, parse
+from press.source.chapter import Chapter, Problem, parse, refuse
 
 TABLES = "book/reference/tables.md"
 PACKAGE = "book/reference/package.md"
 _MADE = "<!-- Produced by `medallion build`; do not edit. -->\n"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A function that a notebook calls: how it is called there, and where its source is."""
-
-    shown: str
-    module: str
-    name: str
-
-
-ENTRIES = (
-    Entry("medallion.start", "spark/session", "start"),
-    Entry("medallion.checks", "lesson/checks", "load"),
-    Entry("medallion.home", "paths", "home"),
-    Entry("medallion.landing", "paths", "landing"),
-    Entry("medallion.dataset", "paths", "dataset"),
-    Entry("medallion.scratch", "paths", "scratch"),
-    Entry("medallion.plain_path", "paths", "plain_path"),
-    Entry("medallion.keep_view", "spark/views", "keep_view"),
-    Entry("medallion.reason", "spark/tracebacks", "reason"),
-    Entry("medallion.last_error", "spark/tracebacks", "last_error"),
-    Entry("check.NAME", "lesson/exercise", "Exercise.__call__"),
-    Entry("check.NAME.hint", "lesson/exercise", "Exercise.hint"),
-    Entry("medallion.lesson.charts.show", "lesson/charts", "show"),
-    Entry("medallion.lesson.quiz.show", "lesson/quiz", "show"),
-    Entry("medallion.servers.api.serve", "servers/api", "serve"),
-    Entry("medallion.servers.dashboard.start", "servers/dashboard/__init__", "start"),
-    Entry("medallion.lesson.arrivals.write", "lesson/arrivals", "write"),
-    Entry("medallion.lesson.graphs.set_aside", "lesson/graphs", "set_aside"),
-    Entry("medallion.lesson.graphs.require_graph", "lesson/graphs", "require_graph"),
-    Entry("medallion.lesson.graphs.released", "lesson/graphs", "released"),
-    Entry("medallion.servers.tracking.use", "servers/tracking/store", "use"),
-    Entry("medallion.servers.tracking.start", "servers/tracking/ui", "start"),
-    Entry("medallion.spark.databricks.use", "spark/databricks", "use"),
+# The modules that a notebook uses: `__all__` of each names what it calls there
+_MODULES = (
+    "medallion.lesson.charts",
+    "medallion.lesson.quiz",
+    "medallion.servers.api",
+    "medallion.servers.dashboard",
+    "medallion.lesson.arrivals",
+    "medallion.lesson.graphs",
+    "medallion.servers.tracking",
+    "medallion.servers.endpoint",
+    "medallion.spark.databricks",
 )
 
 
@@ -116,57 +96,36 @@ def check(parser: argparse.ArgumentParser, target: Path | None = None) -> None:
     """Raise MedallionError, with a line for each, when the schemas or a page are out of date."""
     target = target or paths.root()
     found = _chapters()
-    problems = [
-        *_unrecorded(found, schemas.load(target), durations.load(target)),
-        *_unseen(found, lineage.load(target)),
-    ] or [
+    refuse(_unrecorded(found, target))
+    refuse(
         Problem(path, 1, "this page is out of date. Run './medallion build --reference'.")
         for path, text in _pages(found, target, parser).items()
         if text_of(target / path) != text
-    ]
-    if problems:
-        raise MedallionError("\n".join(str(problem) for problem in problems))
+    )
 
 
 def _chapters() -> list[Chapter]:
     return [parse(path) for path in contract.lessons().values()]
 
 
-def _unrecorded(found: Sequence[Chapter], held: dict[str, Any], timed: dict[str, int]) -> list[Problem]:
-    """Return the tables and seconds of chapters that were not kept, and the tables that no chapter makes."""
-    made = {table: chapter for chapter in found for table in chapter.makes}
-    lacking = [
-        (chapter, f"{schemas.FILE} lacks {table}") for table, chapter in made.items() if table not in held
-    ]
-    lacking += [
-        (chapter, f"{durations.FILE} lacks chapter {chapter.number}")
-        for chapter in found
-        if chapter.number not in timed
-    ]
-    missing = [
-        chapter.problem(1, f"{what}. Run './medallion build {chapter.number}'.") for chapter, what in lacking
-    ]
-    stray = [
-        Problem(schemas.FILE, 1, f"no chapter makes {table}. Run './medallion build --reference'.")
-        for table in held
-        if table not in made
-    ]
-    return missing + stray
-
-
-def _unseen(found: Iterable[Chapter], edges: Mapping[str, Sequence[Edge]]) -> list[Problem]:
-    """Return where the lineage that is kept lacks a chapter, or differs from its contract."""
-    problems = []
+def _unrecorded(found: Sequence[Chapter], target: Path) -> Iterator[Problem]:
+    """Yield what was not kept of a chapter or differs from its contract, and the tables that none makes."""
+    held, timed, edges = schemas.load(target), durations.load(target), lineage.load(target)
     for chapter in found:
-        again = f"run './medallion build {chapter.number}'."
+        build = f"'./medallion build {chapter.number}'."
+        lacking = [f"{schemas.FILE} lacks {made}. Run {build}" for made in chapter.makes if made not in held]
+        if chapter.number not in timed:
+            lacking.append(f"{durations.FILE} lacks chapter {chapter.number}. Run {build}")
         if chapter.makes and chapter.number not in edges:
-            problems.append(
-                chapter.problem(1, f"{lineage.FILE} lacks what this chapter was seen to make: {again}")
-            )
+            lacking.append(f"{lineage.FILE} lacks what this chapter was seen to make: run {build}")
         elif chapter.makes:
-            lines = compare.differences(chapter.makes, compare.as_observed(edges[chapter.number]))
-            problems += [chapter.problem(1, f"{line} Mend the header, or {again}") for line in lines]
-    return problems
+            differing = compare.differences(chapter.makes, compare.as_observed(edges[chapter.number]))
+            lacking += [f"{line} Mend the header, or run {build}" for line in differing]
+        yield from (chapter.problem(1, text) for text in lacking)
+    for table in held:
+        if not any(table in chapter.makes for chapter in found):
+            text = f"no chapter makes {table}. Run './medallion build --reference'."
+            yield Problem(schemas.FILE, 1, text)
 
 
 def _pages(found: Sequence[Chapter], target: Path, parser: argparse.ArgumentParser) -> dict[str, str]:
@@ -200,8 +159,8 @@ def tables_page(
     made = [(table, chapter) for chapter in found for table in chapter.makes if table in held]
     for table, chapter in made:
         rows = f"{held[table]['rows']:,}" if "rows" in held[table] else "a view"
-        maker = f"[chapter\u00a0{chapter.number}]({_page(chapter)})"
-        lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.grain[table]} | {rows} | {maker} |")
+        maker = f"[chapter\u00a0{chapter.number}](../../notebooks/{chapter.name}.ipynb)"
+        lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.said.grain[table]} | {rows} | {maker} |")
     for table, chapter in made:
         lines += _section(table, chapter, found, held[table], meanings)
     return "\n".join(lines) + "\n"
@@ -218,8 +177,8 @@ def _section(
     own = {**meanings.get(dictionary.ADDED, {}), **meanings.get(name, {})}
     lines = [
         f"\n## {table}\n",
-        f"One row is {chapter.grain[table]}. {_amount(schema)}\n",
-        f"- **Made in** {_link(chapter)}, from {_sources(chapter.makes[table])}.",
+        f"One row is {chapter.said.grain[table]}. {_amount(schema)}\n",
+        f"- **Made in** {chapter.link('../../')}, from {_sources(chapter.makes[table])}.",
         f"- **Read by** {_readers(table, chapter, found)}.",
     ]
     if schema_name == "bronze" and name in meanings:
@@ -251,20 +210,12 @@ def _sources(names: Sequence[str]) -> str:
 def _readers(table: str, maker: Chapter, found: Sequence[Chapter]) -> str:
     """Return who reads a table: the tables that are made from it, and the chapters that make them."""
     readers = [
-        f"[{other}](#{_anchor(other)}) in {_link(chapter)}"
+        f"[{other}](#{_anchor(other)}) in {chapter.link('../../')}"
         for chapter in found
         for other, sources in chapter.makes.items()
         if table in sources
     ]
     return ", ".join(readers) or f"no table yet; chapter {maker.number} itself looks into it"
-
-
-def _link(chapter: Chapter) -> str:
-    return f"[{chapter.number} {chapter.title}]({_page(chapter)})"
-
-
-def _page(chapter: Chapter) -> str:
-    return f"../../notebooks/{chapter.name}.ipynb"
 
 
 def _anchor(heading: str) -> str:
@@ -280,29 +231,34 @@ def package_page(parser: argparse.ArgumentParser) -> str:
         "What a notebook calls, as the code itself describes it, and then what a terminal understands.\n",
         "## In a notebook",
     ]
-    for entry in ENTRIES:
-        signature, doc = _described(entry)
-        lines += [f"\n### {entry.shown}\n", f"```python\n{signature}\n```\n", doc]
+    for shown, function in called().items():
+        lines += [
+            f"\n### {shown}\n",
+            f"```python\n{shown}{_signature(function)}\n```\n",
+            inspect.getdoc(function) or "",
+        ]
     lines += ["\n## In a terminal\n", "Each is called as `./medallion COMMAND`."]
     for name, command in _commands(parser).items():
         lines += [f"\n### {name}\n", _sentence(command.description or ""), *_arguments(command)]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _described(entry: Entry) -> tuple[str, str]:
-    """Return signature and docstring of a function, read from its source: nothing is imported for it."""
-    path = paths.root() / "src" / "medallion" / f"{entry.module}.py"
-    source = path.read_text(encoding="utf-8")
-    body: list[ast.stmt] = ast.parse(source).body
-    for name in entry.name.split("."):
-        node = next(one for one in body if getattr(one, "name", None) == name)
-        assert isinstance(node, ast.FunctionDef | ast.ClassDef)
-        body = node.body
+def called() -> dict[str, Callable[..., Any]]:
+    """Return the functions that a notebook calls, each by how it is written there."""
+    found = {f"medallion.{name}": getattr(medallion, name) for name in medallion._WHERE}
+    found |= {"check.NAME": Exercise.__call__, "check.NAME.hint": Exercise.hint}
+    for module in map(import_module, _MODULES):
+        found |= {f"{module.__name__}.{name}": getattr(module, name) for name in module.__all__}
+    return found
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    """Return what follows the name of a function where it is defined, as its source has it."""
+    source = textwrap.dedent(inspect.getsource(function))
+    [node] = ast.parse(source).body
     assert isinstance(node, ast.FunctionDef)
-    head = source.splitlines()[node.lineno - 1 : body[0].lineno - 1]
-    written = inspect.cleandoc("\n".join([head[0].strip(), *head[1:]])).removesuffix(":")
-    _, _, rest = written.partition("(")
-    return f"{entry.shown}({rest.removeprefix('self, ')}", ast.get_docstring(node) or ""
+    head = "\n".join(source.splitlines()[node.lineno - 1 : node.body[0].lineno - 1])
+    return "(" + head.partition("(")[2].removeprefix("self, ").removesuffix(":")
 
 
 def _commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:

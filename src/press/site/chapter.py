@@ -5,7 +5,7 @@ The stored notebook is for JupyterLab. The site reads it, changes this copy, and
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from html import escape
@@ -14,12 +14,14 @@ from typing import Any
 from docutils import nodes
 
 from medallion import contract
+from medallion.contract import Contract
 from medallion.errors import MedallionError
 from medallion.lesson import checks
 from medallion.lesson.checks import Exercise
 from press.site import figures
 from press.site.config import BRANCH, Addresses
 from press.source import header as source_header
+from press.source.header import Header
 
 TABLES = "book/reference/tables"
 _EXERCISE = re.compile(r"^#+\s*Exercise\s+(\d+\.\d+)\s*:", re.MULTILINE)
@@ -28,16 +30,15 @@ _LAYERS = ("bronze", "silver", "gold")
 
 @dataclass(frozen=True)
 class About:
-    """What the page says about its chapter: `layer` is the one it mostly writes to, or "use", or ""."""
+    """A chapter's contract, and what its header says for its readers."""
 
-    number: str
-    name: str
-    objectives: tuple[str, ...]
-    read: int
-    practise: int
-    needs: tuple[str, ...]
-    makes: tuple[str, ...]
-    layer: str
+    promised: Contract
+    said: Header
+
+    @property
+    def layer(self) -> str:
+        """The layer that the chapter mostly writes to, or "use", or ""."""
+        return _layer(self.promised.makes)
 
 
 def about(number: str) -> About:
@@ -46,21 +47,10 @@ def about(number: str) -> About:
     Raises MedallionError when there is no such chapter, or its header is wrong.
     """
     promised = contract.read(number)
-    said = source_header.of(contract.header(promised.path), promised)
-    makes = tuple(promised.makes)
-    return About(
-        number=number,
-        name=promised.name,
-        objectives=said.objectives,
-        read=said.minutes.read,
-        practise=said.minutes.practise,
-        needs=tuple(promised.reads),
-        makes=makes,
-        layer=_layer(makes),
-    )
+    return About(promised, source_header.of(contract.header(promised.path), promised))
 
 
-def _layer(makes: Sequence[str]) -> str:
+def _layer(makes: Iterable[str]) -> str:
     counted = Counter(table.split(".")[0] for table in makes)
     if not counted:
         return ""
@@ -73,14 +63,14 @@ def page(notebook: dict[str, Any], facts: About, urls: Addresses) -> dict[str, A
 
     Raises MedallionError when it is not one that `medallion build` has written.
     """
-    result = deepcopy(notebook)
+    result, chapter = deepcopy(notebook), facts.promised
     cells = result["cells"]
     if len(cells) < 2 or not _text(cells[1]).startswith("After this chapter we can"):
         raise MedallionError(
-            f"notebooks/{facts.name}.ipynb has no header block. Run ./medallion build {facts.number}."
+            f"notebooks/{chapter.name}.ipynb has no header block. Run ./medallion build {chapter.number}."
         )
     cells[1]["source"] = header(facts, urls)
-    hints = {exercise.number: exercise for exercise in _exercises(facts.number)}
+    hints = {exercise.number: exercise for exercise in _exercises(chapter.number)}
     result["cells"] = list(_with_folds(cells, hints))
     return result
 
@@ -136,12 +126,12 @@ def hints_html(exercise: Exercise) -> str:
 
 def header(facts: About, urls: Addresses) -> str:
     """Return the header block of a chapter as HTML without a blank line, which would end it in Markdown."""
-    times = [("To read", f"{facts.read} minutes"), ("To practise", f"{facts.practise} minutes")]
-    rows = [f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in times if value[0] != "0"]
-    for name, tables in (("Needs", facts.needs), ("Makes", facts.makes)):
+    times = {"To read": facts.said.minutes.read, "To practise": facts.said.minutes.practise}
+    rows = [f"<div><dt>{name}</dt><dd>{took} minutes</dd></div>" for name, took in times.items() if took]
+    for name, tables in (("Needs", facts.promised.reads), ("Makes", facts.promised.makes)):
         if tables:
             rows.append(f'<div class="wide"><dt>{name}</dt><dd>{" ".join(map(_chip, tables))}</dd></div>')
-    goals = "".join(f"<li>{_code(goal)}</li>" for goal in facts.objectives)
+    goals = "".join(f"<li>{_code(goal)}</li>" for goal in facts.said.objectives)
     actions = "".join(
         f'<li><a class="action" href="{href}">{text}</a></li>' for text, href in launches(facts, urls)
     )
@@ -157,7 +147,7 @@ def launches(facts: About, urls: Addresses) -> list[tuple[str, str]]:
 
     The notebook to download is always there; Binder, JupyterHub and the source only with an address.
     """
-    notebook = f"exercises/{facts.name}.ipynb"
+    notebook = f"exercises/{facts.promised.name}.ipynb"
     found = []
     if urls.binder and urls.source:
         place = urls.source.removeprefix("https://github.com/")

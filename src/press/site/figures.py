@@ -17,18 +17,9 @@ from press.site import html
 MIME = "application/vnd.plotly.v1+json"
 MOST_ROWS = 300
 # What a trace can hold, in the order of the table's columns, and the axis whose title names the column
-_ARRAYS = {
-    "x": "xaxis",
-    "y": "yaxis",
-    "labels": "",
-    "parents": "",
-    "values": "",
-    "theta": "",
-    "r": "",
-    "lat": "",
-    "lon": "",
-    "text": "",
-}
+_ARRAYS = {"x": "xaxis", "y": "yaxis"} | dict.fromkeys(
+    ("labels", "parents", "values", "theta", "r", "lat", "lon", "text"), ""
+)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ found again here, because every complaint about a chapter names its line.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -15,6 +16,7 @@ import jupytext
 from medallion import contract
 from medallion.errors import MedallionError
 from press.source import header
+from press.source.header import Header
 
 _CELL = re.compile(r"# %%(\s|$)")
 _HEADING = re.compile(r"#+\s*Exercise\s+(\d+\.\d+)\s*:\s*(.+)")
@@ -56,7 +58,10 @@ class Cell:
 
 @dataclass(frozen=True)
 class Chapter:
-    """A chapter: `where` is its path as messages show it, `sha256` the hash of its text."""
+    """A chapter: `where` is its path as messages show it, `sha256` the hash of its text.
+
+    `needs`, sorted, is what it reads and does not make itself; `said` is what its header says for readers.
+    """
 
     path: Path
     where: str
@@ -64,18 +69,24 @@ class Chapter:
     name: str
     title: str
     makes: dict[str, list[str]]
-    grain: dict[str, str]
-    minutes: dict[str, int]
-    objectives: tuple[str, ...]
+    needs: tuple[str, ...]
+    said: Header
     cells: tuple[Cell, ...]
     sha256: str
-    needs: tuple[str, ...] = ()  # what it reads and does not make itself, sorted
-    summary: str = ""  # what it is about, in one line, for the lists of chapters
-    outline: str = ""  # what it holds, in a paragraph, for the outline of the book
 
     def problem(self, line: int, text: str) -> Problem:
         """Return the complaint about one line of this chapter."""
         return Problem(self.where, line, text)
+
+    def link(self, root: str) -> str:
+        """Return a link in Markdown to the notebook; `root` leads from the page to the repository."""
+        return f"[{self.number} {self.title}]({root}notebooks/{self.name}.ipynb)"
+
+
+def refuse(problems: Iterable[Problem]) -> None:
+    """Raise MedallionError with a line for each problem, if there is one."""
+    if lines := [str(problem) for problem in problems]:
+        raise MedallionError("\n".join(lines))
 
 
 ROLES = ("setup", "exercise", "solution", "check", "predict")
@@ -84,9 +95,8 @@ ROLES = ("setup", "exercise", "solution", "check", "predict")
 def parse(path: Path) -> Chapter:
     """Read the lesson at `path`, `lesson.py` in the folder `NN_name` of its chapter.
 
-    Raises MedallionError, naming the line, when the file is not a chapter: no UTF-8, no header with
-    `makes`, `grain`, `minutes` and `objectives`, folders under `leaves` that are not the chapter's own,
-    no tables under `reads`, a `summary` or `outline` that is no text, no title, or text outside of a cell.
+    Raises MedallionError, naming the line, when the file is not a chapter: no UTF-8, a header that is not as
+    `contract` and `header` have it, no title, or text outside of a cell.
     """
     where = contract.shown(path)
     if not re.fullmatch(r"\d\d_\w+", path.parent.name):
@@ -103,7 +113,6 @@ def parse(path: Path) -> Chapter:
 
     front = contract.header(path)
     promised = contract.of(path, front)
-    said = header.of(front, promised)
     cells = _cells(text, notebook.cells, where)
     return Chapter(
         path=path,
@@ -112,14 +121,10 @@ def parse(path: Path) -> Chapter:
         name=promised.name,
         title=_title(cells, where),
         makes=promised.makes,
-        grain=said.grain,
-        minutes=said.minutes.model_dump(),
-        objectives=said.objectives,
+        needs=tuple(promised.reads),
+        said=header.of(front, promised),
         cells=cells,
         sha256=sha256(text.encode()).hexdigest(),
-        needs=tuple(promised.reads),
-        summary=said.summary,
-        outline=said.outline,
     )
 
 

@@ -53,11 +53,6 @@ class _Draft:
     jupyter: dict[str, bool] = field(default_factory=dict)
 
 
-def notebook(chapter: Chapter) -> NotebookNode:
-    """Return `notebooks/NN_name.ipynb` of a chapter, not executed."""
-    return notebook_page(chapter).notebook
-
-
 def exercises(chapter: Chapter) -> NotebookNode:
     """Return `exercises/NN_name.ipynb`: the excerpt that a learner opens, with its blanks."""
     return _page(chapter, "exercises", _excerpt(chapter, solved=False)).notebook
@@ -122,7 +117,7 @@ def _map(chapter: Chapter) -> list[str]:
         other = parse(path)
         title = f"{other.number} {other.title}"
         shown = title if other.name == chapter.name else f"[{title}]({other.name}.ipynb)"
-        rows.append(f"| {shown} | {other.summary} |")
+        rows.append(f"| {shown} | {other.said.summary} |")
     return rows
 
 
@@ -200,7 +195,8 @@ def cell_id(path: str, place: int) -> str:
 
 
 def _header(chapter: Chapter) -> str:
-    rows = [f"| Time | {_time(chapter)} |"]
+    minutes = chapter.said.minutes
+    rows = [f"| Time | {minutes.read} minutes to read, {minutes.practise} minutes to practise |"]
     if chapter.needs:
         rows.append(f"| Needs | {', '.join(f'`{table}`' for table in chapter.needs)} |")
     if chapter.makes:
@@ -219,18 +215,12 @@ def _excerpt_title(chapter: Chapter, *, solved: bool) -> str:
             cell of your own gives a hint, and another one each time, up to three."""
         )
     kind = "solutions" if solved else "exercises"
-    about = f"{_time(chapter, only='practise')}. This notebook starts on its own: run it from the top."
+    minutes = chapter.said.minutes.practise
+    about = f"About {minutes} minutes. This notebook starts on its own: run it from the top."
     return "\n".join(
         [f"# {chapter.title}: {kind}", "", how, "", about, "", "They practise how to", "", *_bullets(chapter)]
     )
 
 
 def _bullets(chapter: Chapter) -> list[str]:
-    return [f"- {objective}" for objective in chapter.objectives]
-
-
-def _time(chapter: Chapter, only: str | None = None) -> str:
-    read, practise = chapter.minutes["read"], chapter.minutes["practise"]
-    if only == "practise":
-        return f"About {practise} minutes"
-    return f"{read} minutes to read, {practise} minutes to practise"
+    return [f"- {objective}" for objective in chapter.said.objectives]

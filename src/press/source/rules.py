@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from IPython.core.inputtransformer2 import TransformerManager
 
-from medallion import contract
 from medallion.lesson import checks
 from medallion.lesson.checks import Exercise
 from press.source import quiz
 from press.source.chapter import ROLES, Cell, Chapter, Problem
+from press.source.forms import Unfit
 from press.source.names import Names, names
 from press.source.starter import BEGIN, END, StarterError, starter, worked
 
@@ -19,7 +19,6 @@ LONGEST_LINE = 88  # more scrolls sideways, on the page and in JupyterLab
 LEFT_OUT = "nbval-ignore-output"
 RAISES = "raises-exception"
 TAGS = frozenset({*ROLES, LEFT_OUT, RAISES, "hide-input", "hide-output"})
-MAGICS: frozenset[str] = frozenset()  # the magics that chapters may use
 _COMMENT_TAGS = ("NBVAL_", "PYTEST_VALIDATE_IGNORE_OUTPUT")
 _CODE_ROLES = ("setup", "solution", "check", "predict")
 _GIVEN = frozenset(dir(builtins)) | {"__name__", "display", "get_ipython", "In", "Out", "_", "__file__"}
@@ -62,10 +61,9 @@ def _magics(chapter: Chapter) -> Iterator[Problem]:
             line = cell.line + node.lineno - 1  # type: ignore[attr-defined]  # a call has a line
             if kind in ("system", "getoutput"):
                 yield chapter.problem(line, "a chapter runs no shell command ('!'). Use Python.")
-            elif kind in ("run_line_magic", "run_cell_magic") and argument not in MAGICS:
-                allowed = ", ".join(sorted(MAGICS)) or "none so far"
-                yield chapter.problem(line, f"the magic {argument!r} is not listed. Allowed: {allowed}.")
-            elif kind not in ("run_line_magic", "run_cell_magic"):
+            elif kind in ("run_line_magic", "run_cell_magic"):
+                yield chapter.problem(line, f"a chapter uses no magic ({argument!r}). Use Python.")
+            else:
                 yield chapter.problem(line, "IPython's own syntax does not run elsewhere. Use Python.")
 
 
@@ -267,8 +265,11 @@ def _left_out(chapter: Chapter) -> Iterator[Problem]:
 
 def _quiz(chapter: Chapter) -> Iterator[Problem]:
     path = chapter.path.with_name("quiz.yml")
-    if path.exists() and (wrong := quiz.wrong(path)):
-        yield Problem(contract.shown(path), *wrong)
+    if path.exists():
+        try:
+            quiz.read(path)
+        except Unfit as error:
+            yield Problem(error.path, error.line, error.text)
 
 
 def _code(chapter: Chapter) -> list[Cell]:

@@ -64,18 +64,8 @@ def compare(path: Path, home: Path, *, lax: bool = False, lineage: Path | None =
     What it reads and writes is recorded in the folder `lineage`, if there is one.
     """
     kind = "--nbval-lax" if lax else "--nbval"
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        kind,
-        "--nbval-current-env",
-        "-p",
-        VERDICTS,
-        "-q",
-        "--no-header",
-    ]
-    command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", kind, "--nbval-current-env", "-q", "--no-header"]
+    command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider", "-p", VERDICTS]
     command += ["-p", "no:dash"]  # Dash's plugin for pytest, which would load Dash
     # Not the project's configuration, which is about its unit tests.
     command += ["-c", os.devnull, "--rootdir", str(path.parent), str(path)]

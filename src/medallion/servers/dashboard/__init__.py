@@ -22,6 +22,8 @@ from medallion.errors import MedallionError
 from medallion.lakehouse import tables
 from medallion.servers import server
 
+__all__ = ["start"]
+
 TABLE = "gold.live_sales"
 _pages: dict[tuple[Path, str, int], "Dashboard"] = {}
 

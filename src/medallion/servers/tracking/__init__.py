@@ -13,7 +13,7 @@
 MLflow is imported when it is first needed, so that `from medallion.servers import tracking` costs nothing.
 """
 
-from medallion.servers.tracking.store import place, use
-from medallion.servers.tracking.ui import serve, start
+from medallion.servers.tracking.store import use
+from medallion.servers.tracking.ui import start
 
-__all__ = ["place", "serve", "start", "use"]
+__all__ = ["start", "use"]
