@@ -768,7 +768,7 @@ def test_ctrl_c_stops_the_kernel_and_what_it_started(tmp_path):
             f"""
             import nbformat
             from pathlib import Path
-            from medallion import build
+            from medallion.course import execute
             code = '''
             import os, subprocess, time
             from pathlib import Path
@@ -778,7 +778,7 @@ def test_ctrl_c_stops_the_kernel_and_what_it_started(tmp_path):
             time.sleep(300)
             '''
             cell = nbformat.v4.new_code_cell(code)
-            build.execute(nbformat.v4.new_notebook(cells=[cell]), Path({str(tmp_path)!r}))
+            execute.execute(nbformat.v4.new_notebook(cells=[cell]), Path({str(tmp_path)!r}))
             """
         ),
         encoding="utf-8",
