@@ -216,7 +216,7 @@ def test_without_a_mirror_central_is_asked(serve, repository, monkeypatch):
     monkeypatch.delenv("MEDALLION_MAVEN", raising=False)
     monkeypatch.setenv("HTTPS_PROXY", proxy.address)
     assert "the proxy answers 403 Forbidden. Correct HTTPS_PROXY" in refused()
-    assert proxy.asked == [f"{urllib.parse.urlsplit(maven.CENTRAL).hostname}:443"]
+    assert proxy.asked == [f"{urllib.parse.urlsplit(maven.central()).hostname}:443"]
 
 
 def test_what_is_not_served_and_what_is_refused_are_told_apart(serve, repository, monkeypatch):

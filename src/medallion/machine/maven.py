@@ -1,22 +1,25 @@
 """One jar from a Maven repository, by plain HTTPS: its address follows from its coordinates.
 
-`MEDALLION_MAVEN` (an address, or a folder in Maven's layout) takes the place of Maven Central, and then it
-alone is asked. Proxies are those of `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, as Python reads them. Whether
-the right bytes arrived is for the caller to say, who knows their SHA-256.
+The repository is Maven Central, at the address that Spark's own resolver has for it. `MEDALLION_MAVEN` (an
+address, or a folder in Maven's layout) takes its place, and then it alone is asked. Proxies are those of
+`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, as Python reads them. Whether the right bytes arrived is for the
+caller to say, who knows their SHA-256.
 """
 
 import http.client
+import importlib.util
 import os
+import re
 import ssl
 import urllib.error
 import urllib.parse
 import urllib.request
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 from medallion.errors import MedallionError
 
-CENTRAL = os.environ["MEDALLION_MAVEN"]
 SILENCE = 60  # seconds without a byte after which the other side is given up
 MB = 1_000_000
 FIX = (
@@ -86,8 +89,23 @@ def fetch(coordinates: str, tell: Callable[[str], object] = lambda line: None) -
     return bytes(content)
 
 
+def central() -> str:
+    """Return the address of Maven Central, a constant of the resolver that the pyspark wheel brings.
+
+    So this project names no host, and asks the one that `spark.jars.packages` would.
+    """
+    spec = importlib.util.find_spec("pyspark")
+    assert spec is not None and spec.origin is not None  # it is in the lock
+    (resolver,) = (Path(spec.origin).parent / "jars").glob("ivy-*.jar")
+    with zipfile.ZipFile(resolver) as jar:
+        constants = jar.read("org/apache/ivy/plugins/resolver/IBiblioResolver.class")
+    found = re.search(rb"https://[\w.-]+/maven2", constants)
+    assert found is not None  # as long as the lock has this pyspark: a test asks for it
+    return found[0].decode()
+
+
 def _repository() -> str:
-    mirror = os.environ.get("MEDALLION_MAVEN") or CENTRAL
+    mirror = os.environ.get("MEDALLION_MAVEN") or central()
     local = Path(mirror).expanduser()
     if local.is_dir():
         return local.absolute().as_uri()
