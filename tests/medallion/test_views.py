@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 
 import medallion
 from medallion import contract
-from medallion.course import journal, runner
+from medallion.course import runner
 from medallion.errors import MedallionError
 from medallion.lakehouse import tables, view_files
 from medallion.lakehouse.reset import reset
@@ -220,7 +220,6 @@ def test_a_view_is_a_promise_of_its_chapter(
 
     assert not tables.exists("gold.sales_metrics")
     monkeypatch.setattr(runner, "_execute", chapter)
-    monkeypatch.setattr(journal, "_notebook", lambda number: "")  # this chapter has none
     (ran,) = runner.run(["03"])
     assert ran.rows == {"gold.sales": 3}, "a run counts the rows of tables"
     assert tables.exists("gold.sales_metrics") and tables.is_view("gold.sales_metrics")
