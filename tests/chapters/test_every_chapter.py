@@ -75,7 +75,7 @@ def lessons(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> It
     """A function that returns the names of a lesson: its imports, what it needs, and its solutions."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "require", lambda number: None)
-        # What a lesson imports may bring pandas on Spark, which sets this for good, and for the tests after us.
+        # A lesson may import pandas on Spark, which sets this for good, also for the tests after us.
         patch.setenv("PYARROW_IGNORE_TIMEZONE", "1")
 
         @cache
