@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pyspark.sql import SparkSession
 
 import kestrel
@@ -161,3 +162,17 @@ def chapter_02(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     contract.chapters.cache_clear()
     yield
     contract.chapters.cache_clear()
+
+
+@pytest.fixture
+def write_quiz(tmp_path: Path) -> Callable[[Any], Path]:
+    """A function that writes questions, or any text, as the quiz of a chapter 98, and returns its path."""
+
+    def written(held: Any) -> Path:
+        path = tmp_path / "98_sample" / "quiz.yml"
+        path.parent.mkdir(exist_ok=True)
+        text = held if isinstance(held, str) else yaml.safe_dump(held, allow_unicode=True)
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return written

@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 import pytest
-import yaml
+from quiz_sample import questions
 
 from medallion import contract
 from medallion.errors import MedallionError
@@ -11,35 +11,6 @@ from medallion.lesson import quiz
 
 # What JupyterLab lets through from an output that it does not trust, of the elements used here.
 KEPT = {"section", "p", "fieldset", "legend", "details", "summary", "strong", "em", "code"}
-
-
-def questions(count=4):
-    return [
-        {
-            "ask": f"Which rows does `total > 0` lose in case {n}, and *why* < that?",
-            "answers": [
-                {"text": "None", "why": "NULL is neither above nor below."},
-                {"text": "The NULLs", "right": True, "why": "They are unknown."},
-                {"text": "All & more", "why": "Most have a total."},
-                {"text": "Those of today", "why": "The day does not matter."},
-            ][:: -1 if n % 3 == 2 else 1],
-        }
-        for n in range(count)
-    ]
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes questions to a quiz file and returns its path."""
-
-    def written(held):
-        path = tmp_path / "98_sample" / "quiz.yml"
-        path.parent.mkdir(exist_ok=True)
-        text = held if isinstance(held, str) else yaml.safe_dump(held, allow_unicode=True)
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return written
 
 
 class Outline(HTMLParser):
@@ -66,8 +37,8 @@ class Outline(HTMLParser):
         return [self.text.get(n, "").strip() for n, (tag, *_) in enumerate(self.found) if tag == wanted]
 
 
-def test_each_answer_is_a_native_control_in_the_group_of_its_question(write):
-    page = Outline(quiz.load(write(questions()))._repr_html_())
+def test_each_answer_is_a_native_control_in_the_group_of_its_question(write_quiz):
+    page = Outline(quiz.load(write_quiz(questions()))._repr_html_())
     assert {tag for tag, *_ in page.found} <= KEPT
     parents = {tag: above[-1] for tag, above, _ in page.found if above}
     assert (parents["legend"], parents["details"], parents["summary"]) == ("fieldset", "fieldset", "details")
@@ -78,36 +49,36 @@ def test_each_answer_is_a_native_control_in_the_group_of_its_question(write):
     assert page.texts("summary")[:4] == ["None", "The NULLs", "All & more", "Those of today"]
 
 
-def test_opening_an_answer_says_in_words_whether_it_is_right_and_why(write):
-    page = Outline(quiz.load(write(questions()))._repr_html_())
+def test_opening_an_answer_says_in_words_whether_it_is_right_and_why(write_quiz):
+    page = Outline(quiz.load(write_quiz(questions()))._repr_html_())
     said = page.texts("details")[:4]
     assert said[1] == "The NULLs✓ Right. They are unknown."
     assert said[0] == "None✗ Not this one. NULL is neither above nor below."
     assert sum("✓ Right." in text for text in page.texts("details")) == 4
 
 
-def test_the_form_has_no_script_and_leaves_the_colours_of_text_to_the_page(write):
-    html = quiz.load(write(questions()))._repr_html_()
+def test_the_form_has_no_script_and_leaves_the_colours_of_text_to_the_page(write_quiz):
+    html = quiz.load(write_quiz(questions()))._repr_html_()
     for word in ("<script", "onclick", "<style", "http", "; color:", "background"):
         assert word not in html
 
 
-def test_html_in_a_text_is_shown_and_not_obeyed(write):
+def test_html_in_a_text_is_shown_and_not_obeyed(write_quiz):
     held = questions()
     held[0]["ask"] = "What is <script>alert(1)</script>?"
-    html = quiz.load(write(held))._repr_html_()
+    html = quiz.load(write_quiz(held))._repr_html_()
     assert "<script" not in html
     assert "&lt;script&gt;" in html
 
 
-def test_the_form_is_the_same_every_time(write):
-    path = write(questions())
+def test_the_form_is_the_same_every_time(write_quiz):
+    path = write_quiz(questions())
     assert quiz.load(path)._repr_html_() == quiz.load(path)._repr_html_()
     assert repr(quiz.load(path)) == repr(quiz.load(path))
 
 
-def test_a_terminal_sees_questions_and_explanations_apart(write):
-    held = quiz.load(write(questions()))
+def test_a_terminal_sees_questions_and_explanations_apart(write_quiz):
+    held = quiz.load(write_quiz(questions()))
     text = repr(held)
     assert "2. Which rows does `total > 0` lose in case 1" in text
     assert "   b) The NULLs" in text
@@ -124,8 +95,8 @@ def test_a_chapter_without_a_quiz_is_named(monkeypatch, tmp_path):
         quiz.show("98")
 
 
-def test_a_quiz_is_shown_by_the_number_of_its_chapter(write, monkeypatch):
-    folder = write(questions()).parent
+def test_a_quiz_is_shown_by_the_number_of_its_chapter(write_quiz, monkeypatch):
+    folder = write_quiz(questions()).parent
     folder.rename(folder.with_name("08_sample"))
     monkeypatch.setattr(contract, "folder", lambda: folder.parent)
     assert quiz.show("8").chapter == "08"

@@ -3,41 +3,12 @@
 from dataclasses import replace
 
 import pytest
-import yaml
+from quiz_sample import questions
 
 from medallion import contract
 from press.source import quiz, rules
 from press.source.chapter import parse
 from press.source.forms import Unfit
-
-
-def questions(count=4):
-    return [
-        {
-            "ask": f"Which rows does `total > 0` lose in case {n}, and *why* < that?",
-            "answers": [
-                {"text": "None", "why": "NULL is neither above nor below."},
-                {"text": "The NULLs", "right": True, "why": "They are unknown."},
-                {"text": "All & more", "why": "Most have a total."},
-                {"text": "Those of today", "why": "The day does not matter."},
-            ][:: -1 if n % 3 == 2 else 1],
-        }
-        for n in range(count)
-    ]
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Return a function that writes questions to a quiz file and returns its path."""
-
-    def written(held):
-        path = tmp_path / "98_sample" / "quiz.yml"
-        path.parent.mkdir(exist_ok=True)
-        text = held if isinstance(held, str) else yaml.safe_dump(held, allow_unicode=True)
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return written
 
 
 def broken(change):
@@ -107,29 +78,29 @@ def broken(change):
         ),
     ],
 )
-def test_a_broken_rule_names_the_question_and_what_to_do(write, held, message):
-    path = write(held)
+def test_a_broken_rule_names_the_question_and_what_to_do(write_quiz, held, message):
+    path = write_quiz(held)
     with pytest.raises(Unfit) as refused:
         quiz.read(path)
     assert str(refused.value).startswith(f"{path}:1: {message}")
 
 
-def test_the_right_answer_must_not_always_stand_in_the_same_place(write):
+def test_the_right_answer_must_not_always_stand_in_the_same_place(write_quiz):
     held = questions()
     for question in held:
         question["answers"].sort(key=lambda answer: not answer.get("right", False))
     told = "every right answer is answer 1. Put some of them elsewhere."
     with pytest.raises(Unfit, match=rf":1: {told}$"):
-        quiz.read(write(held))
+        quiz.read(write_quiz(held))
 
 
-def test_the_line_that_is_no_yaml_is_named(write):
+def test_the_line_that_is_no_yaml_is_named(write_quiz):
     with pytest.raises(Unfit, match=r"quiz\.yml:3: this cannot be read as YAML"):
-        quiz.read(write("- ask: one\n  answers: [\n"))
+        quiz.read(write_quiz("- ask: one\n  answers: [\n"))
 
 
-def test_a_build_refuses_a_quiz_that_breaks_a_rule(write):
-    path = write(questions(3))
+def test_a_build_refuses_a_quiz_that_breaks_a_rule(write_quiz):
+    path = write_quiz(questions(3))
     chapter = replace(parse(contract.find("01")), path=path.with_name("lesson.py"))
     (problem,) = rules._quiz(chapter)
     assert str(problem).startswith(f"{path}:1: [{{...}}, {{...}}, {{...}}] will not do (List should have")
