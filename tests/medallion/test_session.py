@@ -226,7 +226,10 @@ print(json.dumps({
 
 
 def test_odd_surroundings(launch: Launch, tmp_path: Path) -> None:
-    """Accents and spaces, a C locale, another time zone, another Spark, and what a killed session left."""
+    """Accents and spaces, a C locale, another time zone, another Spark, and what a killed session left.
+
+    Nor does the JVM start a process for a file that it writes.
+    """
     home, foreign = tmp_path / "Kurs für Anfänger", tmp_path / "another spark"
     (home / "landing").mkdir(parents=True)
     foreign.mkdir()
@@ -236,8 +239,15 @@ def test_odd_surroundings(launch: Launch, tmp_path: Path) -> None:
     left, alive = home / "scratch" / str(dead.pid), home / "scratch" / str(os.getpid())
     for folder in (left, alive):
         (folder / "orders").mkdir(parents=True)
+    processes = tmp_path / "processes.txt"
+    for name in ("readlink", "chmod"):
+        noting = tmp_path / "noting" / name
+        noting.parent.mkdir(exist_ok=True)
+        noting.write_text(f'#!/bin/sh\necho "$0 $*" >> "{processes}"\nexec {shutil.which(name)} "$@"\n')
+        noting.chmod(0o755)
     child = launch(
         ODD,
+        PATH=f"{tmp_path / 'noting'}{os.pathsep}{os.environ['PATH']}",
         MEDALLION_HOME=str(home),
         LANG="C",
         LC_ALL="C",
@@ -260,6 +270,8 @@ def test_odd_surroundings(launch: Launch, tmp_path: Path) -> None:
     assert not left.exists(), "what a killed session left is swept"
     assert alive.exists(), "a session that lives keeps its own"
     assert DeltaTable(str(home / "bronze" / "towns")).count() == 1
+    assert not processes.exists(), "a file of a table takes no process"
+    assert not list(home.rglob(".*.crc"))
 
 
 WRITER = """

@@ -18,11 +18,12 @@ import psutil
 
 from medallion import paths
 from medallion.errors import MedallionError
-from medallion.machine import jars, java
+from medallion.machine import jars, java, local_files
 
 # What a notebook does in its first minute. The classes that this loads are the ones archived.
 _REHEARSAL = "medallion.spark.rehearsal"
 _REHEARSAL_FILE = Path(__file__).parents[1] / "spark" / "rehearsal.py"
+_COMPILING = "medallion.spark.compiling"
 _SECONDS = 300
 _JDK = ".jdk.jsa"
 
@@ -69,15 +70,22 @@ def make() -> Path:
     """Make the archive, and what it stands on, unless they are there, and return its path.
 
     A rehearsal session runs in a process of its own and its JVM writes the archive as it exits.
+    The jar of our own classes comes first: it is on the class path of both.
     Archives whose pyspark is gone are removed.
     Raises MedallionError when the JVM leaves no archive.
     """
     import pyspark
 
+    paths.writable(path().parent, "MEDALLION_CACHE")
+    if not local_files.path().exists():
+        _write(
+            local_files.path(),
+            lambda partial: [sys.executable, "-m", _COMPILING, local_files.SOURCE, partial],
+            "The classes for local files were not compiled; sessions work without them, but slower. It said:",
+        )
     archive = path()
     if options():
         return archive
-    paths.writable(archive.parent, "MEDALLION_CACHE")
     for base in _below(archive):
         _write(
             base,
