@@ -6,15 +6,16 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from press.site.config import addresses
 
-from .looking import Seen, Visit, look, visit
-from .pages import WIDE
+from .looking import Seen, Visit, look, visit, window
+from .pages import PHONE, WIDE
 
 _BROWSERS = (
     "chromium",
@@ -82,9 +83,25 @@ def browser() -> Iterator[Browser]:
         opened.close()
 
 
+@pytest.fixture(scope="package")
+def reader(browser: Browser) -> Callable[..., BrowserContext]:
+    """A function that returns the browser of a reader, which the tests of one width and theme share: to
+    start one takes as long as to open the page. A visit leaves nothing in it but the cache.
+    """
+    known: dict[tuple[Any, ...], BrowserContext] = {}
+
+    def one(width: int, theme: str, **settings: Any) -> BrowserContext:
+        key = (width, theme, *settings.items())
+        if key not in known:
+            known[key] = window(browser, width, theme, **settings)
+        return known[key]
+
+    return one
+
+
 @pytest.fixture
-def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Visit]]:
-    """A function that opens a page of the site in a window of its own: name, width, theme, more settings.
+def open_page(reader: Callable[..., BrowserContext], address: str) -> Iterator[Callable[..., Visit]]:
+    """A function that opens a page of the site in a tab of its own: name, width, theme, more settings.
 
     At the end of the test, whatever it did on the page, the page must not have complained, nor asked
     another host for anything.
@@ -92,27 +109,27 @@ def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Visit]]:
     visits: list[Visit] = []
 
     def open_one(name: str, width: int = WIDE, theme: str = "light", **settings) -> Visit:
-        visits.append(visit(browser, address, name, width, theme, **settings))
+        visits.append(visit(reader(width, theme, **settings), address, name))
         return visits[-1]
 
     yield open_one
     complaints = [complaint for one in visits for complaint in one.complaints()]
     foreign = [url for one in visits for url in one.foreign()]
     for one in visits:
-        one.page.context.close()
+        one.leave()
     assert complaints == []
     assert foreign == []
 
 
 @pytest.fixture(scope="package")
-def seen(browser: Browser, address: str) -> Callable[[str, int, str], Seen]:
+def seen(reader: Callable[..., BrowserContext], address: str) -> Callable[[str, int, str], Seen]:
     """A function that looks once at a page, at a width and in a theme, with everything on it opened."""
     known: dict[tuple[str, int, str], Seen] = {}
 
     def look_once(name: str, width: int, theme: str) -> Seen:
         key = (name, width, theme)
         if key not in known:
-            known[key] = look(browser, address, *key)
+            known[key] = look(reader(width, theme), address, name, width == PHONE)
         return known[key]
 
     return look_once

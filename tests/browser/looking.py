@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from axe_playwright_python.base import AXE_SCRIPT
-from playwright.sync_api import Browser, Page, Request, Response, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Request, Response, expect
 
 from .pages import PHONE, WIDE
 
@@ -71,6 +71,15 @@ class Visit:
             if urlsplit(url).scheme not in ("data", "blob") and urlsplit(url).netloc != self.host
         ]
 
+    def leave(self) -> None:
+        """Forget what the page has stored, and close its tab."""
+        self.page.evaluate("localStorage.clear()")
+        self.page.close()
+
+    def plotly(self) -> list[str]:
+        """Return the addresses that the page has asked for the script that draws figures."""
+        return [url for url in self.requests if "plotly" in url]
+
     def draw_figures(self) -> None:
         """Scroll to every figure, and wait until it is drawn."""
         figures = self.page.locator("figure.plot")
@@ -93,16 +102,21 @@ class Seen:
     foreign: list[str]
 
 
-def visit(browser: Browser, address: str, name: str, width: int, theme: str, **settings: Any) -> Visit:
-    """Open the page `name` in a new window of `width` pixels, on a system whose theme is "light" or "dark".
+def window(browser: Browser, width: int, theme: str, **settings: Any) -> BrowserContext:
+    """Return a reader's browser, with nothing in its stores: its width in pixels, and "light" or "dark".
 
-    At the width of a phone it is one: touched, not pointed at.
+    At the width of a phone it is one: touched, not pointed at. `settings` are those of Playwright.
     """
     phone = {"has_touch": True, "is_mobile": True} if width == PHONE else {}
     size: Any = {"width": width, "height": _HEIGHTS[width]}
     # Without motion, what a click scrolls to is there at once
     given = {"viewport": size, "color_scheme": theme, "reduced_motion": "reduce", **phone, **settings}
-    page = browser.new_context(**given).new_page()
+    return browser.new_context(**given)
+
+
+def visit(browser: BrowserContext, address: str, name: str) -> Visit:
+    """Open the page `name` in a reader's browser, in a tab of its own."""
+    page = browser.new_page()
     page.add_init_script(_POLICY_WATCH)
     opened = Visit(page, urlsplit(address).netloc)
     page.on("request", lambda request: opened.requests.append(request.url))
@@ -124,17 +138,18 @@ def _keep_failure(console: list[str], request: Request) -> None:
         console.append(f"failed: {request.url}: {request.failure}")
 
 
-def look(browser: Browser, address: str, name: str, width: int, theme: str) -> Seen:
+def look(browser: BrowserContext, address: str, name: str, phone: bool) -> Seen:
     """Open the page, draw its figures, open its folds and, on a phone, its drawers, and let axe judge all."""
-    opened = visit(browser, address, name, width, theme)
+    opened = visit(browser, address, name)
     page = opened.page
     opened.draw_figures()
     opened.open_folds()
     overflow = overflowing(page)
-    if width == PHONE:
+    if phone:
         page.set_viewport_size({"width": NARROWEST, "height": _HEIGHTS[PHONE]})
-        # Plotly draws a figure anew some time after the window has changed
-        page.wait_for_timeout(_REDRAWN)
+        if page.locator("figure.plot").count():
+            # Plotly draws a figure anew some time after the window has changed
+            page.wait_for_timeout(_REDRAWN)
         overflow += overflowing(page)
         page.set_viewport_size({"width": PHONE, "height": _HEIGHTS[PHONE]})
     page.evaluate(AXE_SCRIPT)
@@ -147,7 +162,7 @@ def look(browser: Browser, address: str, name: str, width: int, theme: str) -> S
         overflow += overflowing(page)
         page.evaluate("(drawer) => document.querySelector(drawer).hidePopover()", drawer)
     result = Seen(found, overflow, opened.complaints(), opened.foreign())
-    page.context.close()
+    opened.leave()
     return result
 
 

@@ -23,5 +23,7 @@ _LISTED = [f"{name}.html" for name in _files(_TOC)]
 WELCOME = "index.html"
 LINEAGE = "book/reference/lineage.html"
 CHAPTERS = [name for name in _LISTED if name.startswith("notebooks/")]
+# The three that hold most kinds of things between them
+FULLEST = [WELCOME, LINEAGE, next(name for name in CHAPTERS if name.startswith("notebooks/03"))]
 SHEETS = [name for name in _LISTED if name.startswith("book/cheatsheets/")]
 ALL = [WELCOME, *_LISTED, "search.html", "404.html"]

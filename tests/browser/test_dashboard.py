@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from medallion.lakehouse import tables
 from medallion.servers import dashboard
 
-from .looking import Visit, judge, overflowing, visit
+from .looking import Visit, judge, overflowing, visit, window
 from .pages import PHONE, WIDE
 
 SOON = 15_000  # milliseconds: it looks once a second
@@ -53,7 +53,7 @@ def opened(browser: Browser, live: dashboard.Dashboard) -> Iterator[Callable[[in
     visits: list[Visit] = []
 
     def open_one(width: int, theme: str) -> Visit:
-        visits.append(visit(browser, live.url, "", width, theme))
+        visits.append(visit(window(browser, width, theme), live.url, ""))
         return visits[-1]
 
     yield open_one
@@ -180,7 +180,7 @@ def test_a_page_whose_program_has_ended_says_so(browser: Browser, tmp_path, monk
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
     commit(1)
     with dashboard.start() as live:
-        page = visit(browser, live.url, "", WIDE, "light").page
+        page = visit(window(browser, WIDE, "light"), live.url, "").page
         expect_total(page, "€21.00", "2")
     expect(page.get_by_role("alert")).to_have_text(LOST, timeout=SOON)
     expect_total(page, "€21.00", "2")

@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from .pages import ALL, CHAPTERS, LINEAGE, PHONE, WELCOME, WIDE
+from .pages import CHAPTERS, LINEAGE, PHONE, WELCOME, WIDE
 
 # Of each trace of each figure the number of marks that have a size on the screen
 _MARKS = """(figure) => {
@@ -136,21 +136,3 @@ def test_a_figure_follows_the_theme_of_the_system_and_the_choice_of_the_reader(o
     page.reload()
     assert page.locator("button.theme").get_attribute("aria-label") == "Theme: light"
     assert page.evaluate("getComputedStyle(document.body).colorScheme") == "light"
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_the_script_that_draws_comes_with_the_first_figure_near_the_view(open_page, name):
-    opened = open_page(name)
-    page = opened.page
-    page.wait_for_load_state("networkidle")
-    asked = [url for url in opened.requests if "plotly" in url]
-    if not _with_figures(opened):
-        assert asked == [] and not [url for url in opened.requests if url.endswith("figures.js")]
-        return
-    far = page.locator(".plot-area").first.evaluate(
-        "(e) => e.getBoundingClientRect().top > innerHeight + 400"
-    )
-    assert far, "The figure is near the top, so nothing is shown of when its script comes"
-    assert asked == []
-    opened.draw_figures()
-    assert len([url for url in opened.requests if "plotly" in url]) == 1

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from press.site import build
 
-from .looking import visit
+from .looking import visit, window
 from .pages import CHAPTERS, PHONE, SHEETS, WELCOME, WIDE
 
 
@@ -114,7 +114,7 @@ def test_the_offline_copy_opens_from_the_disk(browser, site, tmp_path):
     with zipfile.ZipFile(build.pack(site)) as archive:
         archive.extractall(tmp_path)
     disk = f"{(tmp_path / 'medallion').as_uri()}/"
-    chapter = visit(browser, disk, CHAPTERS[-1], WIDE, "light")
+    chapter = visit(window(browser, WIDE, "light"), disk, CHAPTERS[-1])
     assert chapter.page.evaluate("getComputedStyle(document.querySelector('.skip')).position") == "absolute"
     chapter.draw_figures()
     assert chapter.complaints() == []

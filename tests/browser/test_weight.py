@@ -4,7 +4,8 @@ import gzip
 
 import pytest
 
-from .pages import ALL
+from .looking import visit, window
+from .pages import ALL, WIDE
 
 HEAVIEST_VISIT = 700_000  # compressed
 HEAVIEST_PAGE = 400_000  # the HTML alone, as it is
@@ -12,8 +13,10 @@ _PACKED = ("image/png", "image/webp", "image/jpeg", "font/woff2")
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_first_visit_is_light(open_page, weigh, name):
-    opened = open_page(name)
+def test_a_first_visit_is_light_and_the_script_that_draws_comes_with_the_first_figure(
+    browser, address, weigh, name
+):
+    opened = visit(window(browser, WIDE, "light"), address, name)
     opened.page.wait_for_load_state("networkidle")
     sizes = {}
     for response in opened.responses:
@@ -26,3 +29,14 @@ def test_a_first_visit_is_light(open_page, weigh, name):
     assert len(sizes) >= 3
     assert page < HEAVIEST_PAGE
     assert total < HEAVIEST_VISIT, sizes
+    assert opened.plotly() == []
+    if opened.page.locator("figure.plot").count():
+        far = opened.page.locator(".plot-area").first.evaluate(
+            "(e) => e.getBoundingClientRect().top > innerHeight + 400"
+        )
+        assert far, "The figure is near the top, so nothing is shown of when its script comes"
+        opened.draw_figures()
+        assert len(opened.plotly()) == 1
+    else:
+        assert not [url for url in opened.requests if url.endswith("figures.js")]
+    opened.page.context.close()
