@@ -936,24 +936,28 @@ def test_a_replay_compares_works_and_leaves_blank_from_a_home_of_its_own(replaye
     assert [str(problem) for problem in replay.replay(["98"], home, before, after, root=replayed)] == [
         "notebooks/98_sample.ipynb:1: an output differs or a cell fails; nbval's report is above.",
         "notebooks/98_sample.ipynb:1: the table is another.",
-        "solutions/98_sample.ipynb:1: a check or a cell fails; nbval's report is above.",
         "exercises/98_sample.ipynb:8: the check of a blank says: ✗ Exercise 98.2. 7 is not the last. "
         "Let it answer self.not_done().",
+        "solutions/98_sample.ipynb:5: the check does not accept the solution: ✗ Exercise 98.1. "
+        "21 becomes 63, not 42. Mend one.",
     ]
     assert [path.name for path in home.iterdir()] == ["98"]
     report = capfd.readouterr().out
     assert "'821' == '820'" in report
     assert "1 failed, 5 passed" in report
-    assert "✗ Exercise 98.1. 21 becomes 63, not 42." in report
-    assert "1 failed, 4 passed" in report
 
 
-def test_blank_exercises_must_run(replayed):
-    path = replayed / "exercises" / "98_sample.ipynb"
-    assert replay.run_blank(path, replayed) == []
-    change(path, "last = ...", "last = numbers + 7")
-    assert [problem.text for problem in replay.run_blank(path, replayed)] == [
-        "with its blanks this cell fails: "
+def test_blank_exercises_and_solutions_must_run_and_solutions_find_no_names_of_the_blanks(replayed):
+    both = [replayed / kind / "98_sample.ipynb" for kind in ("exercises", "solutions")]
+    assert replay.work(*both, replayed) == []
+    change(both[0], "last = ...", "last = only_here = ...")
+    change(both[1], "return 2 * x", "return 2 * x + 0 * only_here")
+    [problem] = replay.work(*both, replayed)
+    assert "NameError: name 'only_here' is not defined" in problem.text
+    assert problem.path == "solutions/98_sample.ipynb"
+    change(both[0], "only_here = ...", "numbers + 7")
+    assert [str(problem) for problem in replay.work(*both, replayed)] == [
+        "exercises/98_sample.ipynb:7: with its blanks this cell fails: "
         'TypeError: can only concatenate list (not "int") to list. Mend the starter.'
     ]
 

@@ -1,8 +1,8 @@
 """The products under test: executed notebooks compared, solutions worked, exercises left blank.
 
 `replay` goes through the chapters once, in a lakehouse of its own. The strict comparison of
-`notebooks/` builds that lakehouse; after each chapter a copy of it feeds the solutions and the blank
-exercises of that chapter, so that whatever they write stays out of the next.
+`notebooks/` builds that lakehouse; after each chapter a copy of it feeds the blank exercises and the
+solutions of that chapter, so that whatever they write stays out of the next.
 """
 
 import os
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
+from nbformat import NotebookNode
 
 from medallion import paths
 from medallion.course.execute import CELL_SECONDS, CellFailed, execute
@@ -52,19 +53,17 @@ def replay(
             with tempfile.TemporaryDirectory(prefix="medallion-copy-") as copies:
                 copy = Path(copies) / "lakehouse"
                 shutil.copytree(home, copy)
-                found += compare(root / "solutions" / path.name, copy, lax=True)
-                found += run_blank(root / "exercises" / path.name, copy)
+                found += work(root / "exercises" / path.name, root / "solutions" / path.name, copy)
     return found
 
 
-def compare(path: Path, home: Path, *, lax: bool = False, lineage: Path | None = None) -> list[Problem]:
+def compare(path: Path, home: Path, lineage: Path | None = None) -> list[Problem]:
     """Run the notebook at `path` under nbval on the lakehouse `home` and return what is wrong.
 
-    Strict, every stored output must come again. Lax, only the verdicts count: each check must be right.
-    What it reads and writes is recorded in the folder `lineage`, if there is one.
+    Every stored output must come again, and every check must be right. What it reads and writes is recorded
+    in the folder `lineage`, if there is one.
     """
-    kind = "--nbval-lax" if lax else "--nbval"
-    command = [sys.executable, "-m", "pytest", kind, "--nbval-current-env", "-q", "--no-header"]
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "--no-header"]
     command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider", "-p", VERDICTS]
     command += ["-p", "no:dash"]  # Dash's plugin for pytest, which would load Dash
     # Not the project's configuration, which is about its unit tests.
@@ -73,33 +72,48 @@ def compare(path: Path, home: Path, *, lax: bool = False, lineage: Path | None =
         env = {**os.environ, **_environment(home), "IPYTHONDIR": ipython, VARIABLE: str(lineage or "")}
         done = subprocess.run(command, cwd=path.parent, env=env, check=False)
     if done.returncode:
-        what = "a check or a cell fails" if lax else "an output differs or a cell fails"
-        return [Problem(f"{path.parent.name}/{path.name}", 1, f"{what}; nbval's report is above.")]
+        text = "an output differs or a cell fails; nbval's report is above."
+        return [Problem(_where(path), 1, text)]
     return []
 
 
-def run_blank(path: Path, home: Path) -> list[Problem]:
-    """Run the exercises at `path` as they are handed out, on the lakehouse `home`; return what is wrong.
+def work(exercises: Path, solutions: Path, home: Path) -> list[Problem]:
+    """Run exercises as they are handed out, then their solutions, on the lakehouse `home`.
 
-    Every cell must run, and every check must answer that its exercise is not done yet. Lines count
-    from the notebook's cells, from 1.
+    Returned is what is wrong. Every cell must run. Every check must answer of a blank that it is not done
+    yet, and of a solution that it is right. Both share a kernel, whose start would take longer than they do;
+    of the names that the exercises bind the solutions find none. Lines count from the cells of their
+    notebook, from 1.
     """
-    notebook = nbformat.read(path, as_version=4)
-    where = f"{path.parent.name}/{path.name}"
+    blank, solved = (nbformat.read(path, as_version=4) for path in (exercises, solutions))
+    first, both = len(blank.cells), nbformat.from_dict(blank)
+    both.cells = [*blank.cells, nbformat.v4.new_code_cell("%reset -f"), *solved.cells]
     try:
-        executed = execute(notebook, cwd=path.parent, env=_environment(home))
+        cells = execute(both, cwd=exercises.parent, env=_environment(home)).cells
     except CellFailed as failed:
-        text = f"with its blanks this cell fails: {failed.short.rstrip('.')}. Mend the starter."
-        return [Problem(where, failed.index + 1, text)]
-    return [
-        Problem(
-            where,
-            place,
-            f"the check of a blank says: {outputs.shown(cell).rstrip('.') or 'nothing'}. {_MEND_CHECK}",
-        )
-        for place, cell in enumerate(executed.cells, 1)
+        short = failed.short.rstrip(".")
+        if failed.index < first:
+            text = f"with its blanks this cell fails: {short}. Mend the starter."
+            return [Problem(_where(exercises), failed.index + 1, text)]
+        return [Problem(_where(solutions), failed.index - first, f"this cell fails: {short}. Mend it.")]
+    found = [
+        Problem(_where(exercises), place, f"the check of a blank says: {_said(cell)}. {_MEND_CHECK}")
+        for place, cell in enumerate(cells[:first], 1)
         if "check" in cell.metadata.get("tags", []) and not outputs.answers(cell, outputs.BLANK)
     ]
+    return found + [
+        Problem(_where(solutions), place, f"the check does not accept the solution: {_said(cell)}. Mend one.")
+        for place, cell in enumerate(cells[first + 1 :], 1)
+        if "check" in cell.metadata.get("tags", []) and not outputs.answers(cell, outputs.RIGHT)
+    ]
+
+
+def _where(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
+
+
+def _said(cell: NotebookNode) -> str:
+    return outputs.shown(cell).rstrip(".") or "nothing"
 
 
 def _environment(home: Path) -> dict[str, str]:

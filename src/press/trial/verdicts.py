@@ -1,7 +1,7 @@
 """A plugin for nbval: checks must say "right", and what a notebook starts ends with it.
 
-nbval compares outputs, and in its lax form not even those, so that a check which says "wrong" passes.
-It kills its kernel, so that a JVM may still be writing to the lakehouse when the next notebook begins.
+nbval compares outputs, so that a check which says "wrong" passes where that is stored. It kills its kernel,
+so that a JVM may still be writing to the lakehouse when the next notebook begins.
 """
 
 from collections.abc import Generator
@@ -17,8 +17,17 @@ from press.notebooks.outputs import RIGHT, answers, shown
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: Any) -> Generator[None, Any, Any]:
-    """Fail a check cell whose verdict is not right, once nbval has run it."""
-    result = yield
+    """Fail a check cell whose verdict is not right, once nbval has run it; show what a cell said on stderr.
+
+    Of an output that is one too many nbval tells the kind only.
+    """
+    try:
+        result = yield
+    except BaseException:
+        for output in getattr(item, "test_outputs", None) or []:
+            if output.get("name") == "stderr":
+                item.add_report_section("call", "stderr", output["text"])
+        raise
     cell = getattr(item, "cell", None)
     if cell is not None and "check" in cell.metadata.get("tags", []):
         ran = from_dict({"outputs": item.test_outputs or []})
