@@ -1,6 +1,7 @@
 """A run of the chapters: what it leaves out after an interruption, and what catch-up needs. No Spark here."""
 
 import io
+import itertools
 import json
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -347,6 +349,24 @@ def test_an_estimate_says_how_it_is_known(
     )
     journal.file().write_text("[]", encoding="utf-8")
     assert durations.estimate(["01", "02"]) == f"about 5 minutes, {on_two}"
+
+
+def test_a_run_says_what_is_left_by_what_its_chapters_really_took(
+    played: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = SimpleNamespace(perf_counter=itertools.count(0, 300).__next__)  # each chapter takes 300 seconds
+    monkeypatch.setattr(runner, "time", clock)
+    runner.run(["1", "2"])
+    assert "Left" not in capsys.readouterr().err  # nothing to compare with
+    monkeypatch.setattr(durations, "load", lambda target: {"01": 100, "02": 50, "03": 21})
+    runner.run(["1", "2", "3"])
+    left = [line for line in capsys.readouterr().err.splitlines() if line.startswith("Left")]
+    assert left == [
+        "Left: about 4 minutes, at the pace so far.",
+        "Left: about 80 seconds, at the pace so far.",
+    ]
+    runner.run(["1", "4"])
+    assert "Left" not in capsys.readouterr().err
 
 
 def test_what_the_repository_has_stays_unless_it_is_off_by_more_than_half(home: Path, tmp_path: Path) -> None:

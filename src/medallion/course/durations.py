@@ -4,7 +4,7 @@ What the repository has is `book/reference/seconds.yml`, which `medallion build`
 scale 1.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -34,6 +34,20 @@ def estimate(numbers: Sequence[str]) -> str:
     else:
         how = "by what they took on two cores at scale 1"
     return f"about {_spoken(total)}, {how}"
+
+
+def left(took: Mapping[str, float], numbers: Sequence[str]) -> str | None:
+    """Return about how long the chapters `numbers` will take, if this machine goes on as it did.
+
+    `took` has the seconds of the chapters that are done, by number. None where the repository does not know
+    one of the chapters, so that they cannot be compared.
+    Raises MedallionError when what the repository has cannot be read.
+    """
+    there = load(paths.root())
+    if not took or any(number not in there for number in (*took, *numbers)):
+        return None
+    pace = sum(took.values()) / sum(there[number] for number in took)
+    return f"about {_spoken(pace * sum(there[number] for number in numbers))}"
 
 
 def load(target: Path) -> dict[str, int]:

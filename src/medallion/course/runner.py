@@ -81,7 +81,11 @@ def run(
             _say(console, f"{take.format(_spans(rest))} {durations.estimate([one.number for one in rest])}.")
         took = journal.load().seconds
         ran = [_ran(one, took.get(one.number, 0.0), earlier=True) for one in built]
-        ran += [_run(one, progress, recorder) for one in rest]
+        for place, one in enumerate(rest, 1):
+            ran.append(_run(one, progress, recorder))
+            to_come = [other.number for other in rest[place:]]
+            if to_come and (left := durations.left({past.number: past.seconds for past in ran}, to_come)):
+                _say(console, f"Left: {left}, at the pace so far.")
         journal.end()
     return ran
 
