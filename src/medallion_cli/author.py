@@ -23,6 +23,9 @@ def add_commands(
         "--prose", action="store_true", help="run nothing: keep the outputs, where no code has changed"
     )
     only.add_argument("--reference", action="store_true", help="only write the pages of the reference anew")
+    build.add_argument(
+        "--profile", action="store_true", help="print what each cell costs: seconds, jobs, scans"
+    )
     site = add("site", _site, "build the book as a web site, in _build/html")
     how = site.add_mutually_exclusive_group()
     how.add_argument("--preview", action="store_true", help="serve it here, and reload when a source changes")
@@ -60,7 +63,11 @@ def _build(arguments: argparse.Namespace) -> None:
         print("Every product is up to date.")
         return
     changed = products.make(
-        arguments.numbers, parser, prose=arguments.prose, only_reference=arguments.reference
+        arguments.numbers,
+        parser,
+        prose=arguments.prose,
+        only_reference=arguments.reference,
+        profile=arguments.profile,
     )
     print("\n".join(changed) or "Nothing has changed.")
 

@@ -29,17 +29,18 @@ def build(
     check: bool = False,
     prose: bool = False,
     before: Callable[[str], object] | None = None,
-    after: Callable[[str, float], object] | None = None,
+    after: Callable[[Chapter, float, Sequence[tuple[int, float]]], object] | None = None,
     sources: Path | None = None,
     target: Path | None = None,
 ) -> list[str]:
     """Make the products of the chapters `wanted` ("01"; none means all) and return the paths that changed.
 
-    Each chapter runs from the state before it: `before(number)` is called first, and `after(number, seconds)`
-    once its products are there, with what they took. Sources are read from `sources` (the book's chapters)
-    and products written below `target` (the repository), each under a temporary name first, and only when
-    its bytes differ. With `check` nothing is run or written. With `prose` nothing is run: the outputs that
-    are stored stay, which holds as long as no code cell has changed.
+    Each chapter runs from the state before it: `before(number)` is called first, and `after` once its
+    products are there, with the chapter, the moment when it began, and of each code cell the line and the
+    moment of its end, in seconds since 1970. Sources are read from `sources` (the book's chapters) and
+    products written below `target` (the repository), each under a temporary name first, and only when its
+    bytes differ. With `check` nothing is run or written. With `prose` nothing is run: the outputs that are
+    stored stay, which holds as long as no code cell has changed.
 
     Raises MedallionError naming `chapter:line` for every rule that is broken and for a cell that fails;
     with `check` also when a product is missing, out of date, or without a chapter; with `prose` for the
@@ -61,10 +62,11 @@ def build(
     for chapter in found:
         if before is not None:
             before(chapter.number)
-        began = time.perf_counter()
-        changed += _make(chapter, target)
+        began = time.time()
+        ends: list[tuple[int, float]] = []
+        changed += _make(chapter, target, ends)
         if after is not None:
-            after(chapter.number, time.perf_counter() - began)
+            after(chapter, began, ends)
     return changed
 
 
@@ -115,11 +117,18 @@ def _lessons(wanted: Sequence[str], folder: Path) -> list[Path]:
     return [known[number] for number in numbers_wanted]
 
 
-def _make(chapter: Chapter, target: Path) -> list[str]:
+def _make(chapter: Chapter, target: Path, ends: list[tuple[int, float]]) -> list[str]:
+    """Run a chapter and write its products; `ends` gets the line of each code cell and when it ended."""
     path = _path(chapter, target, "notebooks")
     path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [cell.line for cell in chapter.cells if cell.kind == "code"]
     with shown(chapter.name, Console(stderr=True)) as on_cell:
-        executed = run(chapter, path.parent, on_cell, PRODUCING)
+
+        def noted(done: int, of: int) -> None:
+            ends.append((lines[done - 1], time.time()))
+            on_cell(done, of)
+
+        executed = run(chapter, path.parent, noted, PRODUCING)
     return _write(chapter, target, executed)
 
 

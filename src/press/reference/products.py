@@ -2,19 +2,24 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 
-from medallion import contract
+from rich.console import Console
+
+from medallion import contract, paths
 from medallion.course import journal
 from medallion.errors import MedallionError
 from medallion.lakehouse.reset import reset
 from medallion.machine import setup
+from medallion.spark import recording
 from press.lineage import observed
 from press.notebooks import producer
+from press.recorded import costs
 from press.reference import reference
 from press.source import pages
-from press.source.chapter import parse
+from press.source.chapter import Chapter, parse
 
 
 def make(
@@ -23,11 +28,12 @@ def make(
     *,
     prose: bool = False,
     only_reference: bool = False,
+    profile: bool = False,
 ) -> list[str]:
     """Make the products of the chapters `wanted`, or of all, then the reference; return what changed.
 
     `parser` is that of the command line. With `prose` nothing is run; with `only_reference` no chapter is
-    made. Returned are paths.
+    made. With `profile` what each cell cost is printed. Returned are paths.
     Raises MedallionError as `producer.build` does, and when another run is at work on this lakehouse.
     """
     changed = []
@@ -36,7 +42,7 @@ def make(
     elif not only_reference:
         setup.prepare(lineage=True)
         with journal.alone():
-            changed = _build(wanted)
+            changed = _build(wanted, profile)
     return changed + _renew_maps() + reference.write(parser)
 
 
@@ -65,24 +71,34 @@ def _renew_maps() -> list[str]:
     return changed
 
 
-def _build(wanted: Sequence[str]) -> list[str]:
+def _build(wanted: Sequence[str], profile: bool) -> list[str]:
     """Make the products of chapters, and keep for the reference what their tables look like and come from.
 
-    In a lakehouse where lineage cannot be recorded that is said, and what is kept of it stays as it is.
+    In a lakehouse where lineage cannot be recorded that is said, and what is kept of it, and of what the
+    cells cost, stays as it is.
     """
     seen: dict[str, Callable[[], observed.Observed]] = {}
-    with ExitStack() as recording:
+    console = Console(stderr=True)
+    with ExitStack() as observing:
 
         def before(number: str) -> None:
             reset(number)
             try:
-                seen[number] = recording.enter_context(observed.observing(number))
+                seen[number] = observing.enter_context(observed.observing(number))
             except MedallionError as error:
                 print(f"medallion: {error}", file=sys.stderr)
 
-        def after(number: str, seconds: float) -> None:
+        def after(chapter: Chapter, began: float, ends: Sequence[tuple[int, float]]) -> None:
+            number, seconds = chapter.number, time.time() - began
             edges = seen[number]().edges if number in seen else None
+            if record := recording.place():
+                spent = costs.of(record.parent, began, ends)
+                costs.keep(number, spent, paths.root())
+                if profile:
+                    console.print(costs.table(chapter, spent))
+                for problem in costs.dear(chapter, spent):
+                    console.print(str(problem), markup=False, highlight=False, soft_wrap=True)
             reference.record(number, seconds, edges=edges)
-            recording.close()
+            observing.close()
 
         return producer.build(wanted, before=before, after=after)

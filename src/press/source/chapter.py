@@ -43,6 +43,7 @@ class Cell:
     line: int
     tags: tuple[str, ...] = ()
     given: tuple[str, ...] = ()
+    costly: str = ""  # why it may cost more than a cell may
 
     @property
     def role(self) -> str:
@@ -159,6 +160,7 @@ def _cells(text: str, read: list[Any], where: str) -> tuple[Cell, ...]:
                 line=first + 1,
                 tags=tuple(cell.metadata.get("tags", ())),
                 given=tuple(str(number) for number in cell.metadata.get("given", ())),
+                costly=str(cell.metadata.get("costly", "")),
             )
         )
     return tuple(cells)
