@@ -172,15 +172,17 @@ check.schema_hints(hints, inferred.schema, july)
 # %% [markdown]
 # ## A file in another alphabet
 #
-# We read all six snapshots with the stated schema, and look for the character that Spark puts where
-# the bytes are not UTF-8.
+# We read all six snapshots with the stated schema, count the rows of each file, and look for the character that
+# Spark puts where the bytes are not UTF-8.
 
 # %%
 snapshots = spark.read.csv(str(landing / "customers"), header=True, schema=CUSTOMERS)
 unreadable = F.concat("first_name", "last_name", "city").contains(
     "\N{REPLACEMENT CHARACTER}"
 )
-snapshots.where(unreadable).groupBy("_metadata.file_name").count()
+snapshots.groupBy(F.col("_metadata.file_name").alias("file")).agg(
+    F.count("*").alias("rows"), F.count_if(unreadable).alias("unreadable")
+).orderBy("file")
 
 # %% [markdown]
 # One file of the six is wrong, and it is wrong in 3,531 rows. `_metadata` is a hidden column that every
@@ -215,9 +217,6 @@ others = spark.read.csv(
 )
 customers = from_file(others).unionByName(from_file(latin))
 customers.write.mode("overwrite").saveAsTable("bronze.customers")
-
-# %%
-spark.table("bronze.customers").groupBy("_source_file").count().orderBy("_source_file")
 
 # %% [markdown]
 # ## Lines that do not fit
@@ -395,23 +394,18 @@ refused
 def slots_kept(mode, table):
     """Return the mode, the rows of a table, and how many still hold a slot."""
     slot = F.to_json(F.struct("*")).contains("delivery_slot")
-    counts = table.select(
-        F.count("*").alias("rows"), F.count_if(slot).alias("kept")
-    ).first()
-    return mode, counts.rows, counts.kept
+    kept = F.count_if(slot).alias("slots_kept")
+    return table.select(F.lit(mode).alias("mode"), F.count("*").alias("rows"), kept)
 
 
 both_weeks = orders_in(lines_of(39).union(lines_of(40)), ORDER)
-outcome = [
-    slots_kept("fail", spark.table("scratch.strict")),
-    slots_kept("ignore", both_weeks.drop("_rescued")),
-    slots_kept("rescue", both_weeks),
-]
+failed = slots_kept("fail", spark.table("scratch.strict"))
+ignored = slots_kept("ignore", both_weeks.drop("_rescued"))
+failed.union(ignored).union(slots_kept("rescue", both_weeks))
 
 # %%
 after.write.mode("append").option("mergeSchema", True).saveAsTable("scratch.strict")
-outcome.append(slots_kept("add", spark.table("scratch.strict")))
-spark.createDataFrame(outcome, "mode STRING, rows INT, slots_kept INT")
+slots_kept("add", spark.table("scratch.strict"))
 
 # %% [markdown]
 # `fail` kept the table as it was and lost no field, because it took nothing. `ignore` took all rows and lost
@@ -462,18 +456,14 @@ try:
     query.awaitTermination()
 except Exception as error:
     stopped = medallion.reason(error)
-stopped
+stopped, spark.table("scratch.stopping").count()
 
 # %% [markdown]
-# Week 39 is in, and week 40 stopped the stream before a row of it was written. The schema file has the new
-# field now, so we start again.
+# The 3,141 orders of week 39 are in, and week 40 stopped the stream before a row of it was written. The schema
+# file has the new field now, so we start again.
 
 # %%
-until_the_stop = spark.table("scratch.stopping").count()
 start_stopping().awaitTermination()
-until_the_stop, spark.table("scratch.stopping").count()
-
-# %%
 spark.table("scratch.stopping").select(
     F.count("*").alias("rows"), F.count("delivery_slot").alias("slots")
 )
@@ -583,9 +573,9 @@ products.write.mode("overwrite").saveAsTable("bronze.products")
 # %%
 quoted = F.col("price").rlike('"amount": *"')
 one_line = F.regexp_replace("price", r"\s+", " ").alias("price")
-spark.table("bronze.products").where(quoted).select(
-    "product_id", "name", one_line
-).orderBy("product_id").limit(3)
+products.where(quoted).select("product_id", "name", one_line).orderBy(
+    "product_id"
+).limit(3)
 
 # %% [markdown]
 # The price is an object, and our schema calls it a text. So Spark hands us its JSON, and we see that these sellers
@@ -687,13 +677,16 @@ cdnow_rows = (
 )
 cdnow_rows.write.mode("overwrite").saveAsTable("bronze.cdnow")
 
+# %% [markdown]
+# Two columns of this table fit into memory. So we take them to pandas once, for the counts and for the chart. Of a
+# large table, Spark counts, and only the counts come to pandas.
+
 # %%
-spark.table("bronze.cdnow").select(
-    F.count("*").alias("purchases"),
-    F.countDistinct("customer_id").alias("customers"),
-    F.min("purchased_on").alias("first"),
-    F.max("purchased_on").alias("last"),
-)
+import pandas as pd
+
+bought = spark.table("bronze.cdnow").select("customer_id", "purchased_on").toPandas()
+day = pd.to_datetime(bought["purchased_on"])
+len(bought), bought["customer_id"].nunique(), f"{day.min():%F}", f"{day.max():%F}"
 
 # %% [markdown]
 # 69,659 purchases by 23,570 customers: the counts that the literature gives for this data set, so we read it
@@ -704,10 +697,8 @@ import plotly.express as px
 
 from medallion.lesson import charts
 
-weekly = spark.sql("""
-    SELECT CAST(date_trunc('week', purchased_on) AS DATE) AS week, count(*) AS purchases
-    FROM bronze.cdnow GROUP BY week ORDER BY week
-""").toPandas()
+weeks = day.dt.to_period("W").dt.start_time.rename("week")
+weekly = weeks.value_counts(sort=False).sort_index().reset_index(name="purchases")
 figure = px.bar(
     weekly, x="week", y="purchases", title="CDNOW: purchases a week, 1997 and 1998"
 )
@@ -769,17 +760,19 @@ ORDERS = """
 """
 
 # %% [markdown]
-# There are 27 files of orders, and we allow 10 to a batch. Each batch becomes one commit of the table. Before
+# There are 27 files of orders, and we allow 14 to a micro-batch. Each micro-batch becomes one commit of the table. Before
 # opening the next output, write down how many commits the history will show.
 
 # %% tags=["predict"]
-land(json_lines("orders", ORDERS, files=10), "orders").awaitTermination()
-history = spark.sql("DESCRIBE HISTORY bronze.orders")
-history.groupBy("operation").count().orderBy("operation")
+land(json_lines("orders", ORDERS, files=14), "orders").awaitTermination()
+history = spark.sql("DESCRIBE HISTORY bronze.orders").select(
+    "version", "operation", F.col("operationMetrics.numOutputRows").alias("rows")
+)
+history.orderBy("version")
 
 # %% [markdown]
-# 27 files make 2 full batches and one of 7 files: 3 commits called `STREAMING UPDATE`. The fourth made the
-# empty table. If you said 3, you were right about the batches.
+# 27 files make a full micro-batch and one of 13 files: 2 commits called `STREAMING UPDATE`. Version 0 made the
+# empty table. If you said 2, you were right about the micro-batches.
 #
 # Streams do not wait for each other. We start four more at once, each with a checkpoint of its own.
 
@@ -802,14 +795,14 @@ TOUCHPOINTS = """
 """
 
 # %%
-touches = str(landing / "marketing" / "touchpoints")
+touches = landing / "marketing" / "touchpoints"
 recent = spark.readStream.csv(
-    touches, schema=TOUCHPOINTS, header=True, pathGlobFilter="*-1[0-2].csv"
+    str(touches), schema=TOUCHPOINTS, header=True, pathGlobFilter="*-1[0-2].csv"
 )
 running = [
     land(json_lines("payments", PAYMENTS, files=27), "payments"),
     land(json_lines("chargebacks", CHARGEBACKS, files=6), "chargebacks"),
-    land(json_lines("web_events", WEB_EVENTS, files=200), "web_events"),
+    land(json_lines("web_events", WEB_EVENTS, files=400), "web_events"),
     land(from_file(recent), "touchpoints"),
 ]
 for query in running:
@@ -836,27 +829,29 @@ spark.createDataFrame(
 # %%
 def backfill():
     """Load the months before the stream, those whose files are not there yet."""
-    earlier = spark.read.csv(
-        touches, schema=TOUCHPOINTS, header=True, pathGlobFilter="*-0[7-9].csv"
-    )
-    there = spark.table("bronze.touchpoints").select("_source_file").distinct()
-    new = from_file(earlier).join(F.broadcast(there), "_source_file", "left_anti")
-    new.select(spark.table("bronze.touchpoints").columns).write.mode(
-        "append"
-    ).saveAsTable("bronze.touchpoints")
+    loaded = spark.table("bronze.touchpoints").select("_source_file").distinct()
+    there = {row._source_file.split("/")[-1] for row in loaded.collect()}
+    earlier = {path.name for path in touches.glob("*-0[7-9].csv")}
+    new = sorted(earlier - there)
+    if new:
+        files = [str(touches / name) for name in new]
+        rows = from_file(spark.read.csv(files, schema=TOUCHPOINTS, header=True))
+        rows.write.mode("append").saveAsTable("bronze.touchpoints")
+    return new
 
 
 backfill()
-spark.table("bronze.touchpoints").groupBy("_source_file").count().orderBy(
-    "_source_file"
-)
 
 # %% [markdown]
-# The function skips files that are in the table already, so a second call adds nothing. The history says who wrote
-# what:
+# The function skips files that are in the table already, so a second call finds nothing to load:
 
 # %%
 backfill()
+
+# %% [markdown]
+# The history says who wrote what:
+
+# %%
 spark.sql("DESCRIBE HISTORY bronze.touchpoints").select(
     "version", "operation", F.col("operationMetrics.numOutputRows").alias("rows")
 ).orderBy("version")
@@ -891,32 +886,30 @@ check.land_files(land_files)
 # We run the stream of orders again. There is no new file, so it reads no row, and makes no commit.
 
 # %%
-before = spark.table("bronze.orders").count()
-again = land(json_lines("orders", ORDERS, files=10), "orders")
+again = land(json_lines("orders", ORDERS, files=14), "orders")
 again.awaitTermination()
 rows_read = sum(batch["numInputRows"] for batch in again.recentProgress)
-before, spark.table("bronze.orders").count(), rows_read
+rows_read, spark.sql("DESCRIBE HISTORY bronze.orders").first().version
 
 # %% [markdown]
-# A batch that appends does not know what it has read. Run twice, it doubles its rows:
+# The newest version is still 2. A batch that appends does not know what it has read. Run twice, it doubles its rows:
 
 # %%
+filed = spark.read.text(str(landing / "chargebacks"))
 for _ in range(2):
-    spark.read.text(str(landing / "chargebacks")).write.mode("append").saveAsTable(
-        "scratch.appended"
-    )
-spark.table("scratch.appended").count(), spark.table("bronze.chargebacks").count()
+    filed.write.mode("append").saveAsTable("scratch.appended")
+filed.count(), spark.table("scratch.appended").count()
 
 # %% [markdown]
-# Now a crash. A second process lands the payments, nine files to a batch. When its first commit is there and
+# Now a crash. A second process lands the payments, 14 files to a micro-batch. When its first commit is there and
 # it goes on, we kill it as a power cut would: `SIGKILL`, Python and Java together. (This takes a while, since
 # the process starts a Spark of its own.)
 
 
 # %%
 def land_payments(spark, source, target):
-    """Land the lines of the payments in the folder `target`, nine files to a batch."""
-    lines = spark.readStream.option("maxFilesPerTrigger", 9).text(source)
+    """Land the lines of the payments in the folder `target`, 14 files at a time."""
+    lines = spark.readStream.option("maxFilesPerTrigger", 14).text(source)
     writer = lines.writeStream.format("delta").option(
         "checkpointLocation", f"{target}-checkpoint"
     )
@@ -947,13 +940,16 @@ os.killpg(child.pid, signal.SIGKILL)
 child.wait() == -signal.SIGKILL
 
 # %% [markdown]
-# It was killed in the middle: some rows are there, and not all. Then we start the same stream here.
+# It was killed in the middle: some rows are there, and not all. We count them with `deltalake`, a library written in
+# Rust that reads the same tables without Spark. Then we start the same stream here.
 
 # %%
+from deltalake import DeltaTable
+
 sent = spark.read.text(source).count()
-survived = spark.read.format("delta").load(target).count()
+survived = DeltaTable(target).count()
 land_payments(spark, source, target)
-0 < survived < sent, sent, spark.read.format("delta").load(target).count()
+0 < survived < sent, sent, DeltaTable(target).count()
 
 # %% [markdown]
 # Not one row is missing and none is double. Two notes made that possible. The checkpoint wrote down which files a batch
@@ -975,7 +971,7 @@ land_payments(spark, source, target)
 last.exists(), spark.read.format("delta").load(target).count()
 
 # %% [markdown]
-# The stream did batch 2 again, as the note that is back shows, and the table took none of it.
+# The stream did micro-batch 1 again, as the note that is back shows, and the table took none of it.
 
 # %% [markdown]
 # ## An API, page by page
@@ -1052,12 +1048,13 @@ with api.serve(landing / "marketing" / "campaign_spend" / "campaign_spend.csv") 
     url,
     key,
 ):
-    counts = []
+    pages = spark.readStream.format("spend_api").options(url=url, key=key).load()
+    rows_read = []
     for _ in range(2):
-        pages = spark.readStream.format("spend_api").options(url=url, key=key).load()
-        land(pages, "campaign_spend").awaitTermination()
-        counts.append(spark.table("bronze.campaign_spend").count())
-counts
+        query = land(pages, "campaign_spend")
+        query.awaitTermination()
+        rows_read.append(sum(run["numInputRows"] for run in query.recentProgress))
+rows_read
 
 # %% [markdown]
 # ## Inside a Delta table
@@ -1086,27 +1083,18 @@ added = [action["add"] for action in actions if "add" in action]
 # `commitInfo` says who did what. `add` names a Parquet file with its statistics, the number of rows among them. `txn` is
 # the note of the stream: this is its batch 1, the second. Had there been a `remove`, a file would have left the table.
 #
-# The table is the sum of its commits, so each version can be read. We count all of them.
+# The table is the sum of its commits, so each version can be read. We add up what the history says that each commit
+# added, and read version 1 to compare.
 
 # %%
-versions = [
-    row.version for row in spark.sql("DESCRIBE HISTORY bronze.orders").collect()
-]
-grown = spark.createDataFrame(
-    [
-        (
-            version,
-            spark.read.option("versionAsOf", version).table("bronze.orders").count(),
-        )
-        for version in versions
-    ],
-    "version INT, rows LONG",
-).orderBy("version")
-grown
+grown = history.toPandas().sort_values("version")
+grown["rows"] = grown["rows"].fillna(0).astype(int).cumsum()
+then = spark.read.option("versionAsOf", 1).table("bronze.orders").count()
+dict(zip(grown["version"], grown["rows"], strict=True)), then
 
 # %%
 figure = px.bar(
-    grown.toPandas(),
+    grown,
     x="version",
     y="rows",
     title="Rows of bronze.orders in each version",
@@ -1114,7 +1102,7 @@ figure = px.bar(
 charts.show(
     figure,
     alt="Bar chart of the rows of bronze.orders by version. Version 0 is empty, and "
-    "each of the three batches of the stream adds its rows.",
+    "each of the two batches of the stream adds its rows.",
 )
 
 # %% [markdown]
@@ -1135,12 +1123,10 @@ except Exception as error:
 broken_rule
 
 # %% [markdown]
-# *Isolated* means that two writers do not mix. The second writer is not Spark at all: `deltalake` is a library
-# written in Rust that reads and writes the same tables. It opens the table, and while it thinks, Spark
-# changes a row.
+# *Isolated* means that two writers do not mix. The second writer is not Spark at all: `deltalake` writes tables
+# too. It opens the table, and while it thinks, Spark changes a row.
 
 # %%
-from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError
 
 other = DeltaTable(str(medallion.scratch() / "doors"))
@@ -1196,9 +1182,7 @@ writer = rows.writeStream.format("delta").option(
     "checkpointLocation", str(medallion.scratch() / "mended-checkpoint")
 )
 writer.trigger(availableNow=True).toTable("scratch.mended").awaitTermination()
-spark.sql("DESCRIBE HISTORY scratch.mended").select("operation").distinct().orderBy(
-    "operation"
-)
+[commit.operation for commit in spark.sql("DESCRIBE HISTORY scratch.mended").collect()]
 
 # %% [markdown]
 # ## Failure lab: no way back
