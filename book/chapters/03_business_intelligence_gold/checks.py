@@ -1,14 +1,34 @@
 """The checks of chapter 03."""
 
 import random
-from collections.abc import Iterator, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame
 
-from medallion.lesson.exercise import FunctionExercise
+from medallion.lesson.exercise import FunctionExercise, Verdict
 from medallion.lesson.frames import ANY, LEFT_OUT, Case, FrameExercise, frame_of
+
+
+class Together(FrameExercise):
+    """An exercise whose cases are first asked all at once, since each frame costs a query.
+
+    Only an answer that is wrong there meets the cases one by one, and is told of the first that goes wrong.
+    """
+
+    @abstractmethod
+    def together(self) -> Case:
+        """Return one case of the rows of all, where each has customers of its own."""
+
+    def check(self, answer: Any) -> Verdict:
+        case = self.together()
+        wrong = self.wrong_in(self.answered(answer, case), case)
+        if not wrong:
+            return self.right(self.praise)
+        apart = super().check(answer)
+        return self.wrong(wrong) if apart.ok else apart
 
 
 class WeekLabel(FrameExercise):
@@ -48,7 +68,7 @@ class WeekLabel(FrameExercise):
         return f"'{value}'" if isinstance(value, str) else super().shown(column, value)
 
 
-class Seams(FrameExercise):
+class Seams(Together):
     """Exercise 3.2. Exactly the versions at which a history overlaps, has a gap, or ends wrongly."""
 
     number = "3.2"
@@ -92,12 +112,21 @@ class Seams(FrameExercise):
 
     def cases(self) -> Iterator[Case]:
         for about, versions in self.histories:
-            rows = [
-                (who, _july(first), _july(end), *(() if broken else (LEFT_OUT,)), "")
-                for who, first, end, broken in versions
-            ]
-            frame = frame_of(rows, "customer_id STRING, valid_from TIMESTAMP, valid_to TIMESTAMP")
-            yield Case((frame,), rows, about)
+            yield self.case(about, versions)
+
+    def together(self) -> Case:
+        each = enumerate(versions for _, versions in self.histories)
+        versions = [(f"{who} of history {n}", *rest) for n, rows in each for who, *rest in rows]
+        return self.case("all histories together", versions)
+
+    def case(self, about: str, versions: Iterable[tuple[Any, ...]]) -> Case:
+        """Return a case of some versions."""
+        rows = [
+            (who, _july(first), _july(end), *(() if broken else (LEFT_OUT,)), "")
+            for who, first, end, broken in versions
+        ]
+        frame = frame_of(rows, "customer_id STRING, valid_from TIMESTAMP, valid_to TIMESTAMP")
+        return Case((frame,), rows, about)
 
     def shown(self, column: str, value: Any) -> str:
         return "open" if value is None else super().shown(column, value)
@@ -179,10 +208,30 @@ class RepeatRate(FunctionExercise):
         ),
     )
 
+    # Of the twelve customers with a sold order, four have another.
+    at_once = 4 / 12
+
     returns = "a number"
     kind = float
     other = "For {about} the rate is {expected:g}; yours is {found:g}."
     praise = "Customers are counted, and orders, and only what was sold."
+
+    def check(self, function: Callable[..., Any]) -> Verdict:
+        # All customers at once take one query. Only an answer that is wrong there meets the cases one by one.
+        customers = {
+            f"{who} of case {n}": orders
+            for n, (_, case, _) in enumerate(self.cases)
+            for who, orders in case.items()
+        }
+        try:
+            found = float(function(*self.arguments(customers)))
+        except (TypeError, ValueError):
+            return super().check(function)
+        wrong = self.differs("all of these customers together", [customers], found, self.at_once)
+        if not wrong:
+            return self.right(self.praise)
+        apart = super().check(function)
+        return self.wrong(wrong) if apart.ok else apart
 
     def arguments(self, orders: Mapping[str, list[int]]) -> Any:
         rows = [
@@ -194,7 +243,7 @@ class RepeatRate(FunctionExercise):
         return (frame_of(rows, "order_id STRING, line_no INT, customer_id STRING, sold BOOLEAN"),)
 
 
-class Net(FrameExercise):
+class Net(Together):
     """Exercise 3.5. What a batch of changes adds to each customer; applied, it equals a recount."""
 
     number = "3.5"
@@ -246,13 +295,29 @@ class Net(FrameExercise):
     schema = "_change_type STRING, order_id STRING, customer_id STRING, status STRING, total_cents INT"
 
     def cases(self) -> Iterator[Case]:
-        small = [
-            (about, [row for n, change in enumerate(orders) for row in _fed(f"O{n}", *change)], expected)
-            for about, orders, expected in self.batches
-        ]
-        for about, changes, expected in (*small, _many()):
-            rows = [(who, *sums, "") for who, sums in expected.items()]
-            yield Case((frame_of(changes, self.schema),), rows, about)
+        for about, changes, expected in self.fed():
+            yield self.case(about, changes, expected)
+
+    def together(self) -> Case:
+        changes, expected = [], {}
+        for n, (_, rows, sums) in enumerate(self.fed()):
+            changes += [
+                (kind, f"{order} of batch {n}", f"{who} of batch {n}", *rest)
+                for kind, order, who, *rest in rows
+            ]
+            expected |= {f"{who} of batch {n}": added for who, added in sums.items()}
+        return self.case("all batches together", changes, expected)
+
+    def fed(self) -> Iterator[tuple[str, list[tuple[Any, ...]], dict[str, tuple[int, int]]]]:
+        """Yield what each batch is about, its rows in the feed, and what it should give."""
+        for about, orders, expected in self.batches:
+            yield about, [row for n, change in enumerate(orders) for row in _fed(f"O{n}", *change)], expected
+        yield _many()
+
+    def case(self, about: str, changes: Iterable[tuple[Any, ...]], expected: dict[str, Any]) -> Case:
+        """Return a case of some rows of the feed."""
+        rows = [(who, *sums, "") for who, sums in expected.items()]
+        return Case((frame_of(changes, self.schema),), rows, about)
 
     def shown(self, column: str, value: Any) -> str:
         return f"{value:+}" if isinstance(value, int) else super().shown(column, value)

@@ -73,9 +73,12 @@ spark = medallion.start("03")
 # %% [markdown]
 # ## One question, three answers
 #
-# What was the revenue in August? We ask Silver, in three ways that are all reasonable.
+# What was the revenue in August? We ask Silver, in three ways that are all reasonable. Half of this chapter reads the
+# orders. `cache` keeps the rows in memory after the first query, and every later query of this table, in SQL too, takes
+# them from there. (They are few. At scale we keep only the columns that are read again, or nothing.)
 
 # %%
+spark.table("silver.orders").cache()
 spark.sql("""
     SELECT sum(euros) AS ordered,
            sum(euros) FILTER (WHERE status <> 'cancelled') AS not_cancelled,
@@ -125,11 +128,11 @@ def require_grain(frame, *key):
 
 
 # %%
-require_grain(spark.table("silver.order_lines"), "order_id", "line_no").count()
+lines = require_grain(spark.table("silver.order_lines"), "order_id", "line_no")
 
 # %% [markdown]
-# One line of an order is the finest grain that the shop has, so we choose it: from 120,182 lines every
-# coarser number can be added up, and from a coarser table the lines never come back.
+# No error: the promise holds. One line of an order is the finest grain that the shop has, so we choose it. From the
+# lines every coarser number can be added up, and from a coarser table the lines never come back.
 
 # %% [markdown]
 # ## The dimension of days
@@ -167,7 +170,7 @@ check.week_label(week_label)
 
 # %% [markdown]
 # Because such things are easily got wrong, we do them once, in a table with a row for each day. (`weekday` counts from
-# Monday, which is 0.)
+# Monday, which is 0.) The table is small and the whole chapter groups by it, so it stays in memory too.
 
 # %%
 spark.sql("""
@@ -180,6 +183,7 @@ spark.sql("""
            date_format(day, 'EEEE') AS weekday, weekday(day) > 4 AS weekend
     FROM (SELECT explode(sequence(DATE'2025-07-01', DATE'2025-12-29')) AS day)
 """)
+spark.table("gold.dim_date").cache()
 spark.table("gold.dim_date").orderBy("day").limit(3)
 
 # %% [markdown]
@@ -204,19 +208,20 @@ spark.table("gold.dim_date").select(
 # product out of it, number it again, and count the products whose number is another. Beside it, the same with a hash of
 # the source's key.
 
+
 # %%
-catalogue = spark.table("silver.products").select("product_id")
-later = catalogue.where("product_id <> 'P0002'")
+def keyed(products):
+    """Return the products with two keys: a number and a hash."""
+    number = "row_number() OVER (ORDER BY product_id) AS number"
+    return products.selectExpr("product_id", number, "xxhash64(product_id) AS hash")
 
 
-def moved(key):
-    """Return how many products have another key once a product is gone."""
-    now = catalogue.selectExpr("product_id", f"{key} AS key")
-    then = later.selectExpr("product_id", f"{key} AS key")
-    return now.join(then, "product_id").where(now.key != then.key).count()
-
-
-moved("row_number() OVER (ORDER BY product_id)"), moved("xxhash64(product_id)")
+catalogue = spark.table("silver.products").cache()
+then, now = keyed(catalogue), keyed(catalogue.where("product_id <> 'P0002'"))
+then.join(now, "product_id").select(
+    F.count_if(then.number != now.number).alias("other numbers"),
+    F.count_if(then.hash != now.hash).alias("other hashes"),
+)
 
 # %% [markdown]
 # 398 products have a new number: every fact that was written before now points to its neighbour, and nothing
@@ -225,7 +230,7 @@ moved("row_number() OVER (ORDER BY product_id)"), moved("xxhash64(product_id)")
 # (A day needs no hash: `date_key` is the date itself, written as a number.)
 
 # %%
-products = spark.table("silver.products").selectExpr(
+products = catalogue.selectExpr(
     "xxhash64(product_id) AS product_key",
     "product_id",
     "name",
@@ -280,7 +285,6 @@ def versions(until):
 versions("2025-07-01").write.mode("overwrite").option(
     "overwriteSchema", True
 ).saveAsTable("gold.dim_customer")
-spark.table("gold.dim_customer").count()
 
 # %% [markdown]
 # Now the orders of July arrive. Some are from people who signed up in July, and the next snapshot is in August.
@@ -288,11 +292,13 @@ spark.table("gold.dim_customer").count()
 # %%
 july = spark.table("silver.orders").where("ordered_at < '2025-08-01'")
 strangers = july.join(spark.table("gold.dim_customer"), "customer_id", "left_anti")
-strangers.select(
+lost = strangers.select(
     F.count("*").alias("orders"),
     F.countDistinct("customer_id").alias("customers"),
+    F.min("customer_id").alias("one of them"),
     (F.sum("total_cents") / 100).cast("decimal(12, 2)").alias("euros"),
-)
+).toPandas()
+lost
 
 # %% [markdown]
 # An inner join with the dimension would drop 399 orders worth 13,450.15 euros from July, and no error would
@@ -310,34 +316,23 @@ inferred = strangers.select(
     F.lit(True).alias("inferred"),
     F.lit(True).alias("is_current"),
 ).distinct()
-newcomer = inferred.agg(F.min("customer_id")).first()[0]
 inferred.write.mode("append").saveAsTable("gold.dim_customer")
 
 # %%
+newcomer = lost["one of them"].item()
 someone = spark.table("gold.dim_customer").where(F.col("customer_id") == newcomer)
 someone.select("customer_key", "customer_id", "city", "known_from", "inferred")
 
 # %% [markdown]
-# The facts of July can point to that key from now on, so we keep those of the strangers, each with its key.
+# The facts of July can point to that key from now on, so we keep those of the strangers, each with its key. The
+# dimension will change. `localCheckpoint` keeps the rows as they are now. A cached frame would be computed anew after
+# that change.
 
 # %%
 july_facts = july.join(
     spark.table("gold.dim_customer").where("inferred"), "customer_id"
 )
-july_facts = july_facts.selectExpr("order_id", "customer_key")
-july_facts.write.mode("overwrite").saveAsTable("scratch.july_facts")
-july_facts = spark.table("scratch.july_facts")
-
-
-def with_city():
-    """Return how many of the early facts there are, and how many have a city."""
-    found = july_facts.join(spark.table("gold.dim_customer"), "customer_key")
-    return found.select(
-        F.count("*").alias("orders"), F.count("city").alias("with a city")
-    )
-
-
-with_city()
+july_facts = july_facts.selectExpr("order_id", "customer_key").localCheckpoint()
 
 # %% [markdown]
 # Then the other snapshots arrive. Their first versions have the same keys as the inferred rows, because both are made
@@ -355,16 +350,18 @@ spark.sql("""
 """).select("num_affected_rows")
 
 # %%
+spark.table("gold.dim_customer").cache()
 someone.select("customer_key", "customer_id", "city", "known_from", "inferred").orderBy(
     "known_from"
 )
 
 # %% [markdown]
 # The key is the same and the city is there. (`someone` is a question, not an answer: shown again, it reads the table
-# again.) And the facts, which nobody has touched:
+# again. From here on the dimension stays as it is, so we keep it in memory.) And the facts, which nobody has touched:
 
 # %%
-with_city()
+found = july_facts.join(spark.table("gold.dim_customer"), "customer_key")
+found.select(F.count("*").alias("orders"), F.count("city").alias("with a city"))
 
 # %% [markdown]
 # All 399 have found their city. Of all that was inferred nothing is left:
@@ -422,14 +419,11 @@ spark.sql(SEAMS, dimension=spark.table("gold.dim_customer")).count()
 # version end a day late and another a day early.
 
 # %%
-closed = spark.table("gold.dim_customer").where("valid_to IS NOT NULL")
-keys = [row.customer_key for row in closed.orderBy("customer_id").limit(2).collect()]
-key, end = F.col("customer_key"), F.col("valid_to")
-late = F.when(key == keys[0], F.expr("valid_to + INTERVAL 1 DAY"))
-damaged = spark.table("gold.dim_customer").withColumn(
-    "valid_to",
-    late.when(key == keys[1], F.expr("valid_to - INTERVAL 1 DAY")).otherwise(end),
-)
+order = Window.orderBy(F.isnull("valid_to"), "customer_id", "valid_from")
+damaged = spark.table("gold.dim_customer").withColumn("nth", F.row_number().over(order))
+shifted = """CASE nth WHEN 1 THEN valid_to + INTERVAL 1 DAY
+    WHEN 2 THEN valid_to - INTERVAL 1 DAY ELSE valid_to END"""
+damaged = damaged.withColumn("valid_to", F.expr(shifted))
 spark.sql(SEAMS, dimension=damaged)
 
 # %% [markdown]
@@ -439,30 +433,34 @@ spark.sql(SEAMS, dimension=damaged)
 # ## The fact table
 #
 # A line of an order has to find the version of its customer. Three joins come to mind: by the customer alone; by the
-# customer and the version that is current; and by the customer and the time of the order. We count the rows of each.
+# customer and the version that is current; and by the customer and the time of the order. The second and the third are
+# the first with one more condition. So we join once, note for each row whether the condition holds, and count.
 
 # %%
-orders = spark.table("silver.orders").withColumnRenamed("customer_id", "buyer")
-dimension = spark.table("gold.dim_customer")
-same = F.col("buyer") == F.col("customer_id")
-valid = "ordered_at >= valid_from AND (ordered_at < valid_to OR valid_to IS NULL)"
-current = orders.join(dimension, same & F.col("is_current"))
-historic = orders.join(dimension, same & F.expr(valid))
-orders.count(), orders.join(dimension, same).count(), current.count(), historic.count()
+joined = spark.sql("""
+    SELECT order_id, status, total_cents, city, is_current,
+           ordered_at >= valid_from AND (ordered_at < valid_to OR valid_to IS NULL)
+               AS valid
+    FROM silver.orders LEFT JOIN gold.dim_customer USING (customer_id)
+""").cache()
+joined.select(
+    F.countDistinct("order_id").alias("orders"),
+    F.count("*").alias("by customer"),
+    F.count_if("is_current").alias("current version"),
+    F.count_if("valid").alias("version of the time"),
+)
 
 # %% [markdown]
 # The join by the customer alone has 45,046 rows for 39,261 orders: whoever moved counts twice. The other two have the
 # right number, and that is the treacherous case. We compare what they say about cities.
 
-
 # %%
-def by_city(frame, name):
-    """Return the sold euros by city, in a column `name`."""
-    euros = (F.sum("total_cents") / 100).cast("decimal(12, 2)").alias(name)
-    return frame.where(SOLD).groupBy("city").agg(euros)
-
-
-cities = by_city(historic, "then").join(by_city(current, "now"), "city")
+euros = "CAST(sum(total_cents) FILTER (WHERE {}) / 100 AS DECIMAL(12, 2))"
+cities = joined.where(SOLD).groupBy("city")
+cities = cities.agg(
+    F.expr(euros.format("valid")).alias("then"),
+    F.expr(euros.format("is_current")).alias("now"),
+)
 cities = cities.withColumn("difference", F.col("now") - F.col("then"))
 cities.orderBy(F.abs("difference").desc(), "city").limit(3)
 
@@ -497,7 +495,7 @@ check.as_it_was(as_it_was)
 # %% [markdown]
 # The fact table holds the three keys, what we count, and what has no dimension of its own: channel and status, and the
 # number of the order, a **degenerate dimension**. It also keeps `customer_id`, since a key counts versions and not
-# people. `cache` keeps the rows for the tests and for the write.
+# people. `cache` keeps the rows for the tests and for the write. After that we keep the table instead.
 
 # %%
 facts = spark.sql(f"""
@@ -519,35 +517,42 @@ facts = spark.sql(f"""
 
 
 # %%
-def require_members(facts, key, dimension):
+def require_members(facts, *names):
     """Return the facts; raise ValueError if one points to no row of a dimension."""
-    lost = facts.join(spark.table(dimension), key, "left_anti")
+    found = facts
+    for name in names:
+        members = spark.table(f"gold.dim_{name}").withColumn(name, F.lit(True))
+        found = found.join(members.select(name, f"{name}_key"), f"{name}_key", "left")
+    lost = found.where(" OR ".join(f"{name} IS NULL" for name in names))
     if row := lost.orderBy("order_id", "line_no").first():
+        name = next(name for name in names if not row[name])
         where = f"order {row.order_id}, line {row.line_no}"
-        raise ValueError(f"{where}: {key} {row[key]} is not in {dimension}")
+        key = f"{name}_key {row[f'{name}_key']}"
+        raise ValueError(f"{where}: {key} is not in gold.dim_{name}")
     return facts
 
 
+# %%
 def require_star(facts):
     """Return the facts if grain and keys are as promised, or raise ValueError."""
     require_grain(facts, "order_id", "line_no")
-    for name in ("date", "product", "customer"):
-        require_members(facts, f"{name}_key", f"gold.dim_{name}")
-    return facts
+    return require_members(facts, "date", "product", "customer")
 
 
 # %%
 require_star(facts).write.mode("overwrite").saveAsTable("gold.fact_sales")
-spark.table("gold.fact_sales").orderBy("order_id", "line_no").limit(3)
+facts.unpersist()
+spark.table("gold.fact_sales").cache()
+few = spark.table("gold.fact_sales").orderBy("order_id", "line_no").limit(3)
+few
 
 # %% [markdown]
-# To see that the guard is awake, we hand it a line whose day somebody typed as 99991231.
+# To see that the guard is awake, we hand it these three lines and one more, whose day somebody typed as 99991231.
 
 # %%
-typo = facts.where("line_no = 1").orderBy("order_id").limit(1)
-typo = typo.withColumns({"date_key": F.lit(99991231), "line_no": F.lit(99)})
+typo = few.limit(1).withColumns({"date_key": F.lit(99991231), "line_no": F.lit(99)})
 try:
-    require_star(facts.unionByName(typo))
+    require_star(few.unionByName(typo))
 except ValueError as error:
     refused = str(error)
 refused
@@ -555,31 +560,34 @@ refused
 # %% [markdown]
 # ## Sums that are right, and sums that are wrong
 #
-# The amount of a line is **additive**: by whatever we split it, the parts add up to the same.
+# The amount of a line is **additive**: by whatever we split it, the parts add up to the same. `GROUPING SETS` asks for
+# several groupings at once: one row for each channel, each category and each month, and one for everything, `()`. In
+# each row the columns that it is not grouped by are NULL. These are few rows, so pandas can add them up.
 
 # %%
-sales = spark.sql("""
-    SELECT order_id, customer_id, channel, category, month, line_cents
+parts = spark.sql("""
+    SELECT channel, category, month,
+           sum(line_cents) AS cents, count(DISTINCT customer_id) AS customers
     FROM gold.fact_sales JOIN gold.dim_date USING (date_key)
     JOIN gold.dim_product USING (product_key) WHERE sold
-""").cache()
+    GROUP BY GROUPING SETS ((channel), (category), (month), ())
+""").toPandas()
 
 
 def added_up(measure, by):
-    """Return the sum, over the groups of a column, of a measure of each group."""
-    parts = sales.groupBy(by).agg(F.expr(measure).alias("part"))
-    return parts.agg(F.sum("part")).first()[0]
+    """Return the sum of a measure over the groups of a column."""
+    return parts.dropna(subset=by)[measure].sum().item()
 
 
-{by: added_up("sum(line_cents)", by) for by in ("channel", "category", "month")}
+{by: added_up("cents", by) for by in ("channel", "category", "month")}
 
 # %% [markdown]
-# The number of customers is not. Somebody who buys in July and in August is one customer, and two months count two.
+# The number of customers is not. Somebody who buys in July and in August is one customer, and two months count two. The
+# row for everything has the most.
 
 # %%
-customers = sales.select(F.countDistinct("customer_id")).first()[0]
-distinct = "count(DISTINCT customer_id)"
-customers, {by: added_up(distinct, by) for by in ("channel", "month")}
+customers = parts["customers"].max().item()
+customers, {by: added_up("customers", by) for by in ("channel", "month")}
 
 # %% [markdown]
 # The half-year had 3,710 customers. Added up over the months they would be 11,541, and over the channels 7,681. What
@@ -588,32 +596,36 @@ customers, {by: added_up(distinct, by) for by in ("channel", "month")}
 # A distinct count has no such parts: it goes back to the rows that name the customers.
 #
 # Between the two are levels, such as a balance or a stock. Ours is the number of orders that are open at the end of a
-# day, from the history of orders. A fact table of this kind, with a row for each day, is a **periodic snapshot**.
+# day, from the history of orders. An order waits from the day of a version to the day before its end, so `sequence` and
+# `explode` make a row of each evening. A fact table of this kind, with a row for each day, is a **periodic snapshot**.
 
 # %%
-spark.sql("""
-    CREATE OR REPLACE TABLE gold.fact_open_orders AS
-    SELECT d.date_key, h.channel, count(*) AS open_orders
-    FROM gold.dim_date AS d JOIN silver.orders_history AS h
-    ON h.status IN ('placed', 'packed') AND h.valid_from < d.day + INTERVAL 1 DAY
-        AND (h.valid_to >= d.day + INTERVAL 1 DAY OR h.valid_to IS NULL)
-    GROUP BY d.date_key, h.channel
-""")
-open_orders = spark.table("gold.fact_open_orders")
-week = open_orders.where("date_key BETWEEN 20250901 AND 20250907")
-week.groupBy("date_key").pivot("channel").sum("open_orders").orderBy("date_key")
+open_orders = spark.sql("""
+    WITH waiting AS (
+        SELECT channel, to_date(valid_from) AS first,
+               to_date(coalesce(valid_to, DATE'2025-12-30')) - INTERVAL 1 DAY AS last
+        FROM silver.orders_history WHERE status IN ('placed', 'packed')),
+    evenings AS (
+        SELECT channel, explode(sequence(first, last)) AS day
+        FROM waiting WHERE first <= last)
+    SELECT date_key, channel, count(*) AS open_orders
+    FROM evenings JOIN gold.dim_date USING (day) GROUP BY date_key, channel
+""").cache()
+open_orders.write.mode("overwrite").saveAsTable("gold.fact_open_orders")
+week = open_orders.where("date_key BETWEEN 20250901 AND 20250907").toPandas()
+week.pivot(index="date_key", columns="channel", values="open_orders")
 
 # %%
-evenings = week.groupBy("date_key").agg(F.sum("open_orders").alias("open"))
+evenings = week.groupby("date_key")["open_orders"].sum()
 ordered = spark.table("silver.orders").where(
     "ordered_at >= '2025-09-01' AND ordered_at < '2025-09-08'"
 )
-evenings.select(
-    F.max("open").alias("open on the fullest evening"),
-    F.round(F.avg("open"), 1).alias("on average"),
-    F.sum("open").alias("added up"),
-    F.lit(ordered.count()).alias("ordered in that week"),
-)
+{
+    "open on the fullest evening": evenings.max().item(),
+    "on average": round(evenings.mean().item(), 1),
+    "added up": evenings.sum().item(),
+    "ordered in that week": ordered.count(),
+}
 
 # %% [markdown]
 # Across the channels of one evening the sum is right: on the fullest one 390 orders are open. Across the days it is
@@ -630,10 +642,11 @@ evenings.select(
 
 # %%
 sold_orders = spark.sql("""
-    SELECT order_id, customer_id, day, week, month, revenue_cents,
+    SELECT order_id, customer_id, channel, day, week, month, revenue_cents,
            row_number() OVER (PARTITION BY customer_id, month ORDER BY order_id) AS nth
-    FROM (SELECT order_id, customer_id, date_key, sum(line_cents) AS revenue_cents
-          FROM gold.fact_sales WHERE sold GROUP BY order_id, customer_id, date_key)
+    FROM (SELECT order_id, customer_id, channel, date_key,
+                 sum(line_cents) AS revenue_cents
+          FROM gold.fact_sales WHERE sold GROUP BY ALL)
     JOIN gold.dim_date USING (date_key)
 """).cache()
 
@@ -715,27 +728,29 @@ def retention(purchases, shop):
 
 # %%
 cdnow = spark.table("silver.cdnow").withColumnRenamed("purchased_on", "day")
-cohorts = retention(sold_orders, "Kestrel Market").union(retention(cdnow, "CDNOW"))
+both = retention(sold_orders, "Kestrel Market").union(retention(cdnow, "CDNOW"))
 first = Window.partitionBy("shop", "cohort").orderBy("months_since")
 sentence = "customers of the cohort who buy in that month"
-cohorts.select(
+cohorts = both.select(
     "shop",
     "cohort",
     "months_since",
     F.col("customers").alias("customers", metadata={"comment": sentence}),
     F.first_value("customers").over(first).alias("cohort_size"),
-).write.mode("overwrite").saveAsTable("gold.cohort_retention")
+).cache()
+cohorts.write.mode("overwrite").saveAsTable("gold.cohort_retention")
 
 # %%
 share = F.round(100 * F.col("customers") / F.col("cohort_size"), 1)
-kept = spark.table("gold.cohort_retention").withColumn("percent", share)
-kept.where("months_since IN (1, 2, 3)").groupBy("shop", "cohort", "cohort_size").pivot(
-    "months_since"
-).agg(F.first("percent")).orderBy("shop", "cohort")
+kept = cohorts.withColumn("percent", share).toPandas()
+kept[kept["months_since"].between(1, 3)].pivot(
+    index=["shop", "cohort", "cohort_size"], columns="months_since", values="percent"
+)
 
 # %% [markdown]
-# What is empty lies in the future: of the cohort of November we know one month after its first, and a 0 in the second
-# would be a lie. And at Kestrel Market *first* means the first that we can see. Some of these customers are old ones:
+# What is NaN, no number, lies in the future: of the cohort of November we know one month after its first, and a 0 in
+# the second would be a lie. And at Kestrel Market *first* means the first that we can see. Some of these customers are
+# old ones:
 
 # %%
 people = spark.table("gold.dim_customer").where("is_current")
@@ -756,7 +771,7 @@ from plotly.subplots import make_subplots
 
 from medallion.lesson import charts
 
-later_months = kept.where("months_since > 0").toPandas()
+later_months = kept[kept["months_since"] > 0]
 shops = ["Kestrel Market", "CDNOW"]
 figure = make_subplots(rows=2, subplot_titles=shops, vertical_spacing=0.2)
 for row, name in enumerate(shops, start=1):
@@ -798,14 +813,14 @@ real = cdnow.groupBy(F.date_trunc("week", "day").cast("date").alias("week")).agg
 weekly = ours.withColumns(
     {"shop": F.lit("Kestrel Market"), "currency": F.lit("EUR")}
 ).unionByName(real.withColumns({"shop": F.lit("CDNOW"), "currency": F.lit("USD")}))
-weekly.select("shop", "week", "purchases", "revenue_cents", "currency").write.mode(
-    "overwrite"
-).saveAsTable("gold.weekly_sales")
+columns = ["shop", "week", "purchases", "revenue_cents", "currency"]
+weekly = weekly.select(columns).cache()
+weekly.write.mode("overwrite").saveAsTable("gold.weekly_sales")
 
 # %%
 import plotly.express as px
 
-weeks = spark.table("gold.weekly_sales").orderBy("shop", "week").toPandas()
+weeks = weekly.orderBy("shop", "week").toPandas()
 axes = {"x": "week", "y": "purchases", "facet_col": "shop", "color": "shop"}
 figure = px.line(weeks, **axes, title="Purchases a week")
 figure.update_xaxes(matches=None)
@@ -830,6 +845,8 @@ charts.show(
 
 # %%
 clicks = spark.table("silver.web_events").where("type <> 'search'")
+clicks = clicks.select("session_id", "type", "event_time").cache()
+clicks.createOrReplaceTempView("clicks")
 clicks.groupBy("type").agg(
     F.count("*").alias("clicks"), F.countDistinct("session_id").alias("visits")
 ).orderBy(F.desc("clicks"))
@@ -847,7 +864,7 @@ funnel = spark.sql("""
                max(event_time) FILTER (WHERE type = 'add_to_cart') AS a,
                max(event_time) FILTER (WHERE type = 'checkout') AS c,
                max(event_time) FILTER (WHERE type = 'purchase') AS p
-        FROM silver.web_events GROUP BY session_id)
+        FROM clicks GROUP BY session_id)
     SELECT stack(4, 1, 'view', count(v), 2, 'add_to_cart', count_if(v <= a),
                  3, 'checkout', count_if(v <= a AND a <= c),
                  4, 'purchase', count_if(v <= a AND a <= c AND c <= p))
@@ -858,21 +875,16 @@ funnel = spark.sql("""
 # %%
 sentence = "visits with this step after the steps before it"
 visits = F.col("visits").alias("visits", metadata={"comment": sentence})
-funnel.select("position", "step", visits).write.mode("overwrite").saveAsTable(
-    "gold.funnel"
-)
+funnel = funnel.select("position", "step", visits).cache()
+funnel.write.mode("overwrite").saveAsTable("gold.funnel")
 
 # %%
-first_step = F.first_value("visits").over(Window.orderBy("position"))
-steps = spark.table("gold.funnel").withColumn(
-    "percent", F.round(100 * F.col("visits") / first_step, 1)
-)
-steps.orderBy("position")
+steps = funnel.orderBy("position").toPandas()
+steps["percent"] = (100 * steps["visits"] / steps["visits"][0]).round(1)
+steps
 
 # %%
-figure = px.funnel(
-    steps.orderBy("position").toPandas(), x="visits", y="step", title="Visits by step"
-)
+figure = px.funnel(steps, x="visits", y="step", title="Visits by step")
 colours = {"marker_color": charts.GOLD, "textfont_color": "black"}
 figure.update_traces(texttemplate="%{x:,}", **colours)
 charts.show(
@@ -889,13 +901,12 @@ charts.show(
 # These are our numbers. The tables themselves say what they mean:
 
 # %%
-definitions = [
-    (table, field.name, field.metadata["comment"])
+{
+    f"{table}.{field.name}": field.metadata["comment"]
     for table in ("monthly_kpis", "cohort_retention", "funnel")
     for field in spark.table(f"gold.{table}").schema
     if "comment" in field.metadata
-]
-spark.createDataFrame(definitions, "table STRING, number STRING, definition STRING")
+}
 
 # %% [markdown]
 # ## A metric view: the formula with the table
@@ -904,9 +915,8 @@ spark.createDataFrame(definitions, "table STRING, number STRING, definition STRI
 # finds it by channel in a report, and takes the mean of the three.
 
 # %%
-by_channel = sales.groupBy("channel").agg(
-    F.countDistinct("order_id").alias("orders"),
-    F.sum("line_cents").alias("cents"),
+by_channel = sold_orders.groupBy("channel").agg(
+    F.count("*").alias("orders"), F.sum("revenue_cents").alias("cents")
 )
 by_channel.select(
     F.round(F.avg(F.col("cents") / F.col("orders")), 1).alias("average of averages"),
@@ -980,16 +990,18 @@ spark.sql("""
 #
 # Before a month is closed, its revenue is compared with Silver. One query could compare all months. But months are
 # closed one after the other, and the first that is wrong stops the rest. That takes a loop, a variable, and something
-# that happens on an error: a **script**, between `BEGIN` and `END`. `IS DISTINCT FROM` also holds where Silver has no
-# number.
+# that happens on an error: a **script**, between `BEGIN` and `END`. We close the first three months. Silver's answer is
+# kept in memory, because the loop looks at it in each turn. What is closed goes into plain Parquet: this table needs
+# neither versions nor a log. (`IS DISTINCT FROM` also holds where Silver has no number.)
 
 # %%
-spark.sql("CREATE OR REPLACE TABLE scratch.closed (month DATE, closed_by STRING)")
-spark.sql(f"""
-    CREATE OR REPLACE TEMPORARY VIEW silver_months AS
+spark.sql("DROP TABLE IF EXISTS scratch.closed")
+spark.sql("CREATE TABLE scratch.closed (month DATE, closed_by STRING) USING parquet")
+silver_months = spark.sql(f"""
     SELECT date_trunc('month', ordered_at) AS month, sum(total_cents) AS cents
     FROM silver.orders WHERE {SOLD} GROUP BY 1
-""")
+""").cache()
+silver_months.createOrReplaceTempView("silver_months")
 
 
 # %%
@@ -1000,7 +1012,7 @@ BEGIN
     DECLARE closed INT DEFAULT 0;
     DECLARE EXIT HANDLER FOR USER_RAISED_EXCEPTION
         SELECT 'stopped' AS verdict, closed AS months;
-    FOR kpi AS SELECT month, revenue_cents FROM {kpis} ORDER BY month DO
+    FOR kpi AS SELECT month, revenue_cents FROM {kpis} ORDER BY month LIMIT 3 DO
         IF kpi.revenue_cents IS DISTINCT FROM (SELECT cents FROM silver_months
             WHERE month = kpi.month) THEN SELECT raise_error('not as Silver'); END IF;
         INSERT INTO scratch.closed SELECT kpi.month, '{kpis}';
@@ -1040,7 +1052,10 @@ spark.table("scratch.closed").where("closed_by = 'a_cent_too_much'").orderBy("mo
 
 # %%
 feed = spark.read.option("readChangeFeed", True).option("startingVersion", 0)
-changes = feed.table("silver.orders")
+changes = feed.table("silver.orders").select(
+    "order_id", "channel", "status", "ordered_at", "total_cents",
+    "_change_type", "_commit_version",
+).cache()  # fmt: skip
 undone = changes.where("status = 'returned' AND _change_type = 'update_postimage'")
 example = undone.orderBy("order_id").limit(1).select("order_id")
 changes.join(example, "order_id").select(
@@ -1055,7 +1070,8 @@ changes.join(example, "order_id").select(
 new = changes.where("_change_type IN ('insert', 'update_postimage')").where(SOLD)
 sold_now = spark.table("silver.orders").where(SOLD)
 count, total = F.count("*"), F.sum("total_cents")
-new.agg(total).first()[0], sold_now.agg(total).first()[0]
+right = sold_now.agg(total).first()[0]
+new.agg(total).first()[0], right
 
 # %% [markdown]
 # 118,520,853 cents instead of 115,742,086: an order that changed is counted with each of its states. What has to be
@@ -1136,8 +1152,6 @@ def numbered(session, application, number):
 # %%
 def add_to_daily(batch, number):
     """Add a batch of changes to gold.daily_sales, once."""
-    if batch.isEmpty():
-        return
     deltas(batch).createOrReplaceTempView("deltas")
     with numbered(batch.sparkSession, "daily_sales", number) as session:
         session.sql("""
@@ -1164,7 +1178,7 @@ spark.sql("""
 def keep_daily():
     """Run the stream from the change feed to gold.daily_sales; return rows read."""
     feed = spark.readStream.option("readChangeFeed", True).option("startingVersion", 0)
-    changes = feed.option("maxFilesPerTrigger", 2).table("silver.orders")
+    changes = feed.option("maxFilesPerTrigger", 4).table("silver.orders")
     place = str(medallion.landing().parent / "checkpoints" / "03" / "daily_sales")
     writer = changes.writeStream.option("checkpointLocation", place)
     query = writer.foreachBatch(add_to_daily).trigger(availableNow=True).start()
@@ -1175,14 +1189,16 @@ def keep_daily():
 keep_daily()
 
 # %% [markdown]
-# Does it equal the full recompute? `EXCEPT` in both directions has to be empty.
+# Does it equal the full recompute? Both are small here, so we fetch the rows as two sets. In Python `^` gives the rows
+# that only one of them has. (At scale this is `EXCEPT` in both directions, and both have to be empty.)
 
 # %%
 recomputed = sold_now.groupBy(F.to_date("ordered_at").alias("day"), "channel").agg(
-    F.count("*").alias("orders"), total.alias("revenue_cents")
+    count.alias("orders"), total.alias("revenue_cents")
 )
+expected = set(recomputed.collect())
 daily = spark.table("gold.daily_sales")
-daily.count(), daily.exceptAll(recomputed).count(), recomputed.exceptAll(daily).count()
+len(expected), expected ^ set(daily.collect())
 
 # %% [markdown]
 # 546 rows, and none that only one side has.
@@ -1193,7 +1209,7 @@ daily.count(), daily.exceptAll(recomputed).count(), recomputed.exceptAll(daily).
 # %%
 rows_read = keep_daily()
 add_to_daily(changes, 0)
-rows_read, daily.exceptAll(recomputed).count(), recomputed.exceptAll(daily).count()
+rows_read, expected ^ set(daily.collect())
 
 # %% [markdown]
 # ## To the cent
@@ -1202,8 +1218,7 @@ rows_read, daily.exceptAll(recomputed).count(), recomputed.exceptAll(daily).coun
 # table that the stream keeps. We put them side by side, for each day, and keep the result as a table.
 
 # %%
-spark.sql(f"""
-    CREATE OR REPLACE TABLE gold.reconciliation AS
+books = spark.sql(f"""
     SELECT day, sum(silver) AS silver_cents, sum(fact) AS fact_cents,
            sum(daily) AS daily_cents FROM (
         SELECT to_date(ordered_at) AS day, total_cents AS silver, 0 AS fact, 0 AS daily
@@ -1212,16 +1227,21 @@ spark.sql(f"""
         FROM gold.fact_sales JOIN gold.dim_date USING (date_key) WHERE sold
         UNION ALL SELECT day, 0, 0, revenue_cents FROM gold.daily_sales)
     GROUP BY day
-""")
-spark.table("gold.reconciliation").orderBy("day").limit(3)
+""").cache()
+books.write.mode("overwrite").saveAsTable("gold.reconciliation")
+books = books.orderBy("day").toPandas()
+books.head(3)
 
 # %%
-spark.sql("""
-    SELECT count(*) AS days, sum(silver_cents) AS silver, sum(fact_cents) AS fact,
-           sum(daily_cents) AS daily,
-           count_if(silver_cents <> fact_cents OR silver_cents <> daily_cents) AS wrong
-    FROM gold.reconciliation
-""")
+silver, fact, kept_up = books["silver_cents"], books["fact_cents"], books["daily_cents"]
+wrong = (silver != fact) | (silver != kept_up)
+{
+    "days": len(books),
+    "silver": silver.sum().item(),
+    "fact": fact.sum().item(),
+    "daily": kept_up.sum().item(),
+    "wrong": wrong.sum().item(),
+}
 
 # %% [markdown]
 # All days agree. By day matters: a cent too much on Monday and a cent too little on Tuesday would vanish in the total.
@@ -1238,8 +1258,8 @@ QUESTION = """
            CAST(round(sum(line_cents) / count(DISTINCT order_id)) AS BIGINT) AS aov
     FROM {} WHERE sold
 """
-place = medallion.landing().parent / "gold" / "fact_sales"
-fact_sales = DeltaTable(str(place)).to_pyarrow_dataset()
+gold = medallion.landing().parent / "gold"
+fact_sales = DeltaTable(str(gold / "fact_sales")).to_pyarrow_dataset()
 with_spark = spark.sql(QUESTION.format("gold.fact_sales")).first()
 tuple(with_spark), duckdb.sql(QUESTION.format("fact_sales")).fetchall()[0]
 
@@ -1249,35 +1269,37 @@ tuple(with_spark), duckdb.sql(QUESTION.format("fact_sales")).fetchall()[0]
 # %% [markdown]
 # ## As reported on
 #
-# At the beginning of September somebody reported the revenue of the last weeks. If we compute it today, it is another
+# In the middle of November somebody reported the revenue of the last weeks. If we compute it today, it is another
 # number, because orders were cancelled, returned and deleted since. Both are right. To explain the first we need the
-# table as it was then, and Delta has it: each batch of the stream made a version.
+# table as it was then, and Delta has it: each micro-batch of the stream made a version.
 
 # %%
 history = spark.sql("DESCRIBE HISTORY gold.daily_sales").where("operation = 'MERGE'")
 history.select("version", "operation").orderBy("version")
 
 # %%
-reported = spark.read.option("versionAsOf", 1).table("gold.daily_sales")
-reported.agg(F.max("day")).first()[0]
-
+reported = spark.read.option("versionAsOf", 1).table("gold.daily_sales").toPandas()
+reported["day"].max()
 
 # %%
-def by_week(daily, name):
-    """Return the revenue by week of some daily sales, in a column `name`."""
-    weeks = daily.join(spark.table("gold.dim_date"), "day").groupBy("iso_week")
-    return weeks.agg(F.sum("revenue_cents").alias(name))
+import pandas as pd
+
+weeks = spark.table("gold.dim_date").select("day", "iso_week").toPandas()
 
 
-both = by_week(reported, "reported").join(by_week(daily, "today"), "iso_week")
-both.withColumn("since", F.col("today") - F.col("reported")).where(
-    "iso_week BETWEEN '2025-W32' AND '2025-W36'"
-).orderBy("iso_week")
+def by_week(daily):
+    """Return the revenue by week of some daily sales."""
+    return daily.merge(weeks, on="day").groupby("iso_week")["revenue_cents"].sum()
+
+
+both = pd.DataFrame({"reported": by_week(reported), "today": by_week(daily.toPandas())})
+both = both.loc["2025-W42":"2025-W46"].astype("int64")
+both["since"] = both["today"] - both["reported"]
+both
 
 # %% [markdown]
-# Version 1 ends with 7 September, a Sunday. Of week 36, 4,233,270 cents were reported, and 299,434 of them have gone
-# since. Week 35 lost 91,421, and weeks 32 and 33 nothing. A number that is reported early goes on sinking for about
-# three weeks.
+# Version 1 ends with 16 November, a Sunday. Of week 46, 5,548,997 cents were reported, and 432,383 of them have gone
+# since. Week 45 lost 158,521, and week 44 nothing. A number that is reported early goes on sinking for about two weeks.
 #
 # `TIMESTAMP AS OF` asks by the clock instead. Both work only as long as the old files and the log are kept, a week and
 # a month unless the table says otherwise. That is why ours was made with 400 days (chapter 01 shows what happens
@@ -1290,7 +1312,7 @@ both.withColumn("since", F.col("today") - F.col("reported")).where(
 # redraws. Whether an order will be cancelled, nobody knows yet. So this is what was *ordered*, the first of the three
 # answers above, and not our KPI.
 #
-# We let the last day arrive once more: its orders until 16:00 first, and then hour by hour. Each arrival is a file.
+# We let the last day arrive once more: its orders until 17:00 first, and then those of an hour. Each arrival is a file.
 
 # %%
 arrivals = medallion.scratch() / "arrivals"
@@ -1338,16 +1360,20 @@ def live_sales():
 from medallion.servers import dashboard
 
 seen = []
-with live_sales() as query, dashboard.start() as page:
-    for first, end in [(0, 16), (16, 17), (17, 18)]:
-        arrive(first, end)
-        query.processAllAvailable()
-        state = page.state()
-        seen.append((state["orders"], state["revenue_cents"]))
+try:
+    with live_sales() as query, dashboard.start() as page:
+        for first, end in [(0, 17), (17, 18)]:
+            arrive(first, end)
+            query.processAllAvailable()
+            state = page.state()
+            seen.append((state["orders"], state["revenue_cents"]))
+        raise RuntimeError("something fails between two arrivals")
+except RuntimeError:
+    still_running = query.isActive, page.running
 seen
 
 # %% [markdown]
-# The three pairs came over HTTP, from the page, while the stream was running, and they moved. In Silver, this came in
+# The two pairs came over HTTP, from the page, while the stream was running, and they moved. In Silver, this came in
 # by 18:00:
 
 # %%
@@ -1358,21 +1384,16 @@ len(came), came["total_cents"].sum().item()
 # That is what the page showed last. To watch it move, run `medallion dashboard` in a terminal, open the address that it
 # prints, and run the cell above with later hours, `[(18, 19), (19, 20), (20, 21)]`.
 #
-# `with` ends both, the stream and the page, also when something fails in between:
+# Then something failed, on purpose. `with` ends both, the stream and the page, also in this case:
 
 # %%
-try:
-    with live_sales() as query, dashboard.start() as page:
-        raise RuntimeError("something fails between two arrivals")
-except RuntimeError:
-    still_running = query.isActive, page.running
 still_running
 
 # %% [markdown]
 # ## Every grain once more
 #
-# Each table of this chapter promised a grain in its first sentence. The two that were tested as they were written hold;
-# here are the others.
+# Each table of this chapter promised a grain in its first sentence. The two that were tested as they were written hold.
+# We ask for the others with DuckDB, which reads such small tables in some milliseconds: which keys do two rows share?
 
 # %%
 KEYS = {
@@ -1387,9 +1408,17 @@ KEYS = {
     "reconciliation": ["day"],
     "live_sales": ["hour", "channel"],
 }
+
+# %%
+doubled = []
 for table, key in KEYS.items():
-    require_grain(spark.table(f"gold.{table}"), *key)
-len(KEYS)
+    rows = DeltaTable(str(gold / table)).to_pyarrow_dataset()
+    query = f"SELECT {', '.join(key)} FROM rows GROUP BY ALL HAVING count(*) > 1"
+    doubled += duckdb.sql(query).fetchall()
+len(KEYS), doubled
+
+# %% [markdown]
+# None of the ten has a key twice.
 
 # %% [markdown]
 # ## Failure lab: the join that multiplies
@@ -1398,15 +1427,16 @@ len(KEYS)
 # them.
 
 # %%
-paid = spark.table("silver.payments").select("order_id", "payment_id", "method")
-fanned = spark.table("gold.fact_sales").where("sold").join(paid, "order_id")
-fanned.groupBy("method").agg(F.sum("line_cents").alias("cents")).orderBy("method")
+paid = spark.table("silver.payments").select("order_id", "method", "status", "paid_at")
+sold_lines = spark.table("gold.fact_sales").where("sold")
+sold_lines = sold_lines.select("order_id", "line_no", "line_cents")
+fanned = sold_lines.join(paid, "order_id").cache()
+by_method = fanned.groupBy("method").agg(F.sum("line_cents").alias("cents"))
+by_method = by_method.orderBy("method").toPandas()
+by_method
 
 # %%
-too_much, right = (
-    fanned.agg(F.sum("line_cents")).first()[0],
-    sold_now.agg(total).first()[0],
-)
+too_much = by_method["cents"].sum().item()
 too_much, right, too_much - right
 
 # %% [markdown]
@@ -1422,9 +1452,7 @@ except ValueError as error:
 fan_out
 
 # %%
-spark.table("silver.payments").where("order_id = 'O0000004'").select(
-    "payment_id", "order_id", "method", "amount_cents", "status"
-).orderBy("payment_id")
+fanned.where("order_id = 'O0000004'").orderBy("line_no", "paid_at")
 
 # %% [markdown]
 # The grain of the payments is an *attempt* to pay. The first was declined, the second went through, and the join put
@@ -1436,13 +1464,18 @@ paid_by = F.expr("max_by(method, paid_at) FILTER (WHERE status = 'authorised')")
 attempts = spark.table("silver.payments").groupBy("order_id")
 per_order = attempts.agg(paid_by.alias("method"))
 one_each = sold_now.join(per_order, "order_id", "left").fillna("unknown", "method")
-require_grain(one_each, "order_id").groupBy("method").agg(
+one_each = require_grain(
+    one_each.select("order_id", "method", "total_cents").cache(), "order_id"
+)
+methods = one_each.groupBy("method").agg(
     count.alias("orders"), total.alias("revenue_cents")
-).write.mode("overwrite").saveAsTable("gold.method_sales")
-spark.table("gold.method_sales").orderBy("method")
+)
+methods.write.mode("overwrite").saveAsTable("gold.method_sales")
+methods = methods.orderBy("method").toPandas()
+methods
 
 # %%
-spark.table("gold.method_sales").agg(F.sum("revenue_cents")).first()[0]
+methods["revenue_cents"].sum().item()
 
 # %% [markdown]
 # 115,742,086 cents, as in Silver. The join is a left one, so the orders whose payment Silver had set aside are in it
