@@ -3,8 +3,17 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, ClassVar
 
-from medallion.lesson.exercise import FunctionExercise, Verdict
-from medallion.lesson.frames import ANY, Case, FrameExercise, frame_of, misshapen, scratch_table, session
+from medallion.lesson.exercise import Exercise, FunctionExercise, Verdict
+from medallion.lesson.frames import (
+    ANY,
+    Case,
+    FrameExercise,
+    arrow_of,
+    frame_of,
+    misshapen,
+    scratch_table,
+    session,
+)
 
 
 class Dropped(FunctionExercise):
@@ -40,7 +49,7 @@ class Dropped(FunctionExercise):
     praise = "Each batch drops by the watermark of the batch before it."
 
 
-class Declined(FunctionExercise):
+class Declined(Exercise):
     """Exercise 7.2. Declined payments in windows of ten minutes, on a frame or on a stream."""
 
     number = "7.2"
@@ -52,7 +61,8 @@ class Declined(FunctionExercise):
         'payments.where("status = \'declined\'").groupBy(F.window("paid_at", "10 minutes"))'
         '.agg(F.count("*").alias("declined"))',
     )
-    # What the case is about; the moments after ten and the states of its payments; declined by window
+    # What the case is about; the moments after ten and the states of its payments; declined by window.
+    # Each case has a day of its own, so all of them are one frame.
     cases: ClassVar = (
         (
             "three payments in one window",
@@ -67,18 +77,29 @@ class Declined(FunctionExercise):
         ("a window with authorised payments only", [("10:21:00", "authorised")], {}),
         ("no payment", [], {}),
     )
-    returns = "a DataFrame"
-    kind = object
     praise = "Each window has its declined payments, and the others are not there."
 
-    def arguments(self, payments: list[tuple[str, str]]) -> Any:
-        rows = [(f"P{n}", status, f"2025-11-28 {at}") for n, (at, status) in enumerate(payments)]
-        return (frame_of(rows, "payment_id STRING, status STRING, paid_at TIMESTAMP"),)
-
-    def differs(self, about: str, given: list[Any], answer: Any, expected: dict[str, int]) -> str | None:
+    def check(self, declined: Callable[..., Any]) -> Verdict:
+        rows = [
+            (f"P{day}{n}", status, f"2025-11-{day} {at}")
+            for day, (_, payments, _) in enumerate(self.cases, start=20)
+            for n, (at, status) in enumerate(payments)
+        ]
+        payments = frame_of(rows, "payment_id STRING, status STRING, paid_at TIMESTAMP")
+        answer = declined(payments.coalesce(1))
         if wrong := misshapen(answer, {"window": ANY, "declined": ANY}):
-            return wrong
-        found = sorted((f"{row['window']['start']:%H:%M}", row["declined"]) for row in answer.collect())
+            return self.wrong(wrong)
+        found: dict[int, list[tuple[str, Any]]] = {}
+        for row in answer.collect():
+            begins = row["window"]["start"]
+            found.setdefault(begins.day, []).append((f"{begins:%H:%M}", row["declined"]))
+        for day, (about, _, expected) in enumerate(self.cases, start=20):
+            if wrong := self.wrong_on(sorted(found.get(day, [])), about, expected):
+                return self.wrong(wrong)
+        return self.right(self.praise)
+
+    def wrong_on(self, found: list[tuple[str, Any]], about: str, expected: dict[str, int]) -> str | None:
+        """Say what is wrong with the windows of one case, or None."""
         if len(found) > len(dict(found)):
             return f"For {about} a window is there more than once: {_listed(found)}."
         if dict(found) != expected:
@@ -167,30 +188,32 @@ class KeepAlerts(FrameExercise):
     )
     strange = "After {about}, {what} is in the table, and was in no alert."
     praise = "Each payment is there once, with its highest score."
-    two = (("P1", 0.5, None), ("P2", 0.9, "travel"))
-    raised = (("P1", 0.7, "attempts"), ("P2", 0.9, "travel"))
-    # What each call is about, its alerts, and what the table holds after it
-    calls = (
-        ("two alerts", two, two),
-        ("the same alerts again", two, two),
-        ("a higher and a lower score", (("P1", 0.7, "attempts"), ("P2", 0.1, None)), raised),
-        (
-            "a payment that stands in the alerts twice",
-            (("P3", 0.2, "travel"), ("P3", 0.6, None), ("P1", 0.6, None)),
-            (*raised, ("P3", 0.6, None)),
-        ),
-        ("no alert", (), (*raised, ("P3", 0.6, None))),
+    # What the table holds at first, the alerts, and what it holds after them
+    first = (("P1", 0.5, None), ("P2", 0.9, "travel"), ("P3", 0.8, "attempts"))
+    alerts = (
+        *(("P1", 0.7, "attempts"), ("P2", 0.1, None), ("P3", 0.8, "attempts")),
+        *(("P4", 0.2, "travel"), ("P4", 0.6, None)),
+    )
+    held = (
+        *(("P1", 0.7, "attempts"), ("P2", 0.9, "travel"), ("P3", 0.8, "attempts")),
+        ("P4", 0.6, None),
     )
 
     def cases(self) -> Iterator[Case]:
-        for about, alerts, held in self.calls:
-            yield Case((frame_of(alerts, self.schema),), [(*row, "") for row in held], about)
+        given = frame_of(self.alerts, self.schema).coalesce(1)
+        held = [(*row, "") for row in self.held]
+        about = "a higher score, a lower one, the same again, and a payment that stands in the alerts twice"
+        yield Case((given,), held, about)
+        yield Case((given.limit(0),), held, "no alert")
 
     def check(self, keep_alerts: Callable[..., Any]) -> Verdict:
-        with scratch_table(self.schema) as table:
+        with scratch_table(self.schema, self.first) as table:
             for case in self.cases():
                 keep_alerts(*(case.given or ()), table)
-                if wrong := self.wrong_in(session().table(table), case):
+                if wrong := misshapen(session().table(table), self.kinds):
+                    return self.wrong(wrong)
+                held = arrow_of(table).select([*self.kinds]).to_pylist()
+                if wrong := self.wrong_among([tuple(row.values()) for row in held], case):
                     return self.wrong(wrong)
         return self.right(self.praise)
 

@@ -1,12 +1,17 @@
 """The chapter's pipeline of payments, killed with SIGKILL and resumed, equals the batch: each payment once.
 
-Ten kills by default; `MEDALLION_KILLS=50` makes it fifty. Three in ten come between a commit of the table
-and the checkpoint's note of the batch, which is asked of the disk; the others at moments drawn by lot.
+Ten moments by default; `MEDALLION_KILLS=50` makes it fifty. Three in ten come between a commit of the table
+and the checkpoint's note of the batch, which is asked of the disk; the others are drawn by lot.
+
+A process that stands still (SIGSTOP) has on the disk what it would leave if it were killed. So one process
+gives several moments: its folders are copied while it stands still, and at the last moment it is killed. Each
+copy is resumed to its end here, and what was killed in a process of its own once more before that.
 """
 
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -16,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 from conftest import TESTS, run_chapter
 from pyspark.sql import SparkSession
@@ -28,8 +34,9 @@ pytestmark = pytest.mark.late
 Launch = Callable[..., "subprocess.Popen[str]"]
 
 KILLS = int(os.environ.get("MEDALLION_KILLS", "10"))
+A_PROCESS = 5  # moments that one process gives
 SECONDS = 240
-DAYS = 8
+DAYS = 6
 NAMES = (
     "WINDOWS", "BEHIND", "SPEED", "WRONG", "PAYMENT", "features", "related", "known", "scored",
     "LIVE", "ALERTS", "ASIDE", "prepare", "append", "land", "land_new", "follow",
@@ -52,7 +59,7 @@ def functions() -> dict[str, Any]:
 
 
 def payments() -> tuple[list[str], list[pd.Timestamp]]:
-    """Return lines of eight days and their arrival: in order, some repeated, and some that are bad."""
+    """Return lines of some days and their arrival: in order, some repeated, and some that are bad."""
     draw = random.Random(7)
     lines, arrived = [], []
     for n in range(DAYS * 30):
@@ -64,8 +71,8 @@ def payments() -> tuple[list[str], list[pd.Timestamp]]:
             "paid_at": f"{at:%Y-%m-%dT%H:%M:%S}Z", "lat": 50 + draw.random(), "lon": 8 + draw.random(),
             "received_at": f"{at + pd.Timedelta('2s'):%Y-%m-%dT%H:%M:%S}Z",
         }  # fmt: skip
-        bad = [{}, {"amount_cents": 0}, {"device_id": None}, {"paid_at": "2099-01-01T00:00:00Z"}]
-        row |= bad[draw.randrange(1, 4)] if n % 20 == 19 else {}
+        bad = [{"amount_cents": 0}, {"device_id": None}, {"paid_at": "2099-01-01T00:00:00Z"}]
+        row |= bad[n // 20 % 3] if n % 20 == 19 else {}
         for again in range(2 if n % 15 == 7 else 1):
             lines.append(json.dumps(row))
             arrived.append(at + pd.Timedelta(seconds=2 + again))
@@ -106,14 +113,15 @@ class Chain:
         """Whether the table has a batch of which the checkpoint has no note."""
         return self.landed() > max(self.noted(), default=-1)
 
+    def copied(self, name: str) -> "Chain":
+        """Return a chain of its own that goes on from what the disk holds now."""
+        place = self.place.with_name(name)
+        shutil.copytree(self.place, place)
+        return Chain(place, self.arrivals, self.disputes)
 
-def kill(chain: Chain, launch: Launch, between: bool, draw: random.Random) -> bool | None:
-    """Go on in a process of its own, and kill it at a moment.
 
-    Return whether *this* kill came between the table's commit of a batch and the checkpoint's note of it,
-    and None if the process was done before it could be killed.
-    """
-    before = chain.landed()
+def started(chain: Chain, launch: Launch) -> "subprocess.Popen[str]":
+    """Go on in a process of its own, and return it when it has begun."""
     ready = chain.place / "ready"
     ready.unlink(missing_ok=True)
     child = launch(
@@ -122,54 +130,78 @@ def kill(chain: Chain, launch: Launch, between: bool, draw: random.Random) -> bo
         "spark, names = medallion.start(), test_crash.functions()\n"
         f"pathlib.Path({str(ready)!r}).touch()\n{chain.task}"
     )
-    give_up, wait = time.monotonic() + SECONDS, draw.uniform(0, 6)
+    give_up = time.monotonic() + SECONDS
     while not ready.exists():
         assert child.poll() is None, f"ended too early: {child.communicate()[1][-2000:]}"
         assert time.monotonic() < give_up, "the process did not get ready"
         time.sleep(0.01)
-    begun = time.monotonic()
+    return child
+
+
+def came(moment: float | None, chain: Chain, child: "subprocess.Popen[str]") -> bool:
+    """Wait so many seconds, or for None until a new batch is in the table and not in the checkpoint.
+
+    Return whether the process still runs then.
+    """
+    before, begun = chain.landed(), time.monotonic()
     while child.poll() is None:
-        assert time.monotonic() < give_up, "the moment did not come"
-        if between and chain.landed() > before and chain.between():
-            break
-        if not between and time.monotonic() - begun > wait:
-            break
-        time.sleep(0.0005)
-    if child.poll() is not None:
-        assert child.returncode == 0, child.communicate()[1][-2000:]
-        return None
-    os.killpg(child.pid, signal.SIGKILL)
-    assert child.wait(30) == -signal.SIGKILL
-    return chain.landed() > before and chain.between()
+        waited = time.monotonic() - begun
+        assert waited < SECONDS, "the moment did not come"
+        if waited > moment if moment is not None else chain.landed() > before and chain.between():
+            return True
+        time.sleep(0.002)
+    assert child.returncode == 0, child.communicate()[1][-2000:]
+    return False
+
+
+def halt(child: "subprocess.Popen[str]") -> None:
+    """Let a process and all that it has started stand still, as they would be dead."""
+    family = [psutil.Process(child.pid), *psutil.Process(child.pid).children(recursive=True)]
+    os.killpg(child.pid, signal.SIGSTOP)
+    give_up = time.monotonic() + SECONDS
+    still = (psutil.STATUS_STOPPED, psutil.STATUS_ZOMBIE)
+    while any(one.is_running() and one.status() not in still for one in family):
+        assert time.monotonic() < give_up, "it does not stand still"
+        time.sleep(0.001)
+    time.sleep(0.02)
 
 
 def rows_of(spark: SparkSession, table: str, *columns: str) -> list[tuple[Any, ...]]:
     return sorted(map(tuple, spark.table(table).select(*columns).collect()), key=str)
 
 
-def compare(spark: SparkSession, names: dict[str, Any], chain: Chain) -> tuple[int, int]:
+@dataclass
+class Batch:
+    """What the batch makes of all payments at once: with features and score, and those set aside."""
+
+    rows: pd.DataFrame
+    aside: set[tuple[Any, ...]]
+
+    @classmethod
+    def of(cls, spark: SparkSession, names: dict[str, Any], chain: Chain) -> "Batch":
+        reader = spark.read.schema(names["PAYMENT"]).json(str(chain.arrivals))
+        judged = reader.withColumn("reason", F.expr(names["WRONG"])).dropDuplicates(["payment_id"])
+        good = judged.where("reason IS NULL").drop("_corrupt_record", "reason").toPandas()
+        bad = judged.where("reason IS NOT NULL").select("payment_id", "reason").collect()
+        assert {row["reason"] for row in bad} == {"no_amount", "no_device", "future"}
+        nothing = spark.table(chain.tables["live"]).limit(0)
+        disputes = spark.table(chain.tables["disputes"]).toPandas()
+        scored = names["scored"](good, nothing, disputes)
+        return cls(scored.set_index("payment_id").sort_index(), set(map(tuple, bad)))
+
+
+def compare(spark: SparkSession, batch: Batch, chain: Chain) -> tuple[int, int]:
     """Compare a chain that is done with the batch; return the payments lost and doubled."""
-    reader = spark.read.schema(names["PAYMENT"]).json(str(chain.arrivals))
-    judged = reader.withColumn("reason", F.expr(names["WRONG"])).dropDuplicates(["payment_id"])
-    good = judged.where("reason IS NULL").drop("_corrupt_record", "reason").toPandas()
-    live = spark.table(chain.tables["live"])
-    disputes = spark.table(chain.tables["disputes"]).toPandas()
-    batch = names["scored"](good, live.limit(0), disputes).set_index("payment_id")
-    ours = live.toPandas().set_index("payment_id")
-    lost, doubled = len(set(batch.index) - set(ours.index)), len(ours) - ours.index.nunique()
+    ours = spark.table(chain.tables["live"]).toPandas().set_index("payment_id")
+    lost, doubled = len(set(batch.rows.index) - set(ours.index)), len(ours) - ours.index.nunique()
     columns = [*SIGNS, "score", "rule"]
     if not lost and not doubled:
-        pd.testing.assert_frame_equal(
-            ours[columns].sort_index(), batch[columns].sort_index(), check_dtype=False
-        )
-        stop = ((batch["score"] >= 0.3) | batch["rule"].notna()) & (batch["status"] == "authorised")
-        expected = sorted(batch.index[stop])
-        assert [row[0] for row in rows_of(spark, chain.tables["alerts"], "payment_id")] == expected
-        assert 0 < len(expected) < len(batch), "the alerts tell something"
-        bad = judged.where("reason IS NOT NULL").select("payment_id", "reason").collect()
-        aside = set(rows_of(spark, chain.tables["aside"], "payment_id", "reason"))
-        assert aside == set(map(tuple, bad))
-        assert {reason for _, reason in aside} == {"no_amount", "no_device", "future"}
+        pd.testing.assert_frame_equal(ours[columns].sort_index(), batch.rows[columns], check_dtype=False)
+        stop = (batch.rows["score"] >= 0.3) | batch.rows["rule"].notna()
+        expected = batch.rows.index[stop & (batch.rows["status"] == "authorised")]
+        assert [row[0] for row in rows_of(spark, chain.tables["alerts"], "payment_id")] == [*expected]
+        assert 0 < len(expected) < len(batch.rows), "the alerts tell something"
+        assert set(rows_of(spark, chain.tables["aside"], "payment_id", "reason")) == batch.aside
     return lost, doubled
 
 
@@ -187,29 +219,50 @@ def test_killed_at_any_moment_the_stream_equals_the_batch(
     )
     known.write.format("delta").save(str(tmp_path / "disputes"))
 
-    kills = hits = finished = lost = doubled = 0
-    chain: Chain | None = None
+    def begun(name: str) -> Chain:
+        chain = Chain(tmp_path / name, folder, disputes)
+        chain.place.mkdir()
+        names["prepare"](spark, chain.tables)
+        return chain
+
+    chain, left = begun("chain-0"), list[Chain]()
+    kills = hits = killed = 0
     wanted = max(3, KILLS * 3 // 10)
     while kills < KILLS or hits < wanted:
-        if chain is None:
-            chain = Chain(tmp_path / f"chain-{finished}", folder, disputes)
-            chain.place.mkdir()
-            names["prepare"](spark, chain.tables)
-        between = hits < wanted and (kills % 3 == 1 or kills >= KILLS)
-        hit = kill(chain, launch, between, draw)
-        kills += hit is not None
-        hits += bool(hit)
-        if hit is None:
-            found = compare(spark, names, chain)
-            lost, doubled, finished, chain = lost + found[0], doubled + found[1], finished + 1, None
-    if chain is not None:
-        exec(chain.task, {"names": names, "spark": spark})
-        assert chain.noted() == list(range(DAYS))
-        found = compare(spark, names, chain)
-        lost, doubled, finished = lost + found[0], doubled + found[1], finished + 1
+        child = started(chain, launch)
+        for number in range(A_PROCESS):
+            # The first moment of a process and the last are between table and checkpoint
+            between = number in (0, A_PROCESS - 1)
+            if not came(None if between else draw.uniform(0, 0.7), chain, child):
+                break
+            halt(child)
+            kills, hits = kills + 1, hits + chain.between()
+            if number < A_PROCESS - 1:
+                left.append(chain.copied(f"left-{kills}"))
+                os.killpg(child.pid, signal.SIGCONT)
+            else:
+                os.killpg(child.pid, signal.SIGKILL)
+                assert child.wait(30) == -signal.SIGKILL
+                killed += 1
+        if child.poll() == 0:
+            left.append(chain)
+            chain = begun(f"chain-{kills}")
+    left.append(chain)
+
+    batch = Batch.of(spark, names, chain)
+    lost = doubled = 0
+    for one in left:
+        exec(one.task, {"names": names, "spark": spark})
+        assert one.noted() == list(range(DAYS))
+        found = compare(spark, batch, one)
+        lost, doubled = lost + found[0], doubled + found[1]
     with capsys.disabled():
-        print(f"\n{kills} kills, {hits} of them between table and checkpoint, in {finished} chains: ", end="")
+        print(
+            f"\n{kills} moments, {hits} of them between table and checkpoint, {killed} processes killed: ",
+            end="",
+        )
         print(f"{lost} rows lost, {doubled} doubled")
     assert (lost, doubled) == (0, 0)
     assert kills >= KILLS
     assert hits >= wanted
+    assert killed >= 1

@@ -87,7 +87,7 @@ def test_warm_for_four_hours_is_told_once(lockers: dict[str, Any]) -> None:
     assert told == [("hot", 4 * HOUR), ("hot", 18 * HOUR)]
 
 
-@pytest.mark.parametrize("hours", [8, 30, 500])
+@pytest.mark.parametrize("hours", [16, 30, 500])
 def test_the_watchman_says_the_same_in_any_batches(
     spark: SparkSession, rocks: None, lockers: dict[str, Any], tmp_path: Path, hours: int
 ) -> None:
