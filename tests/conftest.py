@@ -41,6 +41,14 @@ SAMPLE = """\
 """
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let what looks at the built site run late, in the lane with less to do, where it is built once."""
+    for item in items:
+        if "site" in getattr(item, "fixturenames", ()):
+            item.add_marker("late")
+
+
 @pytest.fixture(scope="session")
 def lakehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A lakehouse folder with the source files, and no table yet."""

@@ -63,13 +63,14 @@ spark = medallion.start("04")
 # **entity**, a customer), at which moment (the **cutoff**), and how far ahead (the **horizon**, four weeks). With all
 # three it has an answer that can be looked up later: did the customer order within four weeks of the cutoff, or not?
 #
-# The orders, as they were placed. Besides the time of the order we keep the time at which its file arrived.
+# The orders, as they were placed. Besides the time of the order we keep the time at which its file arrived. Many cells
+# ask for them, so `cache` keeps them in memory.
 
 # %% tags=["setup"]
 placed = spark.sql("""
     SELECT order_id, customer_id, ordered_at, total_cents, _arrived_at AS arrived_at
     FROM silver.orders_history WHERE op = 'c'
-""")
+""").cache()
 
 # %%
 cutoffs = spark.sql("""
@@ -144,7 +145,7 @@ spark.sql(
     people=people,
     placed=placed,
 )
-labels = spark.table("ml.churn_labels")
+labels = spark.table("ml.churn_labels").cache()
 
 # %%
 labels.groupBy("cutoff", "known_at").agg(
@@ -171,7 +172,7 @@ def recency(now):
 
 today, tomorrow = recency("now()"), recency("now() + INTERVAL 1 DAY")
 both = today.join(tomorrow.withColumnRenamed("days", "a_day_later"), "customer_id")
-both.count(), both.where("a_day_later <> days").count()
+both.agg(F.count("*"), F.count_if(F.expr("a_day_later <> days"))).first()[:]
 
 # %% [markdown]
 # Run on another day, the function gives everyone another number, although nobody has done anything. That is the small
@@ -254,12 +255,12 @@ def order_features(moments, events):
     """Return what the orders of twelve weeks, as they were known, say of a customer."""
     known = spark.sql(
         """
-        SELECT as_of, order_id, min(customer_id) AS customer_id,
-               min(ordered_at) AS at, min(total_cents) AS cents,
-               max_by(status, sequence) AS status
+        SELECT as_of, order_id, customer_id, min(ordered_at) AS at,
+               min(total_cents) AS cents,
+               max_by(status IN ('cancelled', 'returned'), sequence) AS undone
         FROM {moments} JOIN {events} ON arrived_at <= known_by AND ordered_at < as_of
             AND ordered_at >= as_of - INTERVAL 84 DAYS
-        GROUP BY as_of, order_id
+        GROUP BY as_of, order_id, customer_id
         """,
         moments=moments,
         events=events,
@@ -276,7 +277,7 @@ RECENT = """
            sum(cents) AS spend_84_cents,
            round((unix_timestamp(max(at)) - unix_timestamp(min(at))) / 86400
                / nullif(count(*) - 1, 0), 3) AS gap_days,
-           count_if(status IN ('cancelled', 'returned')) AS undone_84
+           count_if(undone) AS undone_84
     FROM {known} GROUP BY customer_id, as_of
 """
 
@@ -285,13 +286,16 @@ RECENT = """
 # value (`spend_84_cents`). Beside it stand the `trend`, the orders of the last four weeks minus those of the four weeks
 # before, the usual gap between two orders, and how many orders were undone. We keep the time of the last order, not the
 # days since: those would be wrong an hour later.
+#
+# An event is joined to up to twelve Mondays. `repartition` shuffles the events by customer before that, so that the many
+# rows of the join stay where they are.
 
 # %%
 events = spark.sql("""
     SELECT order_id, customer_id, ordered_at, total_cents, status, sequence,
            _arrived_at AS arrived_at
     FROM silver.orders_history WHERE op <> 'd'
-""")
+""").repartition("customer_id")
 mondays = spark.sql("""
     SELECT monday AS as_of, monday AS known_by FROM (SELECT explode(sequence(
         TIMESTAMP'2025-08-04', TIMESTAMP'2025-12-29', INTERVAL 7 DAYS)) AS monday)
@@ -396,20 +400,19 @@ def leaks(build, events, moment):
 check.leaks(leaks)
 
 # %% [markdown]
-# The pipeline has a shorter form, `exceptAll` for all columns at once. We put the blindfold on the orders for three of
-# the 22 Mondays, and count the rows that differ.
+# The pipeline has a shorter form, `exceptAll` for all columns at once. We put the blindfold on the orders of one of the
+# 22 Mondays, and count the rows that differ.
 
 
 # %%
-def differences(build, moments):
+def differences(build, day):
     """Return how many rows a build gives with the future in sight, and not without."""
-    latest = moments.agg(F.max("known_by")).first()[0]
-    blind = events.where(F.col("arrived_at") <= F.lit(latest))
-    return build(moments, events).exceptAll(build(moments, blind)).count()
+    moment = mondays.where(f"as_of = '{day}'")
+    blind = events.where(f"arrived_at <= '{day}'")
+    return build(moment, events).exceptAll(build(moment, blind)).count()
 
 
-checked = ["2025-08-25", "2025-10-13", "2025-12-01"]
-[differences(order_features, mondays.where(f"as_of = '{day}'")) for day in checked]
+differences(order_features, "2025-10-13")
 
 # %% [markdown]
 # Nothing differs. A test that always says 0 may be asleep, so we show it features that look ahead: the same function,
@@ -423,7 +426,8 @@ def careless(moments, events):
     return order_features(later, events)
 
 
-[differences(careless, mondays.where(f"as_of = '{day}'")) for day in checked]
+# %%
+differences(careless, "2025-10-13")
 
 # %% [markdown]
 # ## The join as of a moment
@@ -485,21 +489,16 @@ def known_at(questions, features, days):
 
 
 # %% [markdown]
-# How many labels find nothing, with a TTL of a week, and of two?
+# How many labels find nothing, with a TTL of two weeks, and of one? One join answers both: where the newest features of
+# two weeks are older than a week, a TTL of a week finds nothing.
 
 # %%
 questions = labels.select("customer_id", "cutoff")
-for_a_week, for_two = (known_at(questions, features, days) for days in (7, 14))
-
-
-def answered(found, name):
-    """Return, for each cutoff, the labels without features."""
-    nothing = F.count_if(F.col("as_of").isNull()).alias(name)
-    return found.groupBy("cutoff").agg(nothing)
-
-
-answered(for_a_week, "none in 7 days").join(
-    answered(for_two, "none in 14 days"), "cutoff"
+found = known_at(questions, features, 14)
+too_old = "as_of IS NULL OR as_of < cutoff - INTERVAL 7 DAYS"
+found.groupBy("cutoff").agg(
+    F.expr(f"count_if({too_old}) AS `none in 7 days`"),
+    F.expr("count_if(as_of IS NULL) AS `none in 14 days`"),
 ).orderBy("cutoff")
 
 # %% [markdown]
@@ -522,7 +521,7 @@ def version(table):
 
 
 # %%
-training = known_at(questions, features, 14).join(labels, ["customer_id", "cutoff"])
+training = found.join(labels, ["customer_id", "cutoff"])
 training = training.where("as_of IS NOT NULL").drop("created_at")
 sources = ("ml.churn_labels", "ml.customer_features")
 made_of = json.dumps({name: version(name) for name in sources} | {"ttl_days": 14})
@@ -549,23 +548,29 @@ backfill.write.mode("append").saveAsTable("ml.customer_features")
 
 # %% [markdown]
 # Whoever builds the training set again, by the rules above, gets the same rows as before, although the table has changed.
-# Whoever does not ask when a row was created gets the new ones, for a cutoff at which nobody had them.
+# Whoever does not ask when a row was created gets the new ones, for a cutoff at which nobody had them. The rows are few
+# enough for pandas, which compares them by a `merge` on all columns.
 
 
 # %%
-def changed(features):
+def changed(found):
     """Return how many labels would get other features than we trained on."""
-    kept = spark.table("ml.churn_training").drop("churned", "known_at", "as_of")
-    found = known_at(questions, features, 14).where("as_of IS NOT NULL")
-    return found.select(kept.columns).exceptAll(kept).count()
+    found = found.dropna(subset="as_of").drop(columns=["as_of", "created_at"])
+    compared = found.merge(trained, "left", on=list(found.columns), indicator=True)
+    return int((compared["_merge"] == "left_only").sum())
 
 
-features = spark.table("ml.customer_features")
+trained = spark.table("ml.churn_training").toPandas()
+features = spark.table("ml.customer_features").cache()
+by_hand = known_at(questions, features, 14).toPandas()
+changed(by_hand)
+
+# %%
 newest = Window.partitionBy("customer_id", "as_of").orderBy(F.desc("created_at"))
 latest_only = features.withColumn("place", F.row_number().over(newest))
 latest_only = latest_only.where("place = 1").drop("place")
 careless_join = latest_only.withColumn("created_at", F.col("as_of"))
-changed(features), changed(careless_join)
+changed(known_at(questions, careless_join, 14).toPandas())
 
 # %% [markdown]
 # The careful join finds no change. The careless one gives other features to 2,989 labels: to those of 2 October whose
@@ -654,16 +659,15 @@ def from_store(**how):
 
 
 # %%
-by_hand = known_at(questions, features, 14)
-
-
 def apart(found):
     """Return how many rows only the store has, and how many only we have."""
-    ours = by_hand.select(found.columns)
-    return found.exceptAll(ours).count(), ours.exceptAll(found).count()
+    ours = by_hand[found.columns]
+    only = found.merge(ours, "outer", indicator=True)["_merge"].value_counts()
+    return int(only["left_only"]), int(only["right_only"])
 
 
-apart(from_store(filter_by_created_timestamp=True)), apart(from_store())
+careful = from_store(filter_by_created_timestamp=True).toPandas()
+apart(careful), apart(from_store().toPandas())
 
 # %% [markdown]
 # With the filter both agree, row by row, on all 19,084 questions. Without it, which is how the store behaves unless told
@@ -908,9 +912,13 @@ on_device = behind.select("payment_id", "device_id", "paid_at").join(
 )
 
 # %%
-chargebacks = on_device.groupBy("payment_id").agg(
-    F.expr("count_if(arrived <= paid_at) AS chargebacks_known"),
-    F.count("*").alias("chargebacks_ever"),
+chargebacks = (
+    on_device.groupBy("payment_id")
+    .agg(
+        F.expr("count_if(arrived <= paid_at) AS chargebacks_known"),
+        F.count("*").alias("chargebacks_ever"),
+    )
+    .cache()
 )
 chargebacks.agg(
     F.expr("count_if(chargebacks_known > 0) AS `payments with one known`"),

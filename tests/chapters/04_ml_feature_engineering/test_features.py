@@ -165,7 +165,7 @@ class Looker:
         save(self.spark, "gold.dim_customer", versions, DIMENSION)
         wanted = ["order_features", "RECENT", "events", "visit_features", "account_features"]
         wanted += ["customer_features", "careless"]
-        return self.run_cells("04", defining=wanted, spark=self.spark, F=F, checked=[])
+        return self.run_cells("04", defining=wanted, spark=self.spark, F=F)
 
     def own(self, built: DataFrame) -> Built:
         """Return the features of each moment's own customers, in one job."""
