@@ -59,7 +59,8 @@ spark = medallion.start("05")
 # work in pandas. Two features depend on when we ask, and we compute them as the feature store does.
 
 # %%
-table = spark.table("ml.churn_training").orderBy("cutoff", "customer_id").toPandas()
+table = spark.table("ml.churn_training").toPandas()
+table = table.sort_values(["cutoff", "customer_id"], ignore_index=True)
 table["days_since"] = (table["cutoff"] - table["last_order_at"]).dt.total_seconds()
 table["days_since"] /= 86400
 table["overdue"] = table["days_since"] / table["gap_days"]
@@ -111,7 +112,8 @@ len(train), len(validation), len(test)
 # large enough to remember who had it. We train on four fifths of the training rows and test on the fifth part, five
 # times: once with the rows dealt, once with the *customers* dealt, so that nobody is on both sides. The third line is
 # what counts in the end, the later cutoffs. And we do it for a small model and a large one. LightGBM builds a sum of
-# decision trees; the number of leaves says how fine they may cut.
+# decision trees; the number of leaves says how fine they may cut. To be
+# quick, both take 50 large steps here in place of 150 small ones.
 
 # %%
 import lightgbm
@@ -139,26 +141,29 @@ def tested(ours, others, **settings):
 
 def folded(folds, **settings):
     """Return the average AUC over the folds of the training rows."""
-    dealt = folds.split(train, groups=train["customer_id"])
-    scores = [tested(train.iloc[a], train.iloc[b], **settings) for a, b in dealt]
+    scores = [tested(train.iloc[a], train.iloc[b], **settings) for a, b in folds]
     return float(np.mean(scores))
 
 
 # %%
-import warnings
+by_rows = KFold(5, shuffle=True, random_state=5)
+by_customers = GroupKFold(5, shuffle=True, random_state=5)
+dealt = {
+    "rows": list(by_rows.split(train)),
+    "customers": list(by_customers.split(train, groups=train["customer_id"])),
+}
 
-warnings.filterwarnings("ignore", "The groups parameter is ignored")
+# %%
+quick = {"rounds": 50, "learning_rate": 0.15}
 small = {"num_leaves": 15, "min_child_samples": 50}
 large = {"num_leaves": 255, "min_child_samples": 5}
-dealt = {
-    "rows": KFold(5, shuffle=True, random_state=5),
-    "customers": GroupKFold(5, shuffle=True, random_state=5),
-}
 scores = {
-    how: [folded(folds, **small), folded(folds, **large)]
+    how: [folded(folds, **one, **quick) for one in (small, large)]
     for how, folds in dealt.items()
 }
-scores["later cutoffs"] = [tested(train, validation, **one) for one in (small, large)]
+scores["later cutoffs"] = [
+    tested(train, validation, **one, **quick) for one in (small, large)
+]
 table_of_splits = pd.DataFrame(scores, index=["small", "large"]).T
 table_of_splits.rename_axis("split").round(2)
 
@@ -252,22 +257,17 @@ import mlflow
 
 from medallion.servers import tracking
 
-tracking.use("churn")
-
-
-def newest_of(table):
-    """Return the newest version of a Delta table."""
-    return spark.sql(f"DESCRIBE HISTORY {table} LIMIT 1").first().version
-
+experiment = tracking.use("churn")
 
 # %%
+from deltalake import DeltaTable
 from mlflow.data.delta_dataset_source import DeltaDatasetSource
 
 
 def name_data(rows, table="churn_training", columns=(*FEATURES, "churned")):
     """Have the current run name the rows of a table that it trains on."""
-    version = newest_of(f"ml.{table}")
     place = str(medallion.home() / "ml" / table)
+    version = DeltaTable(place).version()
     source = DeltaDatasetSource(path=place, delta_table_version=version)
     used = rows[list(columns)].astype(float)
     named = mlflow.data.from_pandas(used, source=source, name=table)
@@ -296,7 +296,7 @@ used.name, used.source_type, used.digest, kept.data.params
 #
 # Spark has models of its own, which train on data that fit on no single machine. Ours fit, but the comparison is worth
 # having. A logistic regression in **Spark ML** is a pipeline of stages: fill what is missing, put the columns into one
-# vector, scale, fit.
+# vector, scale, fit. Each step of the fit is a job over all partitions; for so few rows one partition and ten steps do.
 
 # %%
 from pyspark.ml import Pipeline
@@ -308,14 +308,18 @@ stages = [
     Imputer(inputCols=FEATURES, outputCols=filled, strategy="median"),
     VectorAssembler(inputCols=filled, outputCol="vector"),
     StandardScaler(inputCol="vector", outputCol="features", withMean=True),
-    LogisticRegression(labelCol="churned", regParam=0.001),
+    LogisticRegression(labelCol="churned", regParam=0.001, maxIter=10),
 ]
 columns = [*FEATURES, "churned"]
-spark_model = Pipeline(stages=stages).fit(spark.createDataFrame(train[columns]))
+one_part = spark.createDataFrame(train[columns]).coalesce(1)
+spark_model = Pipeline(stages=stages).fit(one_part)
 
 # %%
-scored = spark_model.transform(spark.createDataFrame(validation[columns])).toPandas()
-linear = scored["probability"].map(lambda both: float(both[1])).to_numpy()
+from pyspark.ml.functions import vector_to_array
+
+scored = spark_model.transform(spark.createDataFrame(validation[columns]))
+churns = vector_to_array("probability")[1].alias("churns")
+linear = scored.select(churns).toPandas()["churns"]
 trees = fit_trees(train, **small)
 rankings = {"days_since": validation["days_since"], "Spark ML, linear": linear}
 rankings["LightGBM, small"] = trees.predict(validation[FEATURES])
@@ -342,8 +346,10 @@ import optuna
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 folds = GroupKFold(3, shuffle=True, random_state=5)
+folds = list(folds.split(train, groups=train["customer_id"]))
 
 
+# %%
 def attempt(trial):
     """Try one setting as a nested run, and return its AUC."""
     settings = {
@@ -362,7 +368,7 @@ def attempt(trial):
 sampler = optuna.samplers.TPESampler(seed=5, n_startup_trials=4)
 study = optuna.create_study(direction="maximize", sampler=sampler)
 with mlflow.start_run(run_name="search") as search:
-    study.optimize(attempt, n_trials=12)
+    study.optimize(attempt, n_trials=9)
     mlflow.log_params(study.best_params)
     mlflow.log_metric("auc", study.best_value)
 
@@ -380,7 +386,7 @@ tried[["params.num_leaves", "params.min_child_samples", "metrics.auc"]].head(3).
 len(tried), round(float(tried["metrics.auc"].max() - tried["metrics.auc"].min()), 3)
 
 # %% [markdown]
-# Between the best and the worst of twelve trials lies little, and the best ones are hardly apart. That is worth knowing,
+# Between the best and the worst of nine trials lies little, and the best ones are hardly apart. That is worth knowing,
 # too: on these features the settings matter less than the features do. We take the best, train on all training rows, and
 # look at the validation once more.
 
@@ -745,7 +751,7 @@ final = report(champion, test)
 
 # %%
 newest = spark.table("ml.customer_features").where("as_of = '2025-12-29'")
-now = newest.orderBy("customer_id").toPandas()
+now = newest.toPandas().sort_values("customer_id", ignore_index=True)
 asked_at = pd.Timestamp("2025-12-29 09:00:00")
 now["days_since"] = (asked_at - now["last_order_at"]).dt.total_seconds() / 86400
 now["overdue"] = now["days_since"] / now["gap_days"]
@@ -760,14 +766,14 @@ scores = pd.DataFrame(
 )
 
 # %%
-from pyspark.sql import functions as F
-
 spark.createDataFrame(scores).write.mode("overwrite").saveAsTable("ml.churn_scores")
-spark.table("ml.churn_scores").groupBy("model_version").agg(
-    F.count("*").alias("customers"),
-    F.expr("count_if(churn_probability > 0.4)").alias("letters"),
-    F.expr("CAST(avg(churn_probability) AS DECIMAL(4, 2))").alias("average"),
-)
+scores.assign(letters=letters(scores["churn_probability"])).groupby(
+    "model_version"
+).agg(
+    customers=("customer_id", "count"),
+    letters=("letters", "sum"),
+    average=("churn_probability", "mean"),
+).round(2)
 
 # %% [markdown]
 # ## When the world moves on: drift
@@ -889,8 +895,8 @@ to_do("2025-11-27", final["auc"]), to_do("2025-12-29", None)
 paid = spark.sql("""
     SELECT f.*, l.fraud, l.known_at
     FROM ml.payment_features AS f JOIN ml.fraud_labels AS l USING (payment_id)
-    ORDER BY f.paid_at, payment_id
 """).toPandas()
+paid = paid.sort_values(["paid_at", "payment_id"], ignore_index=True)
 SIGNS = ["amount_cents", "attempts_1h", "declined_1h", "cards_24h", "earlier"]
 SIGNS += ["device_customers_30d", "card_customers_30d", "amount_ratio", "km_per_hour"]
 SIGNS += ["chargebacks_known"]
@@ -1003,7 +1009,7 @@ november_scores = november[["payment_id", "paid_at"]].assign(
 spark.createDataFrame(november_scores).write.mode("overwrite").saveAsTable(
     "ml.fraud_scores"
 )
-spark.table("ml.fraud_scores").count()
+len(november_scores)
 
 # %% [markdown]
 # ## Failure lab: the columns change places
@@ -1069,14 +1075,15 @@ wrong_type.split("Error: ")[-1]
 # likely.
 
 # %%
-rfm = spark.table("ml.cdnow_rfm").where("sampled").orderBy("customer_id").toPandas()
+rfm = spark.table("ml.cdnow_rfm").where("sampled").toPandas()
+rfm = rfm.sort_values("customer_id", ignore_index=True)
 purchases = spark.sql("""
     SELECT customer_id, datediff(purchased_on, DATE'1996-12-31') AS day,
-           sum(amount_cents) AS cents
-    FROM silver.cdnow LEFT SEMI JOIN ml.cdnow_rfm AS s
-        ON silver.cdnow.customer_id = s.customer_id AND s.sampled
-    GROUP BY customer_id, purchased_on ORDER BY customer_id, day
+           amount_cents AS cents
+    FROM silver.cdnow
 """).toPandas()
+purchases = purchases[purchases["customer_id"].isin(rfm["customer_id"])]
+purchases = purchases.groupby(["customer_id", "day"], as_index=False)["cents"].sum()
 len(rfm), len(purchases)
 
 # %%
@@ -1150,19 +1157,18 @@ def fit(log_likelihood, start, *data):
 
 
 # %% [markdown]
-# An optimiser walks uphill from where it is put, and it reports success wherever it stops. So we put it at five
-# places, some of them absurd.
+# An optimiser walks uphill from where it is put, and it reports success wherever it stops. So we put it at three
+# places, two of them absurd.
 
 # %%
-starts = [(1, 1, 1, 1), (0.1, 10, 0.1, 10), (10, 10, 10, 10), (1, 100, 0.01, 1)]
-starts.append((100, 1, 1, 100))
+starts = [(1, 1, 1, 1), (1, 100, 0.01, 1), (100, 1, 1, 100)]
 fits = [fit(bg_nbd, start, x, t_x, T) for start in starts]
 places = {"r": 3, "alpha": 3, "a": 3, "b": 3, "log-likelihood": 1}
 rows = [[*parameters, value] for parameters, value in fits]
 pd.DataFrame(rows, columns=list(places), index=map(str, starts)).round(places)
 
 # %% [markdown]
-# All five end at the same point. The paper gives r 0.243, alpha 4.414, a 0.793, b 2.426 and a log-likelihood of
+# All three end at the same point. The paper gives r 0.243, alpha 4.414, a 0.793, b 2.426 and a log-likelihood of
 # -9582.4, from the same customers, so our twenty lines do what theirs do.
 
 # %%
@@ -1232,7 +1238,7 @@ def gamma_gamma(logs, x, mean):
 
 
 # %%
-starts = [(1, 1, 1), (10, 10, 10), (0.5, 5, 1), (5, 2, 50)]
+starts = [(1, 1, 1), (0.5, 5, 1), (5, 2, 50)]
 spent = [fit(gamma_gamma, start, repeat["x"], dollars) for start in starts]
 rows = [parameters for parameters, _ in spent]
 pd.DataFrame(rows, columns=["p", "q", "v"], index=map(str, starts)).round(2)
@@ -1557,7 +1563,7 @@ import json
 spark.createDataFrame(clv).write.mode("overwrite").option(
     "userMetadata", json.dumps(parameters)
 ).saveAsTable("ml.cdnow_clv")
-spark.table("ml.cdnow_clv").count()
+len(clv)
 
 # %% [markdown]
 # ## Check yourself
