@@ -57,7 +57,9 @@ spark = medallion.start("06")
 #
 # The simplest way to serve a model is not to serve it: score everyone once a day, and let whoever needs a score read the
 # table. For that, Spark loads the model on each of its workers, as a function of columns. (MLflow warns that it does not
-# make the environment of the training anew. Ours is the one of the course's lock, so we let that pass.)
+# make the environment of the training anew. Ours is the one of the course's lock, so we let that pass.) Each worker
+# that scores a partition imports MLflow and loads the model first. For a few thousand rows that takes longer than the
+# scores, so `coalesce(1)` puts them into one partition. A table of millions of rows stays in many.
 
 # %%
 import logging
@@ -84,7 +86,7 @@ asked = spark.sql("""
     FROM ml.customer_features WHERE as_of = '2025-12-29'
 """).selectExpr("*", "days_since / gap_days AS overdue")
 columns = [asked[name].cast("double").alias(name) for name in FEATURES]
-inputs = asked.select("customer_id", *columns)
+inputs = asked.select("customer_id", *columns).coalesce(1)
 served = inputs.select("customer_id", score(*FEATURES).alias("churn_probability"))
 served.write.mode("overwrite").option("overwriteSchema", True).saveAsTable(
     "ml.served_scores"
@@ -95,12 +97,13 @@ served.write.mode("overwrite").option("overwriteSchema", True).saveAsTable(
 # we compare all of them.
 
 # %%
-both = spark.sql("""
-    SELECT count(*) AS customers, count_if(abs(s.churn_probability
-           - c.churn_probability) > 1e-9) AS different
-    FROM ml.served_scores AS s JOIN ml.churn_scores AS c USING (customer_id)
-""")
-both
+batch = spark.sql("""
+    SELECT customer_id, s.churn_probability, c.churn_probability AS by_pandas
+    FROM ml.served_scores AS s LEFT JOIN ml.churn_scores AS c USING (customer_id)
+    ORDER BY customer_id
+""").toPandas()
+equal = (batch["churn_probability"] - batch["by_pandas"]).abs() <= 1e-9
+{"customers": len(batch), "different": int((~equal).sum())}
 
 # %% [markdown]
 # ## A model that says no
@@ -343,7 +346,6 @@ trio[["customer_id", "orders_84", "fresh"]]
 # Now everyone of 29 December: features from SQLite, scores over HTTP. They have to be those of the table.
 
 # %%
-batch = spark.table("ml.served_scores").orderBy("customer_id").toPandas()
 online = look_up(batch["customer_id"], nine)
 online["score"] = ask(first, online[FEATURES].astype(float), seconds=30)[1]
 compared = batch.merge(online, on="customer_id")
@@ -444,24 +446,12 @@ shadowed = [later.result() for _, later in told]
 len(told), sum(status == 200 for status, _ in shadowed)
 
 # %% [markdown]
-# Does the visitor notice when the shadow dies? We kill it, and serve the same fifty once more.
-
-# %%
-second.kill()
-again = [serve(row) for row in fifty]
-lost = [later.exception() is not None for _, later in again]
-sum(lost), [score for score, _ in again] == [score for score, _ in told]
-
-# %% [markdown]
-# All fifty requests to the shadow failed, and every visitor got the answer of before. We start it anew, and let the whole
-# day pass, to keep it simple in one request for each version.
+# All fifty requests reached the shadow too. Does the visitor notice when the shadow dies? We see that below, where we
+# kill an endpoint. First we let the whole day pass, to keep it simple in one request for each version.
 #
 # What was asked and what was answered is worth keeping: without it nobody can say later what the model did, or learn from
 # it. The **inference table** is a Delta table with a row for each answer: who asked, which version answered, whether the
 # answer was used, and the features that it saw.
-
-# %%
-second = endpoint.start("models:/churn_api@challenger")
 
 
 # %%
@@ -584,13 +574,15 @@ def split(rows, share):
 
 answers = split(back_again, 0.3)
 spark.createDataFrame(answers).write.mode("append").saveAsTable("ml.inference_log")
-(
-    answers["model_version"].value_counts().to_dict(),
-    answers.equals(split(back_again, 0.3)),
-)
+answers["model_version"].value_counts().to_dict()
+
+# %%
+again = split(back_again.head(100), 0.3)
+before = answers[answers["customer_id"].isin(again["customer_id"])]
+len(again), before.reset_index(drop=True).equals(again)
 
 # %% [markdown]
-# 81 get the newcomer's answer. Asked a second time, everybody gets the same answer from the same version.
+# 81 get the newcomer's answer. The first 100 ask a second time, and everybody gets the same answer from the same version.
 #
 # ## The way back
 #
@@ -670,9 +662,10 @@ quality.round(3)
 #
 # ## How fast, and for how many at once?
 #
-# One request takes some milliseconds. What happens when many come at once? We send requests from 1, 2, 4, 8 and 16
-# threads, and look at the median (p50), and at the times that 5 and 1 of a hundred requests exceed (p95, p99). An average
-# would hide those who wait.
+# One request takes some milliseconds. What happens when many come at once? We send 96 requests from 1, 4 and 16 threads
+# each, and look at the median (p50), and at the times that 5 and 1 of a hundred requests exceed (p95, p99). An average
+# would hide those who wait. (Of 96 requests only the slowest is beyond p99. A real measurement sends many
+# thousands.)
 
 # %%
 import time
@@ -693,7 +686,7 @@ def caller(count):
 
 
 # %%
-def load(callers, total=480):
+def load(callers, total=96):
     """Return the seconds of all requests, sent by so many callers at once."""
     with ThreadPoolExecutor(callers) as pool:
         parts = pool.map(caller, [total // callers] * callers)
@@ -701,9 +694,9 @@ def load(callers, total=480):
 
 
 # %%
-load(2, total=40)
+load(2, total=20)
 measured = []
-for callers in (1, 2, 4, 8, 16):
+for callers in (1, 4, 16):
     began = time.perf_counter()
     seconds = pd.Series(load(callers))
     rate = len(seconds) / (time.perf_counter() - began)
@@ -813,19 +806,19 @@ def score_now(served, customer, rows, attempts=3):
 
 
 # %% [markdown]
-# Two hundred customers ask, four at a time, and after some sixty answers we kill the endpoint with `kill -9`. It has no
+# A hundred customers ask, four at a time, and after some thirty answers we kill the endpoint with `kill -9`. It has no
 # chance to say goodbye to those whom it was answering.
 
 # %%
-asking = online[online["customer_id"].isin(yesterday)].head(200)
+asking = online[online["customer_id"].isin(yesterday)].head(100)
 
 
 def one_visit(place):
-    """Ask for one customer; the sixtieth takes the endpoint's life with it."""
+    """Ask for one customer; the thirtieth takes the endpoint's life with it."""
     row = asking.iloc[[place]]
     customer = row["customer_id"].iloc[0]
     found = score_now(second, customer, row[FEATURES].astype(float))
-    if place == 60:
+    if place == 30:
         second.kill()
     return found
 
@@ -835,13 +828,13 @@ with ThreadPoolExecutor(4) as pool:
 
 # %%
 sources = pd.Series([source for _, source in found])
-all_answered = len(found) == 200 and all(0 <= score <= 1 for score, _ in found)
-first_ones = bool((sources.head(50) == "endpoint").all())
-last_ones = bool((sources.tail(100) == "last batch").all())
+all_answered = len(found) == 100 and all(0 <= score <= 1 for score, _ in found)
+first_ones = bool((sources.head(25) == "endpoint").all())
+last_ones = bool((sources.tail(50) == "last batch").all())
 all_answered, first_ones, last_ones, second.running
 
 # %% [markdown]
-# All two hundred have a score. The first came from the endpoint, the last from the batch, and nobody saw an error. What a
+# All hundred have a score. The first came from the endpoint, the last from the batch, and nobody saw an error. What a
 # caller without these three things sees:
 
 # %%
@@ -852,6 +845,17 @@ except requests.RequestException as error:
 seen
 
 # %% [markdown]
+# The endpoint that died is also the shadow of above. Does a visitor of the champion notice? We serve the same fifty once
+# more.
+
+# %%
+again = [serve(row) for row in fifty]
+lost = [later.exception() is not None for _, later in again]
+sum(lost), [score for score, _ in again] == [score for score, _ in told]
+
+# %% [markdown]
+# All 50 requests to the shadow failed, and every visitor got the answer of before.
+#
 # A bad request is not repeated. It is the caller's fault, and three attempts would be three faults:
 
 # %%
@@ -862,11 +866,11 @@ except ValueError as error:
 complaint.split("rror: ")[-1]
 
 # %% [markdown]
-# The endpoint is started anew, and the page's answers are the model's again. Then we end both.
+# In production something watches the processes and starts a dead one anew. Until then the router sends its customers to
+# the endpoint that still runs, and the page's answers are a model's again. Then we end both.
 
 # %%
-second = endpoint.start("models:/churn_api@challenger")
-source = score_now(second, "C000004", known.head(1))[1]
+source = score_now(first, "C000004", known.head(1))[1]
 first.stop()
 second.stop()
 source, first.running, second.running
