@@ -108,7 +108,7 @@ def test_what_is_shown_late_is_not_taken_for_what_was_asked(opened) -> None:
     def come_and_go(route: Route) -> None:
         """Have a table while the page is told of what it missed, and none a moment later."""
         # The next look waits until the answer has come
-        page.route("**/state", lambda look: looks.append(look))
+        page.route("**/state", lambda look: looks.append(look), times=1)
         page.unroute("**/_dash-update-component**")
         commit(2)
         answer = route.fetch()
@@ -118,7 +118,6 @@ def test_what_is_shown_late_is_not_taken_for_what_was_asked(opened) -> None:
     page.route("**/_dash-update-component**", come_and_go)
     shutil.rmtree(tables.folder(dashboard.TABLE))
     expect_total(page, "€42.00", "4")
-    page.unroute("**/state")
     for look in looks:
         look.continue_()
     expect(page.locator("#note")).to_contain_text("Waiting for gold.live_sales.", timeout=SOON)
