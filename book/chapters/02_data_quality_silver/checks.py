@@ -1,8 +1,10 @@
 """The checks of chapter 02."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import reduce
+from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
 from py4j.protocol import Py4JJavaError
@@ -74,27 +76,44 @@ class Split(Exercise):
 
     def check(self, split: Callable[[DataFrame, str], tuple[DataFrame, DataFrame]]) -> Verdict:
         frame = frame_of(self.orders, "order_id STRING, channel STRING, total_cents INT")
-        truths = frame.select("*", F.array(*map(F.expr, self.conditions))).collect()
+        answers = [split(frame, condition) for condition in self.conditions]
+        for answer in answers:
+            if wrong := self._misshapen(answer, frame):
+                return self.wrong(wrong)
+        # One query for all the parts, and for what the conditions are of the rows.
+        truth = F.array(*map(F.expr, self.conditions))
+        frames = [frame.select(F.lit(-1).alias("part"), "*", truth.alias("truth"))]
+        for place, part in enumerate(chain.from_iterable(answers)):
+            unknown = F.lit(None).cast("ARRAY<BOOLEAN>")
+            frames.append(part.select(F.lit(place), *frame.columns, unknown))
+        rows = reduce(DataFrame.unionAll, frames).collect()
+        found: dict[int, Counter[tuple[Any, ...]]] = defaultdict(Counter)
+        for row in rows:
+            found[row.part][tuple(row)[1:4]] += 1
+        truths = {tuple(row)[1:4]: row.truth for row in rows if row.part == -1}
         for place, condition in enumerate(self.conditions):
-            truth = {tuple(row)[:3]: row[3][place] for row in truths}
-            if wrong := self._wrong(split(frame, condition), frame, condition, truth):
+            values = {row: truth[place] for row, truth in truths.items()}
+            if wrong := self._wrong(found[2 * place], found[2 * place + 1], condition, values):
                 return self.wrong(wrong)
         return self.right("Every row is in one of the two parts, whatever the condition is for it.")
 
-    def _wrong(
-        self, answer: Any, frame: DataFrame, condition: str, truth: dict[tuple[Any, ...], bool | None]
-    ) -> str | None:
-        """Return the first thing that is wrong with the two parts, or None."""
+    @staticmethod
+    def _misshapen(answer: Any, frame: DataFrame) -> str | None:
+        """Return what is wrong with the kind of an answer, or the columns of its parts, or None."""
         if not isinstance(answer, tuple | list) or len(answer) != 2:
             return other_kind(answer, "two DataFrames, as in: return kept, rest")
-        parts = []
-        for part in answer:
-            if wrong := misshapen(part, _kinds(frame), only=True):
-                return wrong
-            parts.append(Counter(tuple(row) for row in part.select(frame.columns).collect()))
-        kept, rest = parts
+        return next(filter(None, (misshapen(part, _kinds(frame), only=True) for part in answer)), None)
+
+    def _wrong(
+        self,
+        kept: Counter[tuple[Any, ...]],
+        rest: Counter[tuple[Any, ...]],
+        condition: str,
+        truth: Mapping[tuple[Any, ...], bool | None],
+    ) -> str | None:
+        """Return the first thing that is wrong with the rows of the two parts, or None."""
         for row, sent in Counter(self.orders).items():
-            order = _named(dict(zip(frame.columns, row, strict=True)), self.columns)
+            order = _named(dict(zip(("order_id", *self.columns), row, strict=True)), self.columns)
             # A word of SQL for what the condition is of this row.
             value = {True: "TRUE", False: "FALSE", None: "NULL"}[truth[row]]
             found = kept[row] + rest[row]
@@ -161,23 +180,32 @@ class WithReasons(Exercise):
 
     def check(self, with_reasons: Callable[[DataFrame, dict[str, str]], DataFrame]) -> Verdict:
         frame = frame_of(self.orders, "order_id STRING, customer_id STRING, total_cents INT, quantity INT")
-        for expectations in self.dicts:
+        # One query for the answers to all dicts, and for what the conditions are of the rows.
+        conditions = [condition for expectations in self.dicts for condition in expectations.values()]
+        truth = F.array(*map(F.expr, conditions))
+        none = F.lit(None)
+        frames = [frame.select(F.lit(-1).alias("dict"), "*", none.cast("ARRAY<STRING>"), truth.alias("met"))]
+        for place, expectations in enumerate(self.dicts):
             answer = with_reasons(frame, dict(expectations))
             if wrong := misshapen(answer, _kinds(frame) | {"_reasons": "ARRAY<STRING>"}, only=True):
                 return self.wrong(wrong)
-            answered = answer.select(*frame.columns, "_reasons").collect()
+            columns = (F.lit(place), *frame.columns, "_reasons", none.cast("ARRAY<BOOLEAN>"))
+            frames.append(answer.select(*columns))
+        collected = reduce(DataFrame.unionAll, frames).collect()
+        met = [row for row in collected if row.dict == -1]
+        for place, expectations in enumerate(self.dicts):
+            answered = [row for row in collected if row.dict == place]
             if len(answered) != len(self.orders):
                 return self.wrong(
                     f"Your answer has {len(answered)} rows, and the frame has {len(self.orders)}."
                 )
-            rows = {tuple(row)[:4]: row._reasons for row in answered}
-            met = frame.select("*", F.array(*map(F.expr, expectations.values()))).collect()
+            rows = {tuple(row)[1:5]: row[5] for row in answered}
             for row in met:
-                results = dict(zip(expectations, row[4], strict=True))
+                results = {name: row.met[conditions.index(text)] for name, text in expectations.items()}
                 order = _named(row.asDict(), self.columns)
-                if tuple(row)[:4] not in rows:
+                if tuple(row)[1:5] not in rows:
                     return self.wrong(f"The frame has {order}, and your answer has no such row.")
-                if wrong := self._wrong(order, rows[tuple(row)[:4]], results, expectations):
+                if wrong := self._wrong(order, rows[tuple(row)[1:5]], results, expectations):
                     return self.wrong(wrong)
         return self.right("Every row names what it does not meet, all of it and in order.")
 
