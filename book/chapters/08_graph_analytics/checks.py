@@ -1,9 +1,9 @@
 """The checks of chapter 08. Small graphs, with the cases that real ones hide."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from medallion.lesson.exercise import FunctionExercise, other_kind, same
+from medallion.lesson.exercise import FunctionExercise, Verdict, other_kind, same
 from medallion.lesson.frames import ANY, LEFT_OUT, Case, FrameExercise, frame_of
 
 
@@ -54,11 +54,35 @@ class Faults(FrameExercise):
         ("a graph without edges", ("C1", "D1"), ()),
     )
 
+    def check(self, answer: Any) -> Verdict:
+        # All graphs side by side take one query. Only an answer that is wrong there meets them one by one.
+        case = self.together()
+        wrong = self.wrong_in(self.answered(answer, case), case)
+        if not wrong:
+            return self.right(self.praise)
+        apart = super().check(answer)
+        return self.wrong(wrong) if apart.ok else apart
+
+    def together(self) -> Case:
+        """Return one case of all graphs, each with ids of its own."""
+
+        def own(graph: int, ids: Iterable[str | None]) -> list[str | None]:
+            return [one and f"{one} of graph {graph}" for one in ids]
+
+        graphs = [*enumerate(self.graphs)]
+        ids = [one for n, (_, ids, _) in graphs for one in own(n, ids)]
+        edges = [(*own(n, ends), reason) for n, (*_, edges) in graphs for *ends, reason in edges]
+        return self.case("all graphs together", ids, edges)
+
     def cases(self) -> Iterator[Case]:
         for about, ids, edges in self.graphs:
-            vertices = frame_of([(one,) for one in ids], "id STRING")
-            given = vertices, frame_of(edges, "src STRING, dst STRING")
-            yield Case(given, [(*edge, "") for edge in edges], about)
+            yield self.case(about, ids, edges)
+
+    def case(self, about: str, ids: Iterable[str | None], edges: Sequence[tuple[Any, ...]]) -> Case:
+        """Return the case of a graph."""
+        vertices = frame_of([(one,) for one in ids], "id STRING")
+        given = vertices, frame_of(edges, "src STRING, dst STRING")
+        return Case(given, [(*edge, "") for edge in edges], about)
 
 
 class Shared(FrameExercise):
