@@ -326,7 +326,7 @@ check.shared(shared)
 def ends_of(edges):
     """Return the vertices of some edges, each once."""
     ends = edges.select(F.explode(F.array("src", "dst")).alias("id"))
-    return ends.distinct().localCheckpoint()
+    return ends.distinct().orderBy("id").localCheckpoint()
 
 
 def components(vertices, edges):
@@ -1105,7 +1105,7 @@ together = spark.sql("""
     WHERE part = 'before' AND both >= 5 AND both * every.n / (a.n * b.n) >= 3
     ORDER BY src, dst
 """).localCheckpoint()
-goods = ends_of(together).orderBy("id").localCheckpoint()
+goods = ends_of(together)
 blobs = components(goods, together).groupby("component").size()
 goods.count(), together.count(), sorted(blobs, reverse=True)[:3]
 
