@@ -286,16 +286,13 @@ RECENT = """
 # value (`spend_84_cents`). Beside it stand the `trend`, the orders of the last four weeks minus those of the four weeks
 # before, the usual gap between two orders, and how many orders were undone. We keep the time of the last order, not the
 # days since: those would be wrong an hour later.
-#
-# An event is joined to up to twelve Mondays. `repartition` shuffles the events by customer before that, so that the many
-# rows of the join stay where they are.
 
 # %%
 events = spark.sql("""
     SELECT order_id, customer_id, ordered_at, total_cents, status, sequence,
            _arrived_at AS arrived_at
     FROM silver.orders_history WHERE op <> 'd'
-""").repartition("customer_id")
+""")
 mondays = spark.sql("""
     SELECT monday AS as_of, monday AS known_by FROM (SELECT explode(sequence(
         TIMESTAMP'2025-08-04', TIMESTAMP'2025-12-29', INTERVAL 7 DAYS)) AS monday)

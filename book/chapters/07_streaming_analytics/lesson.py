@@ -1587,7 +1587,7 @@ written = replay.write(some, came.iloc[prompt], two, hours=24)
 
 # %%
 task = f"follow(spark, {str(two)!r}, {here!r}, {str(place / 'notes')!r}, 'crash')"
-place.mkdir(exist_ok=True)
+prepare(spark, here)
 trees = place / "trees.txt"
 model.unwrap_python_model().trees.save_model(str(trees))
 START = f"""
@@ -1597,26 +1597,20 @@ spark = medallion.start()
 model = lightgbm.Booster(model_file={str(trees)!r})
 """
 
-
-def commits(folder):
-    """Return how many commits a Delta table has, asked from outside."""
-    return len(list((folder / "_delta_log").glob("*.json")))
-
-
 # %%
 import os
 import signal
 import subprocess
 import sys
 
-prepare(spark, here)
+first_commit = place / "live/_delta_log/00000000000000000001.json"  # 0 is CREATE TABLE
 command = [sys.executable, "-c", START + program + "\n" + task]
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
 child = subprocess.Popen(command, process_group=0, **quiet)
 try:
-    while commits(place / "live") < 2:
+    while not first_commit.exists():
         assert child.poll() is None, "it ended before we could kill it"
-        time.sleep(0.001 if (place / "notes").exists() else 0.2)
+        time.sleep(0.001)
 finally:
     os.killpg(child.pid, signal.SIGKILL)
 child.wait() == -signal.SIGKILL, (place / "notes" / "commits" / "0").exists()
