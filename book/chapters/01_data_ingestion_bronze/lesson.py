@@ -459,7 +459,7 @@ except Exception as error:
 stopped, spark.table("scratch.stopping").count()
 
 # %% [markdown]
-# The 3,141 orders of week 39 are in, and week 40 stopped the stream before a row of it was written. The schema
+# The 3,141 rows of week 39 are in, and week 40 stopped the stream before a row of it was written. The schema
 # file has the new field now, so we start again.
 
 # %%
@@ -714,10 +714,10 @@ charts.show(
 #
 # A load with `overwrite` reads everything again each time. The orders grow by a file a week, so we want a load that
 # takes only what is new. That is a stream with the trigger `availableNow`: it takes all files that it has not
-# seen, in batches, and stops. Three settings matter:
+# seen, in **micro-batches**, one group of files after the other, and stops. Three settings matter:
 #
 # - the **checkpoint**, a folder where the stream notes what it has read, one for each stream and never shared;
-# - `maxFilesPerTrigger`, how many files make a batch;
+# - `maxFilesPerTrigger`, how many files make a micro-batch;
 # - the format, which our session sets to Delta. The first failure lab shows what happens elsewhere.
 
 
@@ -771,8 +771,8 @@ history = spark.sql("DESCRIBE HISTORY bronze.orders").select(
 history.orderBy("version")
 
 # %% [markdown]
-# 27 files make a full micro-batch and one of 13 files: 2 commits called `STREAMING UPDATE`. Version 0 made the
-# empty table. If you said 2, you were right about the micro-batches.
+# The history shows 3 commits. 27 files make one full micro-batch of 14 files and one of 13, so 2 commits are called
+# `STREAMING UPDATE`. The third, version 0, made the empty table. If you said 2, you left that one out.
 #
 # Streams do not wait for each other. We start four more at once, each with a checkpoint of its own.
 
@@ -794,7 +794,7 @@ TOUCHPOINTS = """
     user_agent STRING, converted INT
 """
 
-# %%
+# %% costly="four streams start at once and land most of the chapter"
 touches = landing / "marketing" / "touchpoints"
 recent = spark.readStream.csv(
     str(touches), schema=TOUCHPOINTS, header=True, pathGlobFilter="*-1[0-2].csv"
@@ -802,7 +802,7 @@ recent = spark.readStream.csv(
 running = [
     land(json_lines("payments", PAYMENTS, files=27), "payments"),
     land(json_lines("chargebacks", CHARGEBACKS, files=6), "chargebacks"),
-    land(json_lines("web_events", WEB_EVENTS, files=400), "web_events"),
+    land(json_lines("web_events", WEB_EVENTS, files=200), "web_events"),
     land(from_file(recent), "touchpoints"),
 ]
 for query in running:
@@ -941,7 +941,8 @@ child.wait() == -signal.SIGKILL
 
 # %% [markdown]
 # It was killed in the middle: some rows are there, and not all. We count them with `deltalake`, a library written in
-# Rust that reads the same tables without Spark. Then we start the same stream here.
+# Rust that reads Delta tables without Spark. Its `count` adds up the numbers of rows that the log notes for each file, and
+# reads no row. That is exact here, because Spark noted the number for each file. Then we start the same stream here.
 
 # %%
 from deltalake import DeltaTable
@@ -952,9 +953,9 @@ land_payments(spark, source, target)
 0 < survived < sent, sent, DeltaTable(target).count()
 
 # %% [markdown]
-# Not one row is missing and none is double. Two notes made that possible. The checkpoint wrote down which files a batch
-# consists of *before* a row was written; and the commit in the Delta table carries the number of the batch, so
-# that a batch that is written a second time is recognised.
+# Not one row is missing and none is double. Two notes made that possible. The checkpoint wrote down which files a
+# micro-batch consists of *before* a row was written; and the commit in the Delta table carries the number of the
+# micro-batch, so that one that is written a second time is recognised.
 #
 # The worst moment for a crash is between the two: the rows are committed, and the checkpoint does not know
 # it yet. We build that moment by hand, by taking away the checkpoint's last note, and start again.
@@ -971,7 +972,8 @@ land_payments(spark, source, target)
 last.exists(), spark.read.format("delta").load(target).count()
 
 # %% [markdown]
-# The stream did micro-batch 1 again, as the note that is back shows, and the table took none of it.
+# The stream did micro-batch 1 again (they are numbered from 0), as the note that is back shows, and the table took
+# none of it.
 
 # %% [markdown]
 # ## An API, page by page
@@ -1059,7 +1061,7 @@ rows_read
 # %% [markdown]
 # ## Inside a Delta table
 #
-# What makes this work is the log. We read one of its files, the commit of the second batch of orders, with the JSON
+# What makes this work is the log. We read one of its files, the commit of the second micro-batch of orders, with the JSON
 # reader. Each line is an action.
 
 # %%
@@ -1081,10 +1083,11 @@ added = [action["add"] for action in actions if "add" in action]
 
 # %% [markdown]
 # `commitInfo` says who did what. `add` names a Parquet file with its statistics, the number of rows among them. `txn` is
-# the note of the stream: this is its batch 1, the second. Had there been a `remove`, a file would have left the table.
+# the note of the stream: this is its micro-batch 1, the second. Had there been a `remove`, a file would have left the table.
 #
 # The table is the sum of its commits, so each version can be read. We add up what the history says that each commit
-# added, and read version 1 to compare.
+# added, and read version 1 to compare. (The sum is right because each commit only appended. An update or a delete writes
+# rows that are not new.)
 
 # %%
 grown = history.toPandas().sort_values("version")
@@ -1222,7 +1225,7 @@ spark.read.option("versionAsOf", 0).table("scratch.forgetful").collect()
 # ## Do the books balance?
 #
 # The generator wrote down how many rows it put into each file. We compare its manifest with what our tables hold. We count
-# with `deltalake`, so that a mistake of our Spark code cannot hide.
+# with `deltalake`, which adds up what the logs of the tables say, so no query of ours is involved.
 
 # %%
 manifest = json.loads((landing / "_manifest.json").read_text())
