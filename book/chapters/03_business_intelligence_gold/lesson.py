@@ -324,9 +324,10 @@ someone = spark.table("gold.dim_customer").where(F.col("customer_id") == newcome
 someone.select("customer_key", "customer_id", "city", "known_from", "inferred")
 
 # %% [markdown]
-# The facts of July can point to that key from now on, so we keep those of the strangers, each with its key. The
-# dimension will change. `localCheckpoint` keeps the rows as they are now. A cached frame would be computed anew after
-# that change.
+# The facts of July can point to that key from now on, so we keep those of the strangers, each with its key. None of
+# them has a city yet, because the inferred rows have none. The dimension will change. `localCheckpoint` keeps the rows
+# as they are now; a cached frame would be computed anew after that change. (It keeps them on the executors only, and
+# loses them with one. In production we write a table.)
 
 # %%
 july_facts = july.join(
@@ -415,8 +416,9 @@ SEAMS = """
 spark.sql(SEAMS, dimension=spark.table("gold.dim_customer")).count()
 
 # %% [markdown]
-# 0 is what we hoped for. A test that has never found anything may be one that cannot, so we let one
-# version end a day late and another a day early.
+# 0 is what we hoped for. A test that has never found anything may be one that cannot. So we number the
+# versions, those that have ended first (false sorts before true), and let the first end a day late and the second a day
+# early.
 
 # %%
 order = Window.orderBy(F.isnull("valid_to"), "customer_id", "valid_from")
@@ -512,8 +514,9 @@ facts = spark.sql(f"""
 """).cache()
 
 # %% [markdown]
-# It is written only if its grain holds and every key is found in its dimension. Otherwise the table stays
-# as it was.
+# It is written only if its grain holds and every key is found in its dimension. Otherwise the table stays as it was.
+# `require_members` joins each dimension with a column of its name that is true. Where that column is NULL, the key was
+# not found.
 
 
 # %%
@@ -562,7 +565,8 @@ refused
 #
 # The amount of a line is **additive**: by whatever we split it, the parts add up to the same. `GROUPING SETS` asks for
 # several groupings at once: one row for each channel, each category and each month, and one for everything, `()`. In
-# each row the columns that it is not grouped by are NULL. These are few rows, so pandas can add them up.
+# each row the columns that it is not grouped by are NULL. (No channel, category or month is NULL itself here. Where one
+# may be, `grouping(channel)` tells the two apart.) These are few rows, so pandas can add them up.
 
 # %%
 parts = spark.sql("""
@@ -583,7 +587,7 @@ def added_up(measure, by):
 
 # %% [markdown]
 # The number of customers is not. Somebody who buys in July and in August is one customer, and two months count two. The
-# row for everything has the most.
+# row for everything counts each customer once. No group can have more, so it is the row with the most.
 
 # %%
 customers = parts["customers"].max().item()
@@ -597,7 +601,8 @@ customers, {by: added_up("customers", by) for by in ("channel", "month")}
 #
 # Between the two are levels, such as a balance or a stock. Ours is the number of orders that are open at the end of a
 # day, from the history of orders. An order waits from the day of a version to the day before its end, so `sequence` and
-# `explode` make a row of each evening. A fact table of this kind, with a row for each day, is a **periodic snapshot**.
+# `explode` make a row of each evening. (An order that still waits counts up to 29 December, our last day. A version that
+# ends on the day on which it begins has no evening, and `first <= last` leaves it out.) A fact table of this kind, with a row for each day, is a **periodic snapshot**.
 
 # %%
 open_orders = spark.sql("""
@@ -991,8 +996,9 @@ spark.sql("""
 # Before a month is closed, its revenue is compared with Silver. One query could compare all months. But months are
 # closed one after the other, and the first that is wrong stops the rest. That takes a loop, a variable, and something
 # that happens on an error: a **script**, between `BEGIN` and `END`. We close the first three months. Silver's answer is
-# kept in memory, because the loop looks at it in each turn. What is closed goes into plain Parquet: this table needs
-# neither versions nor a log. (`IS DISTINCT FROM` also holds where Silver has no number.)
+# kept in memory, because the loop looks at it in each turn. To be quick, what is closed goes into plain Parquet,
+# because this table is thrown away with `scratch`. A record of closed months that is to be kept belongs in a Delta table.
+# (`IS DISTINCT FROM` also holds where Silver has no number.)
 
 # %%
 spark.sql("DROP TABLE IF EXISTS scratch.closed")
@@ -1026,12 +1032,12 @@ END""")
 close("gold.monthly_kpis")
 
 # %% [markdown]
-# Now with a cent too much in September:
+# Now with a cent too much in August:
 
 # %%
 spark.sql("""
     CREATE OR REPLACE TEMPORARY VIEW a_cent_too_much AS
-    SELECT month, revenue_cents + if(month = '2025-09-01', 1, 0) AS revenue_cents
+    SELECT month, revenue_cents + if(month = '2025-08-01', 1, 0) AS revenue_cents
     FROM gold.monthly_kpis
 """)
 close("a_cent_too_much")
@@ -1040,8 +1046,8 @@ close("a_cent_too_much")
 spark.table("scratch.closed").where("closed_by = 'a_cent_too_much'").orderBy("month")
 
 # %% [markdown]
-# July and August were closed, and September raised the error that the handler caught. The handler leaves the script; it
-# is no transaction, so what was done before it stays done.
+# July was closed, and August raised the error that the handler caught. September was not looked at. The handler leaves
+# the script; it is no transaction, so what was done before it stays done.
 
 # %% [markdown]
 # ## Kept up instead of computed anew
@@ -1074,7 +1080,7 @@ right = sold_now.agg(total).first()[0]
 new.agg(total).first()[0], right
 
 # %% [markdown]
-# 118,520,853 cents instead of 115,742,086: an order that changed is counted with each of its states. What has to be
+# 117,112,537 cents instead of 115,742,086: an order that changed is counted with each of its states. What has to be
 # done is bookkeeping: what a row says after a change is added, and what it said before is taken away.
 
 # %% [markdown] tags=["exercise"]
@@ -1178,7 +1184,7 @@ spark.sql("""
 def keep_daily():
     """Run the stream from the change feed to gold.daily_sales; return rows read."""
     feed = spark.readStream.option("readChangeFeed", True).option("startingVersion", 0)
-    changes = feed.option("maxFilesPerTrigger", 4).table("silver.orders")
+    changes = feed.option("maxFilesPerTrigger", 2).table("silver.orders")
     place = str(medallion.landing().parent / "checkpoints" / "03" / "daily_sales")
     writer = changes.writeStream.option("checkpointLocation", place)
     query = writer.foreachBatch(add_to_daily).trigger(availableNow=True).start()
@@ -1190,7 +1196,8 @@ keep_daily()
 
 # %% [markdown]
 # Does it equal the full recompute? Both are small here, so we fetch the rows as two sets. In Python `^` gives the rows
-# that only one of them has. (At scale this is `EXCEPT` in both directions, and both have to be empty.)
+# that only one of them has. (A set does not show that a row is there twice; the test of the grain at the end does. At
+# scale this is `EXCEPT ALL` in both directions, and both have to be empty.)
 
 # %%
 recomputed = sold_now.groupBy(F.to_date("ordered_at").alias("day"), "channel").agg(
@@ -1201,7 +1208,7 @@ daily = spark.table("gold.daily_sales")
 len(expected), expected ^ set(daily.collect())
 
 # %% [markdown]
-# 546 rows, and none that only one side has.
+# The recompute has 546 rows, and no row is only on one side.
 #
 # The stream, run again, reads nothing and changes nothing. Then the case that the note in the commit is for: all
 # that is in the feed arrives once more, as batch 0, which the table has had.
@@ -1269,7 +1276,7 @@ tuple(with_spark), duckdb.sql(QUESTION.format("fact_sales")).fetchall()[0]
 # %% [markdown]
 # ## As reported on
 #
-# In the middle of November somebody reported the revenue of the last weeks. If we compute it today, it is another
+# At the beginning of October somebody reported the revenue of the last weeks. If we compute it today, it is another
 # number, because orders were cancelled, returned and deleted since. Both are right. To explain the first we need the
 # table as it was then, and Delta has it: each micro-batch of the stream made a version.
 
@@ -1293,13 +1300,14 @@ def by_week(daily):
 
 
 both = pd.DataFrame({"reported": by_week(reported), "today": by_week(daily.toPandas())})
-both = both.loc["2025-W42":"2025-W46"].astype("int64")
+both = both.loc["2025-W36":"2025-W40"].astype("int64")
 both["since"] = both["today"] - both["reported"]
 both
 
 # %% [markdown]
-# Version 1 ends with 16 November, a Sunday. Of week 46, 5,548,997 cents were reported, and 432,383 of them have gone
-# since. Week 45 lost 158,521, and week 44 nothing. A number that is reported early goes on sinking for about two weeks.
+# Version 1 ends with 5 October, a Sunday. Of week 40, 4,497,764 cents were reported, and 361,273 of them have gone
+# since. Week 39 lost 85,055, week 38 another 9,609, and the weeks before nothing. How far back a number still sinks
+# depends on when returns become known.
 #
 # `TIMESTAMP AS OF` asks by the clock instead. Both work only as long as the old files and the log are kept, a week and
 # a month unless the table says otherwise. That is why ours was made with 400 days (chapter 01 shows what happens
@@ -1336,7 +1344,9 @@ def arrive(first, end):
 
 # %% [markdown]
 # The stream sums by hour and channel. In the mode `complete` it replaces the small table with each batch, so a batch
-# that is repeated does no harm. `with` stops it at the end, whatever happens in between.
+# that is repeated does no harm. `with` stops it at the end, whatever happens in between. To see that, the cell below raises an error
+# on purpose after the last arrival, and catches it outside of the block. (In your own code, do not catch what you did not
+# raise: a real error would vanish as well.)
 
 
 # %%

@@ -46,6 +46,12 @@ def as_it_was(valid: str, how: str = "left") -> Answer:
 VALID = "sold_at >= valid_from AND (sold_at < valid_to OR valid_to IS NULL)"
 
 
+def null_when_nobody_comes_back(sales: DataFrame) -> float | None:
+    """Return an answer to 3.4 that adds up those who came back: NULL where there is none."""
+    orders = sales.where("sold").groupBy("customer_id").agg(F.countDistinct("order_id").alias("orders"))
+    return orders.agg(F.sum(F.expr("if(orders > 1, 1, NULL)")) / F.count("*")).first()[0]
+
+
 def repeat_rate(
     orders: str = "count(DISTINCT order_id)", lines: str = "sold", several: str = "orders > 1"
 ) -> Answer:
@@ -204,6 +210,11 @@ WRONG = [
         repeat_rate(several="orders = 2"),
         "For four customers, one of whom bought three times the rate is 0.25; yours is 0.",
     ),
+    (
+        "repeat_rate",
+        null_when_nobody_comes_back,
+        "Your function returned nothing. Does it end with return? It should return a number.",
+    ),
     ("repeat_rate", half_in_a_frame, "Your function returned a DataFrame. It should return a number."),
     (
         "repeat_rate",
@@ -253,6 +264,7 @@ RIGHT = [
         "as_it_was",
         then(as_it_was(VALID), lambda frame: frame.select("city", "sold_at", "customer_id", "sale_id")),
     ),
+    ("repeat_rate", lambda sales: round(repeat_rate()(sales), 4)),
     ("repeat_rate", lambda sales: str(repeat_rate()(sales))),
     ("repeat_rate", lambda sales: np.float32(repeat_rate()(sales))),
     ("net", net()),
