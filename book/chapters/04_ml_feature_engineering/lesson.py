@@ -172,7 +172,7 @@ def recency(now):
 
 today, tomorrow = recency("now()"), recency("now() + INTERVAL 1 DAY")
 both = today.join(tomorrow.withColumnRenamed("days", "a_day_later"), "customer_id")
-both.agg(F.count("*"), F.count_if(F.expr("a_day_later <> days"))).first()[:]
+both.agg(F.count("*"), F.count_if(F.expr("a_day_later <> days")))
 
 # %% [markdown]
 # Run on another day, the function gives everyone another number, although nobody has done anything. That is the small
@@ -247,7 +247,8 @@ known_late.orderBy("status")
 #
 # Now we build them. A **moment** has two times: `as_of`, the time that the features speak about, and `known_by`, up to
 # which arrived files may be used. They are the same in the weekly run, and we will need them apart later. The function
-# takes the events of the orders, keeps what was known, and lets each order have the last status that was known.
+# takes the events of the orders, keeps what was known, and notes for each order whether its last known status is
+# cancelled or returned (`undone`).
 
 
 # %%
@@ -398,7 +399,8 @@ check.leaks(leaks)
 
 # %% [markdown]
 # The pipeline has a shorter form, `exceptAll` for all columns at once. We put the blindfold on the orders of one of the
-# 22 Mondays, and count the rows that differ.
+# 22 Mondays, and count the rows that differ. (One is enough to show it. A pipeline does it for every run, because a leak
+# may show on some days only.)
 
 
 # %%
@@ -546,7 +548,8 @@ backfill.write.mode("append").saveAsTable("ml.customer_features")
 # %% [markdown]
 # Whoever builds the training set again, by the rules above, gets the same rows as before, although the table has changed.
 # Whoever does not ask when a row was created gets the new ones, for a cutoff at which nobody had them. The rows are few
-# enough for pandas, which compares them by a `merge` on all columns.
+# enough for pandas, which compares them by a `merge` on all columns. (It does not see a row that came twice. At scale we
+# use `exceptAll` in both directions, which does.)
 
 
 # %%
@@ -655,7 +658,7 @@ def from_store(**how):
     return job.to_spark_df().withColumnRenamed("event_timestamp", "cutoff")
 
 
-# %%
+# %% costly="two retrievals by the feature store, which joins table by table"
 def apart(found):
     """Return how many rows only the store has, and how many only we have."""
     ours = by_hand[found.columns]

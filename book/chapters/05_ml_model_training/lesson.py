@@ -111,9 +111,9 @@ len(train), len(validation), len(test)
 # of one cutoff's label share two with the next. So the answer of one row is half given by the other, to a model that is
 # large enough to remember who had it. We train on four fifths of the training rows and test on the fifth part, five
 # times: once with the rows dealt, once with the *customers* dealt, so that nobody is on both sides. The third line is
-# what counts in the end, the later cutoffs. And we do it for a small model and a large one. LightGBM builds a sum of
-# decision trees; the number of leaves says how fine they may cut. To be
-# quick, both take 50 large steps here in place of 150 small ones.
+# what counts in the end, the later cutoffs. And we do it for a small model and a large one. LightGBM adds up
+# decision trees, one after the other; the number of leaves says how fine each may cut. To be quick, both models take 50
+# trees here, each with a larger step (`learning_rate`). From the next comparison on it is 150 trees with a smaller one.
 
 # %%
 import lightgbm
@@ -296,7 +296,8 @@ used.name, used.source_type, used.digest, kept.data.params
 #
 # Spark has models of its own, which train on data that fit on no single machine. Ours fit, but the comparison is worth
 # having. A logistic regression in **Spark ML** is a pipeline of stages: fill what is missing, put the columns into one
-# vector, scale, fit. Each step of the fit is a job over all partitions; for so few rows one partition and ten steps do.
+# vector, scale, fit. Each step of the fit is a job over all partitions, so for so few rows we take one partition
+# and ten steps. (On data that need a cluster, leave out both `coalesce` and `maxIter`.)
 
 # %%
 from pyspark.ml import Pipeline

@@ -75,7 +75,6 @@ class Declined(Exercise):
             {"10:00": 1, "10:10": 1},
         ),
         ("a window with authorised payments only", [("10:21:00", "authorised")], {}),
-        ("no payment", [], {}),
     )
     praise = "Each window has its declined payments, and the others are not there."
 

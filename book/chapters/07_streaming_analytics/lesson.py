@@ -692,8 +692,9 @@ counts = pairs.agg(F.count("*"), F.expr(f"count_if(NOT ({equal}))")).first()
 len(shared), *counts
 
 # %% [markdown]
-# No difference in 47,757 payments. The tenth feature, the chargebacks that are known, comes from a table, and is
-# joined.
+# No difference in 47,757 payments. (The 9 columns are the id and eight features. `<=>` is an equality for which two NULLs
+# are equal.) The ninth feature is the amount, which stands in the payment itself. The tenth, the chargebacks that are
+# known, comes from a table, and is joined.
 #
 # A stream has only the new payments at hand. What the windows look back at has to come from what was seen before, and
 # not all of it: the payments of the last 30 days, and the older ones of these customers.
@@ -825,7 +826,8 @@ spark.table(TABLES["live"]).count()
 # One batch is landed like this. The bad lines are set aside. Of the others, those that the table has already are left
 # out. The rest is scored, the alerts are written, and last of all the payments themselves. Each write carries the
 # name of the stream and the number of the batch. Delta keeps both in its log, and leaves out an append that it has
-# seen. (The chargebacks arrive once a month, so they are read once for each run of the stream.)
+# seen. (The chargebacks arrive once a month, and each of our runs ends by itself, so `follow` reads them once for each
+# run. A query that runs for ever has to read them in every micro-batch, or it never sees the next month's file.)
 
 
 # %%
@@ -883,7 +885,7 @@ def follow(spark, arrivals, tables, checkpoint, stream, files=1):
 # %% [markdown]
 # The query was not there in November, so it has to catch up: the 31 daily files, eight to a batch.
 
-# %%
+# %% costly="four micro-batches, each of which scores payments and writes three tables"
 checkpoint = medallion.scratch() / "payments-checkpoint"
 follow(spark, november, TABLES, checkpoint, "payments", files=8)
 
@@ -1054,7 +1056,11 @@ check.keep_alerts(keep_alerts)
 # lets us say in Python what to do with it.
 #
 # What is to happen at one attempt is a plain function. It takes what is remembered and returns what to remember. A line
-# that the gateway has sent twice is one attempt.
+# that the gateway has sent twice is one attempt: we recognise it by its time, as long as that is remembered. That is
+# enough here, because a line and its repetition nearly always come in the same micro-batch. With small micro-batches the
+# repetition would come when its time is forgotten, and it would push out newer attempts. In production
+# `dropDuplicatesWithinWatermark` by `payment_id` comes first. It also keeps two payments of the same millisecond apart,
+# if the state holds their ids.
 
 # %%
 from pyspark.sql import Row
@@ -1136,7 +1142,8 @@ def until_read(query, rows):
 # %% [markdown]
 # (With a clock on the wall there is always something that may become due, so under `availableNow` such a query would
 # run batches without a row for ever. We let it run by the second, and stop it when all is read. The alerts of the second
-# one are only counted, so they stay in memory.)
+# one are only counted, so they go to the `memory` sink, which keeps all rows on the driver and is for trying things out
+# only.)
 
 # %%
 lasting = devices(Velocity(), "velocity").toTable("gold.device_alerts")
@@ -1370,7 +1377,9 @@ streamed == watch_all(readings, end), len(streamed)
 # %% [markdown]
 # The same 21 alerts. (The batch ends where the watermark does, two hours before the last reading.) Eight times a
 # locker fell silent, and seven came back. Six times one was too warm, and each of these five lockers fell silent
-# afterwards: the stream had told so a day before. That is where the chapter on maintenance will begin.
+# afterwards. By the time of the readings, the warning comes a day earlier. (Here a file brings up to five days at once, so
+# both alerts may come out together. A stream that gets each reading within minutes would warn a day ahead.) That is where
+# the chapter on maintenance will begin.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 7.5: when was it silent?
@@ -1511,9 +1520,10 @@ def night(clock, processor, run):
 
 
 # %% [markdown]
-# By the wall there is always something that may become due, so that query never ends by itself. It looks for work when
-# it starts, and then only every ten thousand days: a single batch each time, as a job has that is started once a day.
-# The query by event time ends when nothing is left to do, also what the watermark has made due.
+# By processing time something may always become due, so that query never ends by itself. We set its trigger to ten
+# thousand days. It runs one micro-batch when it starts and then waits, and we stop it. That imitates a job that is
+# started once a day; it is a trick for this lab, not for production. The query by event time ends when nothing is left to
+# do, including what the watermark has made due. So it has at least as many chances to ring.
 
 
 # %%
@@ -1550,7 +1560,9 @@ by_the_wall, by_event
 # know it yet, we kill it, with `SIGKILL`, Python and Java together. That is the worst moment: whoever goes on has to
 # do that batch again.
 #
-# The other process needs the functions, so we hand over their source, and the model's trees as a file.
+# The other process needs the functions, so we hand over their source. We hand over the model as a file of its trees,
+# because that starts faster. In production the process loads `models:/fraud@champion`, so that the registry decides which
+# version scores.
 
 # %%
 import inspect
@@ -1597,7 +1609,7 @@ spark = medallion.start()
 model = lightgbm.Booster(model_file={str(trees)!r})
 """
 
-# %%
+# %% costly="a second process starts a Spark of its own, and is killed"
 import os
 import signal
 import subprocess
@@ -1836,7 +1848,7 @@ reader = spark.readStream.schema(PAYMENT).json(str(desk)).writeStream
 reader = reader.option("checkpointLocation", str(place / "desk-notes"))
 latency = []
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["nbval-ignore-output"] costly="a live stream, with a micro-batch each second"
 live_query = reader.foreachBatch(measured).trigger(processingTime="1 second").start()
 producer = threading.Thread(target=produce)
 producer.start()

@@ -55,9 +55,12 @@ class Faults(FrameExercise):
     )
 
     def check(self, answer: Any) -> Verdict:
-        # All graphs side by side take one query. Only an answer that is wrong there meets them one by one.
+        # All graphs side by side take one query, and the empty one another. Only an answer that is wrong
+        # there meets them one by one.
         case = self.together()
+        empty = next(one for one in self.cases() if not one.rows)
         wrong = self.wrong_in(self.answered(answer, case), case)
+        wrong = wrong or self.wrong_in(self.answered(answer, empty), empty)
         if not wrong:
             return self.right(self.praise)
         apart = super().check(answer)

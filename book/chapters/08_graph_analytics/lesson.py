@@ -57,7 +57,8 @@ spark = medallion.start("08")
 #
 # It is 1 December. The monthly file of chargebacks has arrived in the night, and an analyst begins at the top: who
 # has the most payments that were charged back as fraud? The chapter asks the same tables many times, so what it
-# reads often is kept in memory with `cache`, here the payments and the answer.
+# reads often is kept in memory with `cache`, here the payments and the answer. (Memory is limited: in production
+# cache only what is read several times, and release it afterwards.)
 
 # %%
 MOMENT = "2025-12-01"
@@ -232,7 +233,8 @@ told
 # %% [markdown]
 # The guard has found a fault of ours. The vertices were gathered from the payments, and those with a voucher have
 # brought in a card without an id. With it in the graph, every customer who ever paid with a voucher could have become
-# a neighbour of every other. It goes, and the graph passes.
+# a neighbour of every other. We delete it, and the graph passes. Before we change the table, we release its copy in
+# memory with `unpersist`, and afterwards we cache the new version, so that nothing reads the old rows.
 
 # %%
 vertices.unpersist()
@@ -371,9 +373,10 @@ useless
 # which leaves its last steps in memory until somebody clears them away.)
 #
 # There are two ways to mend it: leave out what has many neighbours, or leave out what has no meaning as a tie. The
-# first needs a number, and we try two on cards and devices, tablets among them. Components never reach over to another
-# component. So we put the four cases side by side into *one* graph, where a vertex carries the number of its case, and
-# one run answers all of them.
+# first needs a number, and we try two on cards and devices, tablets among them. No edge leads from one
+# case to another, so components cannot mix. We put the four cases side by side into *one* graph: each id carries the
+# number of its case. For each edge the array holds the numbers of the cases that keep it, and `explode` makes a copy for
+# each. One run answers all four. The graph becomes up to four times as large, which is fine at this size.
 
 # %%
 pays = edges.where("kind IN ('pays from', 'pays with')")
@@ -819,7 +822,8 @@ paths.selectExpr("from.id AS from", "v1.kind", "v1.id AS over", "to.id AS to").o
 )
 
 # %% [markdown]
-# Several ways of the same length, over devices and cards. And without the way back there is none:
+# Several ways of the same length, over devices and cards. Without the way back there is none of that length, and a longer
+# one cannot exist, because no edge leaves a thing:
 
 # %%
 small.bfs(f"id = '{suspect}'", f"id = '{accomplice}'", maxPathLength=2).count()
@@ -957,7 +961,7 @@ bad = spark.table("known_fraud").select(F.col("customer_id").alias("id"))
 seeds = every.join(bad.withColumn("known", F.lit(1.0)), "id", "left").fillna(0.0)
 seeds = seeds.localCheckpoint()
 
-# %%
+# %% costly="an algorithm of several rounds, each a job or more"
 from graphframes.lib import Pregel
 
 with graphs.released(spark):
@@ -1037,7 +1041,7 @@ except Exception as error:
     asked = medallion.reason(error)
 asked.split(". ")[0]
 
-# %%
+# %% costly="an algorithm of many rounds, each a job or more"
 spark.sparkContext.setCheckpointDir(str(medallion.scratch() / "graph"))
 with graphs.released(spark):
     clubs = meetings.connectedComponents().toPandas()
@@ -1095,7 +1099,7 @@ pairs = spark.sql("""
 """).cache()
 pairs.createOrReplaceTempView("pairs")
 
-# %%
+# %% costly="pairs of products are counted, and compared with what chance would give"
 together = spark.sql("""
     WITH early AS (SELECT * FROM baskets WHERE part = 'before'),
          one AS (SELECT product_id, count(*) AS n FROM early GROUP BY product_id),
@@ -1204,7 +1208,7 @@ site = GraphFrame(pages, clicks)
 # component** there is a way from each vertex to each other one, following the direction. And from which can he come
 # straight back? That is a motif, the shortest cycle.
 
-# %%
+# %% costly="an algorithm of several rounds, each a job or more"
 with graphs.released(spark):
     strong = site.stronglyConnectedComponents(maxIter=20).toPandas()
 cores = strong.groupby("component").size().sort_values(ascending=False)
@@ -1252,7 +1256,7 @@ pageranks.sort_values("pagerank", ascending=False).set_index("name").head(4).rou
 # Back to fraud. The features of the graph as of midnight are there, in `near`. They go into a table, and beside those
 # of chapter 04 into the model of chapter 05: trained on what was known on 1 November, tested on November.
 
-# %%
+# %% costly="rows of twelve thousand payments go from Python to Spark and back, joined"
 spark.createDataFrame(near.assign(as_of=midnight)).write.mode("overwrite").saveAsTable(
     "ml.payment_graph_features"
 )
