@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -13,7 +14,7 @@ from medallion import contract, paths
 from medallion.course import durations
 from medallion.errors import MedallionError
 from press.lineage.observed import Edge
-from press.recorded import digests, schemas
+from press.recorded import digests, lineage, schemas
 from press.reference import dictionary, lineage_figure, lineage_page, reference
 from press.source.chapter import parse
 from press.trial import lakehouse
@@ -187,6 +188,15 @@ def test_an_unrecorded_table_a_stray_one_and_an_old_page_are_out_of_date(reposit
     chapter.write_text(text, encoding="utf-8")
     with pytest.raises(MedallionError, match=r"no chapter makes silver\.orders"):
         reference.check(PARSER, repository)
+
+
+def test_the_lineage_has_no_column_that_its_table_lacks(repository):
+    """A step that was cached has columns of its own, and OpenLineage tells them as the table's."""
+    edge = replace(MADE[0], columns=(("day", ("id",)), ("id", ("id",))))
+    reference.record("02", 100, repository, [edge])
+    reference.write(PARSER, repository)
+    [kept] = lineage.load(repository)["02"]
+    assert kept.columns == (("id", ("id",)),)
 
 
 def test_schemas_that_are_no_yaml_are_told(repository):

@@ -13,7 +13,8 @@ import argparse
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -85,11 +86,20 @@ def write(parser: argparse.ArgumentParser, target: Path | None = None) -> list[s
     if held:
         write_text(target / schemas.FILE, schemas.text(held))
     numbers = {chapter.number for chapter in found}
-    if edges := {number: several for number, several in lineage.load(target).items() if number in numbers}:
+    kept = {number: several for number, several in lineage.load(target).items() if number in numbers}
+    if edges := {number: [_own_columns(one, held) for one in several] for number, several in kept.items()}:
         write_text(target / lineage.FILE, lineage.text(edges))
     if timed := {number: took for number, took in durations.load(target).items() if number in numbers}:
         write_text(target / durations.FILE, seconds.text(timed))
     return [path for path, text in _pages(found, target, parser).items() if write_text(target / path, text)]
+
+
+def _own_columns(edge: Edge, held: Mapping[str, Any]) -> Edge:
+    """Return an edge without columns that its table does not have: those of a step that was cached."""
+    known = held.get(edge.target, {}).get("columns")
+    if known is None:
+        return edge
+    return replace(edge, columns=tuple(one for one in edge.columns if one[0] in known))
 
 
 def check(parser: argparse.ArgumentParser, target: Path | None = None) -> None:
