@@ -70,6 +70,8 @@ def test_the_java_of_the_lock_which_brings_no_archive_of_its_own(
 
 def test_a_java_that_writes_no_archive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(jars.folder(), tmp_path / "jars")
+    (tmp_path / "classes").mkdir()
+    shutil.copy(local_files.path(), tmp_path / "classes")
     home = tmp_path / "java"
     (home / "bin").mkdir(parents=True)
     launcher = home / "bin" / "java"
@@ -81,4 +83,4 @@ def test_a_java_that_writes_no_archive_is_told(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(archive.MedallionError, match=r"^This Java has no archive .* no classlist\.$"):
         archive.make()
     assert archive.options() == []
-    assert list((tmp_path / "classes").iterdir()) == []
+    assert list((tmp_path / "classes").iterdir()) == [local_files.path()]

@@ -12,7 +12,7 @@ A job counts for the cell during which it began, so those of a stream count wher
 
 import json
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,10 +125,17 @@ def _sum(costs: Sequence[Cost]) -> Cost:
 
 def keep(number: str, costs: Sequence[Cost], target: Path) -> None:
     """Write what chapter `number` cost into the file below the repository `target`."""
-    held = yaml.safe_load(text_of(target / FILE) or "") or {}
     total = _sum(costs)
-    held[number] = {"cells": len(costs)} | {name: round(getattr(total, name)) for name in _COUNTED}
+    spent = {"cells": len(costs)} | {name: round(getattr(total, name)) for name in _COUNTED}
+    write_text(target / FILE, text(load(target) | {number: spent}))
+
+
+def load(target: Path) -> dict[str, dict[str, int]]:
+    """Return what the repository `target` has, by chapter: {} when there is nothing."""
+    return yaml.safe_load(text_of(target / FILE) or "") or {}
+
+
+def text(held: Mapping[str, Mapping[str, int]]) -> str:
+    """Return the text of the repository's file for what it is to hold: the chapters that there are."""
     known = sorted(set(held) & set(contract.chapters()))
-    write_text(
-        target / FILE, _HEADER + "".join(f"{json.dumps(one)}: {json.dumps(held[one])}\n" for one in known)
-    )
+    return _HEADER + "".join(f"{json.dumps(one)}: {json.dumps(held[one])}\n" for one in known)

@@ -26,7 +26,7 @@ from medallion.files import text_of, write_text
 from medallion.lesson.exercise import Exercise
 from press.lineage import compare
 from press.lineage.observed import Edge
-from press.recorded import lineage, schemas, seconds
+from press.recorded import costs, lineage, schemas, seconds
 from press.reference import databricks_page, dictionary, lineage_figure, lineage_page, lists
 from press.source.chapter import Chapter, Problem, parse, refuse
 
@@ -91,6 +91,8 @@ def write(parser: argparse.ArgumentParser, target: Path | None = None) -> list[s
         write_text(target / lineage.FILE, lineage.text(edges))
     if timed := {number: took for number, took in durations.load(target).items() if number in numbers}:
         write_text(target / durations.FILE, seconds.text(timed))
+    if spent := costs.load(target):
+        write_text(target / costs.FILE, costs.text(spent))
     return [path for path, text in _pages(found, target, parser).items() if write_text(target / path, text)]
 
 

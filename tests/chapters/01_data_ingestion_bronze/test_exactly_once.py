@@ -15,8 +15,6 @@ from pyspark.sql import SparkSession
 
 import medallion
 
-pytestmark = pytest.mark.late
-
 Launch = Callable[..., "subprocess.Popen[str]"]
 
 # Runs in a process that will be killed and, as it is, in this one.

@@ -30,8 +30,6 @@ from pyspark.sql import functions as F
 
 from medallion.lesson import arrivals
 
-pytestmark = pytest.mark.late
-
 Launch = Callable[..., "subprocess.Popen[str]"]
 
 KILLS = int(os.environ.get("MEDALLION_KILLS", "10"))
