@@ -14,6 +14,7 @@ import pyspark
 import pytest
 from deltalake import DeltaTable, write_deltalake
 from IPython.core.interactiveshell import InteractiveShell
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 
@@ -272,6 +273,25 @@ def test_odd_surroundings(launch: Launch, tmp_path: Path) -> None:
     assert DeltaTable(str(home / "bronze" / "towns")).count() == 1
     assert not processes.exists(), "a file of a table takes no process"
     assert not list(home.rglob(".*.crc"))
+
+
+def test_a_version_of_a_table_that_is_there_is_not_written_over(spark: SparkSession, tmp_path: Path) -> None:
+    """Delta commits by a rename through Hadoop's FileContext, which has to fail where the name is taken."""
+    hadoop = spark._jvm.org.apache.hadoop.fs
+    files = hadoop.FileContext.getFileContext(spark._jsc.hadoopConfiguration())
+    taken, new = tmp_path / "1.json", tmp_path / "2.json"
+    taken.write_text("first")
+    options = spark.sparkContext._gateway.new_array(hadoop.Options.Rename, 0)
+    for target in (taken, new):
+        source = tmp_path / f".{target.name}.tmp"
+        source.write_text("second")
+        if target == taken:
+            with pytest.raises(Py4JJavaError, match="FileAlreadyExistsException"):
+                files.rename(hadoop.Path(str(source)), hadoop.Path(str(target)), options)
+        else:
+            files.rename(hadoop.Path(str(source)), hadoop.Path(str(target)), options)
+    assert [path.read_text() for path in (taken, new)] == ["first", "second"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".1.json.tmp", "1.json", "2.json"]
 
 
 WRITER = """

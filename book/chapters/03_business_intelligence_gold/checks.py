@@ -224,12 +224,16 @@ class RepeatRate(FunctionExercise):
             for who, orders in case.items()
         }
         # Where nobody comes back, a sum of nothing is NULL: that takes a query of its own.
-        _, nobody, none = self.cases[1]
+        about, nobody, none = self.cases[1]
         try:
-            found = [float(function(*self.arguments(orders))) for orders in (customers, nobody)]
+            found = float(function(*self.arguments(customers)))
+            of_nobody = function(*self.arguments(nobody))
+            if of_nobody is None:
+                return self.wrong(f"For {about} the rate is 0; yours is NULL. A sum over no rows is NULL.")
+            of_nobody = float(of_nobody)
         except (TypeError, ValueError):
             return super().check(function)
-        if same(found, [self.at_once, none]):
+        if same([found, of_nobody], [self.at_once, none]):
             return self.right(self.praise)
         return super().check(function)  # also one that rounds
 

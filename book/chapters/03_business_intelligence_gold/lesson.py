@@ -1306,7 +1306,7 @@ both
 
 # %% [markdown]
 # Version 1 ends with 5 October, a Sunday. Of week 40, 4,497,764 cents were reported, and 361,273 of them have gone
-# since. Week 39 lost 85,055, week 38 another 9,609, and the weeks before nothing. How far back a number still sinks
+# since. Week 39 lost 85,055, week 38 another 9,609, and the two weeks before nothing. How far back a number still sinks
 # depends on when returns become known.
 #
 # `TIMESTAMP AS OF` asks by the clock instead. Both work only as long as the old files and the log are kept, a week and

@@ -213,7 +213,8 @@ WRONG = [
     (
         "repeat_rate",
         null_when_nobody_comes_back,
-        "Your function returned nothing. Does it end with return? It should return a number.",
+        "For two customers with one order each, one of three lines the rate is 0; yours is NULL. "
+        "A sum over no rows is NULL.",
     ),
     ("repeat_rate", half_in_a_frame, "Your function returned a DataFrame. It should return a number."),
     (

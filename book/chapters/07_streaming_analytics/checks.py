@@ -179,31 +179,31 @@ class KeepAlerts(FrameExercise):
     keys = ("payment_id",)
     kinds: ClassVar = {"payment_id": ANY, "score": ANY, "rule": ANY}
     what = "{payment_id}"
-    lost = "After {about}, {what} is not in the table."
-    doubled = "After {about}, {what} is in the table {times}. Keep it once."
+    lost = "{why}. Afterwards {what} is not in the table."
+    doubled = "{why}. Afterwards {what} is in the table {times}. Keep it once."
     other = (
-        "After {about}, {what} should have the score {ours[score]} and the rule {ours[rule]}; "
+        "{why}. Afterwards {what} should have the score {ours[score]} and the rule {ours[rule]}; "
         "yours has {mine[score]} and {mine[rule]}."
     )
-    strange = "After {about}, {what} is in the table, and was in no alert."
+    strange = "{what} is in the table, and was in no alert."
     praise = "Each payment is there once, with its highest score."
-    # What the table holds at first, the alerts, and what it holds after them
+    # What the table holds at first, the alerts, and what it holds after them, with what has happened
     first = (("P1", 0.5, None), ("P2", 0.9, "travel"), ("P3", 0.8, "attempts"))
     alerts = (
         *(("P1", 0.7, "attempts"), ("P2", 0.1, None), ("P3", 0.8, "attempts")),
         *(("P4", 0.2, "travel"), ("P4", 0.6, None)),
     )
     held = (
-        *(("P1", 0.7, "attempts"), ("P2", 0.9, "travel"), ("P3", 0.8, "attempts")),
-        ("P4", 0.6, None),
+        ("P1", 0.7, "attempts", "P1 had the score 0.5, and an alert with 0.7 came"),
+        ("P2", 0.9, "travel", "P2 had the score 0.9, and an alert with 0.1 came"),
+        ("P3", 0.8, "attempts", "P3 had the score 0.8, and the same alert came again"),
+        ("P4", 0.6, None, "P4 was new, and stood in the alerts twice, with 0.2 and 0.6"),
     )
 
     def cases(self) -> Iterator[Case]:
         given = frame_of(self.alerts, self.schema).coalesce(1)
-        held = [(*row, "") for row in self.held]
-        about = "a higher score, a lower one, the same again, and a payment that stands in the alerts twice"
-        yield Case((given,), held, about)
-        yield Case((given.limit(0),), held, "no alert")
+        yield Case((given,), self.held)
+        yield Case((given.limit(0),), [(*row, "A batch without an alert came") for *row, _ in self.held])
 
     def check(self, keep_alerts: Callable[..., Any]) -> Verdict:
         with scratch_table(self.schema, self.first) as table:

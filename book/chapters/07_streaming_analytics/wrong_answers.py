@@ -90,8 +90,6 @@ def one_after_the_other(payments):
 
 # 7.4
 
-MIXED = "After a higher score, a lower one, the same again, and a payment that stands in the alerts twice, "
-
 
 def merged(best, update):
     """Return an answer to 7.4: merge `best` of the alerts, and update where the condition holds."""
@@ -233,32 +231,38 @@ WRONG = [
     (
         "keep_alerts",
         written("append"),
-        f"{MIXED}P1 is in the table 2 times. Keep it once.",
+        "P1 had the score 0.5, and an alert with 0.7 came. Afterwards "
+        "P1 is in the table 2 times. Keep it once.",
     ),
     (
         "keep_alerts",
         merged(lambda alerts: alerts, update=None),
-        f"{MIXED}P2 should have the score 0.9 and the rule travel; yours has 0.1 and NULL.",
+        "P2 had the score 0.9, and an alert with 0.1 came. Afterwards "
+        "P2 should have the score 0.9 and the rule travel; yours has 0.1 and NULL.",
     ),
     (
         "keep_alerts",
         merged(lambda alerts: alerts.dropDuplicates(["payment_id"]), update="false"),
-        f"{MIXED}P1 should have the score 0.7 and the rule attempts; yours has 0.5 and NULL.",
+        "P1 had the score 0.5, and an alert with 0.7 came. Afterwards "
+        "P1 should have the score 0.7 and the rule attempts; yours has 0.5 and NULL.",
     ),
     (
         "keep_alerts",
         merged(torn, update="s.score > t.score"),
-        f"{MIXED}P4 should have the score 0.6 and the rule NULL; yours has 0.6 and travel.",
+        "P4 was new, and stood in the alerts twice, with 0.2 and 0.6. Afterwards "
+        "P4 should have the score 0.6 and the rule NULL; yours has 0.6 and travel.",
     ),
     (
         "keep_alerts",
         written("overwrite"),
-        f"{MIXED}P2 should have the score 0.9 and the rule travel; yours has 0.1 and NULL.",
+        "P2 had the score 0.9, and an alert with 0.1 came. Afterwards "
+        "P2 should have the score 0.9 and the rule travel; yours has 0.1 and NULL.",
     ),
     (
         "keep_alerts",
         lambda alerts, table: 1,
-        f"{MIXED}P1 should have the score 0.7 and the rule attempts; yours has 0.5 and NULL.",
+        "P1 had the score 0.5, and an alert with 0.7 came. Afterwards "
+        "P1 should have the score 0.7 and the rule attempts; yours has 0.5 and NULL.",
     ),
     (
         "silences",
