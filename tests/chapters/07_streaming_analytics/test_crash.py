@@ -1,12 +1,12 @@
 """The chapter's pipeline of payments, killed with SIGKILL and resumed, equals the batch: each payment once.
 
-Ten moments by default; `MEDALLION_KILLS=50` makes it fifty. Three in ten come between a commit of the table
-and the checkpoint's note of the batch, which is asked of the disk; the others are drawn by lot.
+A batch is killed at each of its steps: before its first write, after each of its three writes, of which the
+last is the moment between a commit of the table and the checkpoint's note of the batch. The pipeline waits at
+a step until it is told to go on, and has on the disk then what it would leave if it were killed. So one
+process gives all steps: its folders are copied at each, and at the last it is killed. Each copy is resumed
+here, through the batch that was cut off and one more.
 
-A process that stands still (SIGSTOP) has on the disk what it would leave if it were killed. So one process
-gives several moments: its folders are copied while it stands still, and at the last moment it is killed. Each
-copy is resumed here, through the batch that was cut off and one more; what was killed is resumed in a process
-of its own before that, and cut off again.
+`MEDALLION_KILLS=50` adds fifty moments that are drawn by lot. For these the process stands still (SIGSTOP).
 """
 
 import json
@@ -32,8 +32,10 @@ from medallion.lesson import arrivals
 
 Launch = Callable[..., "subprocess.Popen[str]"]
 
-KILLS = int(os.environ.get("MEDALLION_KILLS", "10"))
-A_PROCESS = 5  # moments that one process gives
+STEPS = ("begun", "aside", "alerts", "live")
+CUT = 2  # the batch that is killed; the first has no alerts
+KILLS = int(os.environ.get("MEDALLION_KILLS", "0"))
+A_PROCESS = 5  # moments at random that one process gives
 SECONDS = 240
 DAYS = 5
 NAMES = (
@@ -119,22 +121,51 @@ class Chain:
         return Chain(place, self.arrivals, self.disputes)
 
 
-def started(chain: Chain, launch: Launch) -> "subprocess.Popen[str]":
-    """Go on in a process of its own, and return it when it has begun."""
+def started(chain: Chain, launch: Launch, waiting: bool = False) -> "subprocess.Popen[str]":
+    """Go on in a process of its own, waiting at each step if it is to; return it when it has begun."""
     ready = chain.place / "ready"
     ready.unlink(missing_ok=True)
+    wait = f"test_crash.wait_at_each_step(names, pathlib.Path({str(chain.place)!r}))\n" if waiting else ""
     child = launch(
         f"import sys\nsys.path[:0] = {[str(Path(__file__).parent), TESTS]}\n"
         "import medallion, pathlib, test_crash\n"
-        "spark, names = medallion.start(), test_crash.functions()\n"
+        f"spark, names = medallion.start(), test_crash.functions()\n{wait}"
         f"pathlib.Path({str(ready)!r}).touch()\n{chain.task}"
     )
-    give_up = time.monotonic() + SECONDS
-    while not ready.exists():
-        assert child.poll() is None, f"ended too early: {child.communicate()[1][-2000:]}"
-        assert time.monotonic() < give_up, "the process did not get ready"
-        time.sleep(0.01)
+    until(ready.exists, child)
     return child
+
+
+def until(came: Callable[[], bool], child: "subprocess.Popen[str]") -> None:
+    """Wait until something is so while the process runs."""
+    give_up = time.monotonic() + SECONDS
+    while not came():
+        assert child.poll() is None, f"ended too early: {child.communicate()[1][-2000:]}"
+        assert time.monotonic() < give_up, "the moment did not come"
+        time.sleep(0.01)
+
+
+def wait_at_each_step(names: dict[str, Any], place: Path) -> None:
+    """Have the functions wait as batch CUT begins and after each write, until the file of the step goes."""
+    land, append = names["land"], names["append"]
+
+    def wait(number: int, step: str) -> None:
+        if number != CUT:
+            return
+        gate = place / f"at-{step}"
+        gate.touch()
+        while gate.exists():
+            time.sleep(0.01)
+
+    def begin(rows: Any, number: int, *given: Any) -> None:
+        wait(number, "begun")
+        land(rows, number, *given)
+
+    def write(rows: Any, table: str, stream: str, number: int) -> None:
+        append(rows, table, stream, number)
+        wait(number, Path(table.strip("`")).name)
+
+    names.update(land=begin, append=write)
 
 
 def came(moment: float | None, chain: Chain, child: "subprocess.Popen[str]") -> bool:
@@ -204,13 +235,11 @@ def compare(spark: SparkSession, batch: Batch, chain: Chain) -> tuple[int, int]:
     return lost, doubled
 
 
-def test_killed_at_any_moment_the_stream_equals_the_batch(
-    spark: SparkSession, launch: Launch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    names, draw = functions(), random.Random(2025)
-    folder = tmp_path / "arrivals"
+@pytest.fixture
+def begun(spark: SparkSession, tmp_path: Path) -> Callable[[str], Chain]:
+    """A function that makes the tables of a chain, of which nothing has been read."""
     lines, arrived = payments()
-    assert len(arrivals.write(lines, arrived, folder, hours=24)) == DAYS
+    assert len(arrivals.write(lines, arrived, tmp_path / "arrivals", hours=24)) == DAYS
     disputes = f"delta.`{tmp_path / 'disputes'}`"
     at = pd.Timestamp("2025-11-03").to_pydatetime()
     known = spark.createDataFrame(
@@ -218,12 +247,64 @@ def test_killed_at_any_moment_the_stream_equals_the_batch(
     )
     known.write.format("delta").save(str(tmp_path / "disputes"))
 
-    def begun(name: str) -> Chain:
-        chain = Chain(tmp_path / name, folder, disputes)
+    def make(name: str) -> Chain:
+        chain = Chain(tmp_path / name, tmp_path / "arrivals", disputes)
         chain.place.mkdir()
-        names["prepare"](spark, chain.tables)
+        functions()["prepare"](spark, chain.tables)
         return chain
 
+    return make
+
+
+def resumed(spark: SparkSession, left: list[Chain]) -> tuple[int, int]:
+    """Go on with each chain, through the batch that was cut off and one more; return rows lost and doubled.
+
+    The files of the days after that are removed, so the chains that have come furthest are first.
+    """
+    names, batches = functions(), dict[int, Batch]()
+    lost = doubled = 0
+    for one in sorted(left, key=lambda chain: len(chain.noted()), reverse=True):
+        days = min(DAYS, len(one.noted()) + 2)
+        for file in sorted(one.arrivals.iterdir())[days:]:
+            file.unlink()
+        exec(one.task, {"names": names, "spark": spark})
+        assert one.noted() == list(range(days))
+        batches[days] = batches.get(days) or Batch.of(spark, names, one)
+        found = compare(spark, batches[days], one)
+        lost, doubled = lost + found[0], doubled + found[1]
+    return lost, doubled
+
+
+def test_killed_at_each_step_the_stream_equals_the_batch(
+    spark: SparkSession, launch: Launch, begun: Callable[[str], Chain]
+) -> None:
+    chain, left = begun("chain"), list[Chain]()
+    child = started(chain, launch, waiting=True)
+    for step in STEPS:
+        gate = chain.place / f"at-{step}"
+        until(gate.exists, child)
+        assert chain.noted() == list(range(CUT)), "the checkpoint does not know the batch"
+        assert chain.between() == (step == "live")
+        if step == STEPS[-1]:
+            os.killpg(child.pid, signal.SIGKILL)
+            assert child.wait(30) == -signal.SIGKILL
+        else:
+            left.append(chain.copied(f"left-{step}"))
+            gate.unlink()
+    left.append(chain)
+    written = [
+        [len(spark.table(one.tables[table]).where(f"batch = {CUT}").head(1)) for table in ("alerts", "live")]
+        for one in left
+    ]
+    assert written == [[0, 0], [0, 0], [1, 0], [1, 1]], "each step is another"
+    assert resumed(spark, left) == (0, 0)
+
+
+@pytest.mark.skipif(not KILLS, reason="MEDALLION_KILLS says how many moments")
+def test_killed_at_any_moment_the_stream_equals_the_batch(
+    spark: SparkSession, launch: Launch, begun: Callable[[str], Chain], capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw = random.Random(2025)
     chain, left = begun("chain-0"), list[Chain]()
     kills = hits = killed = 0
     wanted = max(3, KILLS * 3 // 10)
@@ -248,17 +329,7 @@ def test_killed_at_any_moment_the_stream_equals_the_batch(
             chain = begun(f"chain-{kills}")
     left.append(chain)
 
-    files, batches = sorted(folder.iterdir()), dict[int, Batch]()
-    lost = doubled = 0
-    for one in sorted(left, key=lambda chain: len(chain.noted()), reverse=True):
-        days = min(DAYS, len(one.noted()) + 2)
-        for file in files[days:]:
-            file.unlink(missing_ok=True)
-        exec(one.task, {"names": names, "spark": spark})
-        assert one.noted() == list(range(days))
-        batches[days] = batches.get(days) or Batch.of(spark, names, one)
-        found = compare(spark, batches[days], one)
-        lost, doubled = lost + found[0], doubled + found[1]
+    lost, doubled = resumed(spark, left)
     with capsys.disabled():
         print(
             f"\n{kills} moments, {hits} of them between table and checkpoint, {killed} processes killed: ",
