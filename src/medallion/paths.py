@@ -10,11 +10,7 @@
 | `cache` | the user's cache folder | `MEDALLION_CACHE` |
 """
 
-import atexit
 import os
-import re
-import shutil
-import tempfile
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -22,7 +18,6 @@ from platformdirs import user_cache_path
 from medallion.errors import MedallionError
 
 _LOGS_KEPT = 20
-_PLAIN = re.compile(r"[A-Za-z0-9/._-]*")
 
 
 def root() -> Path:
@@ -49,22 +44,6 @@ def dataset(name: str) -> Path:
     if not path.is_file():
         raise MedallionError(f"{path} is missing. Restore it with `git restore datasets`.")
     return path
-
-
-def plain_path(folder: Path) -> str:
-    """Return a path to `folder` without a space, an accent or another character that an address encodes.
-
-    Where its own path has one, that is a link in the folder for temporary files, which goes at the end of
-    this process. Spark 4.2 encodes the path of a checkpoint twice before it reads its state, and then
-    finds nothing.
-    """
-    if _PLAIN.fullmatch(str(folder)):
-        return str(folder)
-    place = Path(tempfile.mkdtemp(prefix="medallion-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    link = place / "link"
-    link.symlink_to(folder.absolute(), target_is_directory=True)
-    return str(link)
 
 
 def scratch() -> Path:

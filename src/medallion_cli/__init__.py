@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 
 from kestrel.errors import Refused
 from medallion.errors import MedallionError
+from medallion.machine import surroundings
 from medallion_cli import author, learner
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 for an error with a fix, 130 for Ctrl-C."""
+    if arguments is None:
+        surroundings.begin()
     parsed = make_parser().parse_args(arguments)
     command: Callable[[argparse.Namespace], int | None] = parsed.command
     try:

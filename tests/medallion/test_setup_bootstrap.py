@@ -16,7 +16,10 @@ import pytest
 
 from medallion import paths
 
-TOOLS = ("awk", "cksum", "df", "dirname", "find", "head", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sh")
+TOOLS = (
+    *("awk", "cksum", "df", "dirname", "env", "find", "head", "ln", "ls", "mkdir", "mv", "readlink", "rm"),
+    *("sed", "sh", "tr"),
+)
 
 
 class Clone:
@@ -147,7 +150,7 @@ def test_a_moved_clone_is_set_up_again(clone, tmp_path):
 
 def test_an_unfinished_environment_is_made_afresh_and_stays_unfinished_without_a_network(clone):
     clone.finish()
-    (clone.root / ".venv" / ".stamp").unlink()  # what a kill half-way leaves
+    (clone.root / ".venv" / ".stamp").rename(clone.root / ".venv" / ".setup.lock")  # as after a kill half-way
     (clone.root / ".venv" / "half").mkdir()
     clone.python("python3", f'exec "{sys.executable}" "$@"')
     done = clone.run()

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -18,6 +17,7 @@ from nbformat import NotebookNode
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from medallion import temporary
 from medallion.errors import MedallionError
 
 CELL_SECONDS = 300
@@ -53,15 +53,15 @@ def execute(
     on Ctrl-C. `notebook` itself is not changed.
 
     Raises CellFailed when a cell without the tag `raises-exception` raises, takes too long, or takes
-    the kernel down with it.
+    the kernel down with it, and MedallionError when there is no place for temporary files.
     """
     result = deepcopy(notebook)
     code = [index for index, cell in enumerate(result.cells) if cell.cell_type == "code"]
-    with tempfile.TemporaryDirectory(prefix="medallion-") as private:
-        surroundings = {**os.environ, **(env or {}), "IPYTHONDIR": private}
-        client = _client(result, cwd, seconds, Path(private) / "kernel.json")
+    with temporary.folder() as private:
+        surroundings = {**os.environ, **(env or {}), "IPYTHONDIR": str(private)}
+        client = _client(result, cwd, seconds, private / "kernel.json")
         # What the kernel's process says beside the notebook is for nobody once the cells have answered.
-        with (Path(private) / "stderr.txt").open("w") as aside, _kernel(client, surroundings, aside):
+        with (private / "stderr.txt").open("w") as aside, _kernel(client, surroundings, aside):
             for done, index in enumerate(code, 1):
                 _run(client, result.cells[index], index, seconds)
                 if on_cell is not None:

@@ -113,9 +113,12 @@ def _write(target: Path, command: Callable[[Path], Sequence[str | Path]], failed
     Raises MedallionError when there is none: `failed`, and the end of what the command said.
     """
     partial = target.with_name(f"{target.stem}.{os.getpid()}.partial")
-    done = subprocess.run(
-        command(partial), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
-    )
+    try:
+        done = subprocess.run(
+            command(partial), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise MedallionError(f"{failed} nothing within {_SECONDS} s; on a slow machine try again.") from None
     if not partial.exists():
         raise MedallionError(f"{failed} {(done.stderr or done.stdout).strip()[-600:]}")
     partial.replace(target)

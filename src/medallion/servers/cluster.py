@@ -11,7 +11,6 @@ import secrets
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from medallion import paths
+from medallion import paths, temporary
 from medallion.errors import MedallionError
 from medallion.servers.server import HOST
 from medallion.spark import session
@@ -57,13 +56,13 @@ def running(workers: int = 2, cores: int = 1, memory: int = 1000) -> Iterator[Cl
 
     Raises MedallionError when it does not come up; what its processes said is in the logs of the lakehouse.
     """
-    with tempfile.TemporaryDirectory(prefix="medallion-cluster-") as folder, ExitStack() as stack:
-        settings = Path(folder) / "conf"
+    with temporary.folder("cluster-") as folder, ExitStack() as stack:
+        settings = folder / "conf"
         _write(settings, memory, workers * cores)
         port, page = _free(), _free()
         cluster = Cluster(f"spark://{HOST}:{port}", f"http://{HOST}:{page}/", settings)
         environment = {**os.environ, **session.for_any_jvm(), **cluster.environment}
-        environment["SPARK_WORKER_DIR"] = str(Path(folder) / "work")
+        environment["SPARK_WORKER_DIR"] = str(folder / "work")
         ports = ["--host", HOST, "--port", str(port), "--webui-port", str(page)]
         stack.enter_context(_process("master", [_MASTER, *ports], environment))
         for number in range(1, workers + 1):
@@ -98,6 +97,7 @@ def _write(settings: Path, memory: int, cores: int) -> None:
         f"spark.authenticate.secret {secrets.token_hex(32)}",
         f"spark.executor.memory {memory}m",
         f"spark.cores.max {cores}",
+        f"spark.executor.defaultJavaOptions -Djava.io.tmpdir={settings.parent}",
         # The defaults, 200 and 50, are made for clusters of many machines.
         f"spark.sql.shuffle.partitions {cores}",
         f"spark.databricks.delta.snapshotPartitions {cores}",

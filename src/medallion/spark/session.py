@@ -16,16 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medallion import contract, paths
+from medallion import contract, paths, temporary
 from medallion.errors import MedallionError
 from medallion.lakehouse import snapshots, tables
-from medallion.machine import archive, jars, java, local_files
+from medallion.machine import archive, jars, java, local_files, surroundings
 from medallion.spark import catalog, databricks, display, mlflow_settings, recording, tracebacks
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 PROFILES = ("learn", "scale")
+# Of what a Java says that ends at once
+_LINES, _CHARACTERS = 4, 600
 
 
 def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSession":
@@ -38,8 +40,10 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     the memory, the full compiler); without one, MEDALLION_PROFILE says which, else it is "learn".
     Calling it again returns the same session with the tables anew.
 
-    Raises MedallionError for an unknown profile, a missing Java or jar, or a missing table.
+    Raises MedallionError for an unknown profile, a missing Java or jar, or a missing table, for a Spark that
+    does not start, and for a SPARK_REMOTE that does not answer.
     """
+    surroundings.clean()
     profile = profile or os.environ.get("MEDALLION_PROFILE") or PROFILES[0]
     if profile not in PROFILES:
         raise MedallionError(f"There is no profile {profile!r}. Choose one of {', '.join(PROFILES)}.")
@@ -66,6 +70,7 @@ def _elsewhere() -> "SparkSession | None":
     """Return the session that the surroundings have, or None when Spark is to be started from here."""
     if not databricks.is_elsewhere():
         return None
+    surroundings.require_remote()
     from pyspark.sql import SparkSession
 
     return SparkSession.builder.getOrCreate()
@@ -84,27 +89,44 @@ def on_cluster(master: str) -> "SparkSession":
         "spark.driver.extraJavaOptions": " ".join(_plain_java_options()),
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
     }
-    with _surroundings():
-        return _session(settings)
+    with _surroundings() as log:
+        return _session(settings, log)
 
 
 def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
     """Return the Spark session of this process, started on this machine with `settings(profile)`."""
     chosen = settings(profile, archive_to) | local_files.settings() | recording.begin()
     conf = str(Path(for_any_jvm()["SPARK_HOME"]) / "conf")
-    with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1"):
-        return _session(chosen)
+    with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1") as log:
+        return _session(chosen, log)
 
 
-def _session(chosen: dict[str, str]) -> "SparkSession":
+def _session(chosen: dict[str, str], log: Path) -> "SparkSession":
+    from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("medallion")
     for key, value in chosen.items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    begins = log.stat().st_size
+    try:
+        spark = builder.getOrCreate()
+    except PySparkRuntimeError as error:
+        if error.getCondition() != "JAVA_GATEWAY_EXITED":
+            raise
+        raise MedallionError(
+            f"Java ended before Spark had started. {_last_words(log, begins)}All that it said is in {log}; "
+            "`medallion doctor` looks for the cause."
+        ) from None
     tracebacks.quieten()
     return spark
+
+
+def _last_words(log: Path, begins: int) -> str:
+    """Return the end of what was written to `log` from the byte `begins` on, as sentences; "" for nothing."""
+    said = log.read_bytes()[begins:].decode(errors="replace").splitlines()
+    last = " / ".join(line.strip() for line in said[-_LINES:] if line.strip())
+    return f"It said last: {last[-_CHARACTERS:].rstrip('.')}. " if last else ""
 
 
 def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
@@ -156,7 +178,9 @@ def _relied_on() -> dict[str, str]:
 
 def _plain_java_options() -> list[str]:
     log4j = (Path(__file__).parent / "log4j2.properties").as_uri()
-    return [f"-Dlog4j2.configurationFile={log4j}", "-Duser.timezone=UTC", "-Duser.language=en"]
+    options = [f"-Dlog4j2.configurationFile={log4j}", "-Duser.timezone=UTC", "-Duser.language=en"]
+    # There Spark keeps what does not fit in memory, which is nobody else's to read, and unpacks libraries.
+    return [*options, f"-Djava.io.tmpdir={temporary.of_process()}"]
 
 
 def _java_options(learn: bool, archive_to: Path | None) -> list[str]:
@@ -217,8 +241,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _surroundings(**more: str) -> Iterator[None]:
-    """Set what a JVM of ours inherits as it starts: Java, UTC, UTF-8, `more`, and a log for its output.
+def _surroundings(**more: str) -> Iterator[Path]:
+    """Set what a JVM of ours inherits as it starts: Java, UTC, UTF-8, `more`, and a log, which is yielded.
 
     Python's own clock is set to UTC for good: `collect()` converts timestamps by it, and outputs
     must be the same in Kolkata and in Quito.
@@ -228,8 +252,9 @@ def _surroundings(**more: str) -> Iterator[None]:
     # These stay: they are read again whenever a Python worker starts, and when MLflow is imported.
     mlflow_settings.prepare()
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    with _environment(for_any_jvm() | more), _output_to(paths.log("spark")):
-        yield
+    log = paths.log("spark")
+    with _environment(for_any_jvm() | more), _output_to(log):
+        yield log
 
 
 @contextmanager
