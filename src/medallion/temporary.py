@@ -47,10 +47,10 @@ def place() -> Path:
 
 
 def what_is_wrong(folder: Path) -> str | None:
-    """Return why temporary folders cannot be made in `folder`, as the end of a sentence; None when they can."""
+    """Return why `folder` does not suit, as the end of a sentence; None when it does."""
     if not os.access(folder, os.W_OK | os.X_OK):
         return "cannot be written"
-    # Java's libraries for Snappy and Zstandard are unpacked there, and loaded. On macOS Python has no such flag.
+    # Java unpacks its libraries for Snappy and Zstandard there, and loads them. macOS has no such flag.
     if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
         return "is mounted noexec: no program may be loaded from it"
     if len(os.fsencode(folder)) > _LONGEST:

@@ -1,23 +1,21 @@
 """What other programs have left in the environment, and what the course does with it.
 
-| variables | whose | what the course does |
+| variable | whose it is | what becomes of it |
 |---|---|---|
-| `PYSPARK_*`, `SPARK_*`, `HADOOP_*`, `YARN_*` | another Spark | leaves them out |
-| of these `SPARK_CONF_DIR`, `SPARK_LOCAL_IP`, `SPARK_LOCAL_DIRS`, `HADOOP_*`, `YARN_*`, with `MEDALLION_MASTER` | \
-the cluster | keeps them |
-| `SPARK_REMOTE` | a Spark Connect server | keeps it: its session is taken as it is; refuses it when nothing \
-answers there |
-| `JAVA_TOOL_OPTIONS`, `_JAVA_OPTIONS`, `JDK_JAVA_OPTIONS`, `CLASSPATH` and their like | any Java | leaves them out |
-| `BASH_ENV` | any script, also Spark's | leaves it out |
-| `PYTHONHOME`, `PYTHONSTARTUP`, `PYTHONOPTIMIZE` and their like | another Python | leaves them out |
-| `PYTHONPATH` | another Python | leaves out the folders with a module that Python or the lock has too |
-| `MLFLOW_*`, `OPENLINEAGE_*` | another MLflow, another record of lineage | leaves them out |
-| `HTTP_PROXY`, `http_proxy`, `ALL_PROXY` and their like | the network | keeps them; adds loopback to `NO_PROXY` |
-| `JAVA_HOME`, and all others | | keeps them |
+| `PYSPARK_*`, `SPARK_*`, `HADOOP_*`, `YARN_*` | another Spark's | left out, but for the next two |
+| `SPARK_REMOTE`, and with it `SPARK_CONNECT_*` | a server's | kept; refused when no server answers |
+| `SPARK_CONF_DIR`, `SPARK_LOCAL_*`, `HADOOP_*`, `YARN_*` | a cluster's | kept with `MEDALLION_MASTER` |
+| `JAVA_TOOL_OPTIONS`, `_JAVA_OPTIONS`, `CLASSPATH` and their like | any Java's | left out |
+| `BASH_ENV` | any script's, also of Spark's | left out |
+| `PYTHONHOME`, `PYTHONOPTIMIZE`, `PYTHONSTARTUP` and their like | another Python's | left out |
+| `PYTHONPATH` | another Python's | folders with a module that Python or the lock has are left out |
+| `MLFLOW_*`, `OPENLINEAGE_*` | another store's | left out |
+| `HTTP_PROXY`, `https_proxy` and their like | the network's | kept, with loopback added to `NO_PROXY` |
+| `JAVA_HOME` and all others | | kept |
 
-So it is for all that a command or a notebook starts, and in the notebook itself from `medallion.start()` on.
-In a Databricks workspace everything stays as it is. `PIP_*` and `UV_*` are for set-up, the script `medallion`,
-which keeps those that say where packages come from and how they are fetched.
+So it is for all that a command or a notebook starts, and in a notebook itself from `medallion.start()` on.
+In a Databricks workspace everything stays as it is. `PIP_*` and `UV_*` matter at set-up: the script
+`medallion` keeps those that say where packages come from and how they are fetched, and leaves out the others.
 """
 
 import os
@@ -42,7 +40,10 @@ _NAMES = {
     *("PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "PYTHONINSPECT"),
     *("PYTHONWARNINGS", "PYTHONDEVMODE", "PYTHONVERBOSE"),
 }
-_OF_A_CLUSTER = ("SPARK_CONF_DIR", "SPARK_LOCAL_IP", "SPARK_LOCAL_DIRS", "HADOOP_", "YARN_")
+_KEPT_WITH = {
+    REMOTE: (REMOTE, "SPARK_CONNECT_"),
+    "MEDALLION_MASTER": ("SPARK_CONF_DIR", "SPARK_LOCAL_", "HADOOP_", "YARN_"),
+}
 _REMOTE_PORT = 15002
 _REMOTE_SECONDS = 10
 
@@ -84,7 +85,9 @@ def require_remote() -> None:
     Raises MedallionError.
     """
     remote = os.environ.get(REMOTE, "")
-    if not remote or any(name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in os.environ):
+    if not remote or any(
+        name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in os.environ
+    ):
         return
     fix = f"Correct {REMOTE}, or unset it to have Spark on this machine."
     address = urllib.parse.urlsplit(remote)
@@ -102,14 +105,23 @@ def require_remote() -> None:
         ) from None
 
 
+def _proxies() -> list[str]:
+    names = {name.lower(): name for name in os.environ}
+    return [name for lower, name in names.items() if lower.endswith("_proxy") and lower != "no_proxy"]
+
+
 def _is_foreign(name: str) -> bool:
-    if name == REMOTE or ("MEDALLION_MASTER" in os.environ and name.startswith(_OF_A_CLUSTER)):
+    if name in _NAMES:
+        return True
+    if any(os.environ.get(by) and name.startswith(prefixes) for by, prefixes in _KEPT_WITH.items()):
         return False
-    return name in _NAMES or name.startswith(_PREFIXES)
+    return name.startswith(_PREFIXES)
 
 
 def _leave_out_folders() -> list[str]:
-    """Take those folders off PYTHONPATH, and off our own path, that would be asked for what we bring."""
+    """Take off PYTHONPATH, and off our own path, the folders that have a module of ours; return them."""
+    if "PYTHONPATH" not in os.environ:
+        return []
     listed = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     installed = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     ours = {module.name for module in pkgutil.iter_modules(installed)} | sys.stdlib_module_names
@@ -127,7 +139,7 @@ def _leave_out_folders() -> list[str]:
 def _keep_loopback_off_proxies() -> None:
     """Have what is asked on this machine be asked directly: by urllib, requests and their like."""
     # Without a proxy nothing is set: on macOS Python would no longer look at the system's proxies.
-    if not any(name.lower().endswith("_proxy") for name in os.environ):
+    if not _proxies():
         return
     both = ("no_proxy", "NO_PROXY")  # where both are set, programs differ in which one they read
     before = {name: next(filter(None, map(os.environ.get, (name, *both))), "") for name in both}

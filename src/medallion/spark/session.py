@@ -7,6 +7,7 @@ After `databricks.use` it makes there what a chapter needs.
 """
 
 import atexit
+import importlib.metadata
 import os
 import shutil
 import sys
@@ -69,11 +70,25 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
 def _elsewhere() -> "SparkSession | None":
     """Return the session that the surroundings have, or None when Spark is to be started from here."""
     if not databricks.is_elsewhere():
+        _refuse_another_pyspark()
         return None
     surroundings.require_remote()
     from pyspark.sql import SparkSession
 
     return SparkSession.builder.getOrCreate()
+
+
+def _refuse_another_pyspark() -> None:
+    """Raise MedallionError when this process has imported a PySpark that is not the installed one."""
+    import pyspark
+
+    installed = importlib.metadata.distribution("pyspark").locate_file("pyspark")
+    found = Path(pyspark.__file__).parent
+    if found.resolve() != Path(str(installed)).resolve():
+        raise MedallionError(
+            f"This Python has imported PySpark {pyspark.__version__} from {found}, not the course's. "
+            "Take that folder off PYTHONPATH, where this notebook was started, and start it again."
+        )
 
 
 def on_cluster(master: str) -> "SparkSession":

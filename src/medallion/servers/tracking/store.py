@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from medallion import contract, paths
 from medallion.errors import MedallionError
+from medallion.machine import surroundings
 from medallion.spark import databricks, mlflow_settings
 
 _FOLDER = "mlflow"
@@ -75,6 +76,7 @@ def use(experiment: str) -> str:
     """
     if databricks.has_catalog():
         return databricks.track(experiment)
+    surroundings.clean()
     mlflow_settings.keep()
     import mlflow
     from mlflow.exceptions import MlflowException
