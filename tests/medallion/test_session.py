@@ -17,6 +17,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
+from test_setup_java import java_home
 
 import medallion
 from medallion.errors import MedallionError
@@ -109,6 +110,39 @@ def test_a_home_that_cannot_be_written(
         f"{file / 'lakehouse'} cannot be written (Not a directory). "
         "Give yourself write access to it, or set MEDALLION_HOME to a folder that is yours."
     )
+
+
+REFUSED = """
+import medallion
+from medallion.errors import MedallionError
+try:
+    medallion.start()
+except MedallionError as error:
+    print(error)
+"""
+
+
+def test_a_java_that_ends_at_once_is_quoted(launch: Launch, home: Path, tmp_path: Path) -> None:
+    java = java_home(tmp_path / "java", "17.0.1")
+    said = "echo No room.; echo '\tat a.b.C(D.java:1)'; echo '... 34 more'; exit 1"
+    (java / "bin" / "java").write_text(f"#!/bin/sh\n{said}\n", encoding="utf-8")
+    child = launch(REFUSED, MEDALLION_JAVA_HOME=str(java))
+    out, err = child.communicate(timeout=SECONDS)
+    log = home / "logs" / f"spark-{child.pid}.log"
+    assert out == (
+        f"Java ended before Spark had started. It said last: No room. All that it said is in {log}; "
+        "`medallion doctor` looks for the cause.\n"
+    ), err
+
+
+def test_another_pyspark_that_was_imported_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(pyspark, "__file__", str(tmp_path / "pyspark" / "__init__.py"))
+    with pytest.raises(
+        MedallionError, match=f"from {tmp_path / 'pyspark'}, not the course's. Take that folder"
+    ):
+        medallion.start()
 
 
 # Errors ------------------------------------------------------------------------------------------
@@ -215,7 +249,9 @@ spark.sql("SELECT 'Zoë' AS name, TIMESTAMP '2025-07-01 12:00:00' AS at").write.
 row = spark.table("scratch.people").first()
 (medallion.landing() / "Größe.txt").write_text("Köln", encoding="utf-8")
 spark.sql("CREATE TABLE bronze.towns AS SELECT 'Köln' AS name")
+workers = spark.range(1).mapInPandas(lambda parts: (part.assign(id=7) for part in parts), "id LONG")
 print(json.dumps({
+    "worker": workers.first().id,
     "name": row.name, "at": row.at.isoformat(),
     "text": spark.read.text(str(medallion.landing() / "Größe.txt")).first().value,
     "town": spark.table("bronze.towns").first().name,
@@ -226,15 +262,64 @@ print(json.dumps({
 """
 
 
-def test_odd_surroundings(launch: Launch, tmp_path: Path) -> None:
-    """Accents and spaces, a C locale, another time zone, another Spark, and what a killed session left.
+# What of these, set alone, hindered a session or changed it: see `medallion.machine.surroundings`
+FOREIGN = {
+    "SPARK_HOME": "{foreign}/nowhere",
+    "SPARK_CONF_DIR": "{foreign}",
+    "SPARK_LOCAL_DIRS": "/proc/nowhere",
+    "SPARK_LOCAL_IP": "192.0.2.1",
+    "SPARK_SUBMIT_OPTS": "-Xms9g",
+    "SPARK_LAUNCHER_OPTS": "-Xms9g",
+    "SPARK_DIST_CLASSPATH": "{foreign}",
+    "SPARK_API_MODE": "connect",
+    "SPARK_CONNECT_MODE": "1",
+    "SPARK_CONNECT_MODE_ENABLED": "1",
+    "SPARK_TESTING": "1",
+    "PYSPARK_SUBMIT_ARGS": "--master local[4] --driver-memory 200m",
+    "PYSPARK_GATEWAY_PORT": "9",
+    "PYSPARK_GATEWAY_SECRET": "secret",
+    "PYSPARK_PYTHON": "/nowhere/python",
+    "HADOOP_CONF_DIR": "{foreign}",
+    "HADOOP_TOKEN_FILE_LOCATION": "/nowhere/token",
+    "YARN_CONF_DIR": "{foreign}",
+    "JAVA_TOOL_OPTIONS": "-XX:+UseG1GC",
+    "_JAVA_OPTIONS": "-Xmx300m",
+    "JDK_JAVA_OPTIONS": "-Xms9g",
+    "CLASSPATH": "{foreign}",
+    "BASH_ENV": "{foreign}/profile",
+    "PYTHONPATH": "{foreign}",
+    "PYTHONSTARTUP": "/nowhere/shell.py",
+    "PYTHONOPTIMIZE": "2",
+    "MLFLOW_TRACKING_URI": "http://192.0.2.1",
+    "HTTP_PROXY": "http://127.0.0.1:9",
+    "http_proxy": "http://127.0.0.1:9",
+    "ALL_PROXY": "socks5://127.0.0.1:9",
+}
+CORE_SITE = """<configuration><property>
+<name>fs.defaultFS</name><value>hdfs://nowhere:8020</value>
+</property></configuration>
+"""
 
-    Nor does the JVM start a process for a file that it writes.
+
+def test_odd_surroundings(launch: Launch, tmp_path: Path) -> None:
+    """Accents and spaces, a C locale, another time zone, and what a killed session left.
+
+    Also all that another Spark, Hadoop, Java, Python and MLflow may have set. Nor does the JVM start a
+    process for a file that it writes.
     """
     home, foreign = tmp_path / "Kurs für Anfänger", tmp_path / "another spark"
     (home / "landing").mkdir(parents=True)
     foreign.mkdir()
     (foreign / "spark-defaults.conf").write_text("spark.medallion.foreign yes\n", encoding="utf-8")
+    (foreign / "core-site.xml").write_text(CORE_SITE, encoding="utf-8")
+    (foreign / "profile").write_text(
+        "export SPARK_HOME=/nowhere JAVA_TOOL_OPTIONS=-Xms9g\n", encoding="utf-8"
+    )
+    (foreign / "pyspark").mkdir()
+    (foreign / "pyspark" / "__init__.py").write_text(
+        "raise ImportError('another PySpark')\n", encoding="utf-8"
+    )
+    (long := tmp_path / ("x" * 90)).mkdir()
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     left, alive = home / "scratch" / str(dead.pid), home / "scratch" / str(os.getpid())
@@ -253,12 +338,13 @@ def test_odd_surroundings(launch: Launch, tmp_path: Path) -> None:
         LANG="C",
         LC_ALL="C",
         TZ="Asia/Kolkata",
-        SPARK_HOME=str(foreign / "nowhere"),
-        SPARK_CONF_DIR=str(foreign),
+        TMPDIR=str(long),
+        **{name: value.format(foreign=foreign) for name, value in FOREIGN.items()},
     )
     found = answer(child)
     scratch = Path(found.pop("scratch"))
     assert found == {
+        "worker": 7,
         "name": "Zoë",
         "at": "2025-07-01T12:00:00",
         "text": "Köln",

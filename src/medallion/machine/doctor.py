@@ -25,7 +25,7 @@ GB = 1_000 * MB
 CHAPTER_MEMORY = 1.8 * GB  # what the processes of a chapter may take together
 LAKEHOUSE_DISK = 2 * GB  # source files, tables and checkpoints of all chapters at scale 1
 CACHE_DISK = 0.5 * GB  # the jars and the class archive, and what is fetched to make them
-OPEN_FILES = 1024  # Java has each jar of Spark's open
+OPEN_FILES = 1024  # Java has each jar of Spark's open: with 256 it ends, with 512 a session starts
 PORTS = {8888: "JupyterLab", 4040: "Spark's web page"}
 PORTS_TRIED = 16  # both programs try the following ports when theirs is taken, Spark 16 of them
 

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 PROFILES = ("learn", "scale")
 # Of what a Java says that ends at once
-_LINES, _CHARACTERS = 4, 600
+_LINES, _CHARACTERS = 3, 500
+_STUMBLED = "CMD: bad array subscript"
 
 
 def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSession":
@@ -138,9 +139,11 @@ def _session(chosen: dict[str, str], log: Path) -> "SparkSession":
 
 
 def _last_words(log: Path, begins: int) -> str:
-    """Return the end of what was written to `log` from the byte `begins` on, as sentences; "" for nothing."""
-    said = log.read_bytes()[begins:].decode(errors="replace").splitlines()
-    last = " / ".join(line.strip() for line in said[-_LINES:] if line.strip())
+    """Return what was said last in `log` from the byte `begins` on, but for frames; "" for nothing."""
+    said = map(str.strip, log.read_bytes()[begins:].decode(errors="replace").splitlines())
+    # Where Java said nothing that it expects, Spark's script stumbles and adds a line of its own.
+    told = [line for line in said if line and not line.startswith(("at ", "...")) and _STUMBLED not in line]
+    last = " / ".join(told[-_LINES:])
     return f"It said last: {last[-_CHARACTERS:].rstrip('.')}. " if last else ""
 
 
