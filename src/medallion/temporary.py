@@ -88,8 +88,9 @@ def of_process() -> Path:
 def plain_path(folder: Path) -> str:
     """Return a path to `folder` without a space, an accent or another character that an address encodes.
 
-    Where its own path has one, that is a link in a temporary folder, which goes at the end of this process.
-    Spark 4.2 encodes the path of a checkpoint twice before it reads its state, and then finds nothing.
+    Where its own path has one, that is a link in the folder for temporary files, which goes at the end of
+    this process. Spark 4.2 encodes the path of a checkpoint twice before it reads its state, and then
+    finds nothing.
     """
     if _PLAIN.fullmatch(str(folder)):
         return str(folder)
