@@ -111,7 +111,8 @@ def test_what_two_notebooks_log_is_all_in_the_lakehouse(full: Path) -> None:
 
 
 def test_a_notebook_asks_the_network_for_nothing(house: Path) -> None:
-    """Also when MLflow is imported first, with all that it would report of its use."""
+    """Also when MLflow is imported first, with all that it would report of its use, and when variables of
+    another MLflow are set."""
     program = (
         """
 import socket, sys
@@ -125,7 +126,14 @@ import mlflow
 """
         + NOTEBOOK
     )
-    assert finish(python(program, HOME=str(house.parent))) == (0, "", "")
+    other = {
+        "MLFLOW_RUN_ID": "0" * 32,
+        "MLFLOW_EXPERIMENT_ID": "77",
+        "MLFLOW_EXPERIMENT_NAME": "other",
+        "MLFLOW_TRACKING_URI": "http://192.0.2.1",
+        "MLFLOW_REGISTRY_URI": "http://192.0.2.1",
+    }
+    assert finish(python(program, HOME=str(house.parent), **other)) == (0, "", "")
 
 
 def test_a_cell_shows_the_id_and_nothing_else(house: Path) -> None:
