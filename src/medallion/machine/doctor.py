@@ -52,10 +52,13 @@ class Check:
     repair: Callable[[], object] | None = None
 
     def run(self) -> list[Line]:
+        lines: list[Line] = []
         try:
-            return [Line(not mend, self.subject, finding, mend) for finding, mend in self.look()]
+            for finding, mend in self.look():
+                lines.append(Line(not mend, self.subject, finding, mend))
         except MedallionError as error:
-            return [Line(False, self.subject, str(error))]
+            lines.append(Line(False, self.subject, str(error)))
+        return lines
 
 
 def report(mend: bool = False) -> list[Line]:
