@@ -161,6 +161,13 @@ def test_loopback_is_asked_directly_and_other_hosts_through_the_proxy(
     assert found[6:] == ["URLError", "ConnectionError"]
 
 
+def test_a_socks_proxy_is_left_out(clean: Clean) -> None:
+    """JupyterLab does not start with one."""
+    left = clean(ALL_PROXY="socks5://p", all_proxy="socks5h://p", https_proxy="http://p")
+    assert left.keys() == {"https_proxy", "NO_PROXY", "no_proxy", surroundings.LEFT_OUT}
+    assert left[surroundings.LEFT_OUT] == "ALL_PROXY all_proxy"
+
+
 def test_what_needs_no_proxy_is_added_to(clean: Clean) -> None:
     ours = "127.0.0.1,localhost,::1"
     assert "no_proxy" not in clean(JAVA_HOME="/opt/java"), "without a proxy there is nothing to say"

@@ -11,6 +11,7 @@
 | `PYTHONPATH` | another Python's | folders with a module that Python or the lock has are left out |
 | `MLFLOW_*`, `OPENLINEAGE_*` | another store's | left out |
 | `HTTP_PROXY`, `https_proxy` and their like | the network's | kept, with loopback added to `NO_PROXY` |
+| of these one with SOCKS, which no library here speaks | the network's | left out |
 | `JAVA_HOME` and all others | | kept |
 
 So it is for all that a command or a notebook starts, and in a notebook itself from `medallion.start()` on.
@@ -106,12 +107,11 @@ def require_remote() -> None:
 
 
 def _proxies() -> list[str]:
-    names = {name.lower(): name for name in os.environ}
-    return [name for lower, name in names.items() if lower.endswith("_proxy") and lower != "no_proxy"]
+    return [name for name in os.environ if name.lower().endswith("_proxy") and name.lower() != "no_proxy"]
 
 
 def _is_foreign(name: str) -> bool:
-    if name in _NAMES:
+    if name in _NAMES or (name in _proxies() and os.environ[name].lower().startswith("socks")):
         return True
     if any(os.environ.get(by) and name.startswith(prefixes) for by, prefixes in _KEPT_WITH.items()):
         return False
