@@ -20,6 +20,7 @@ from pyspark.sql import DataFrame, SparkSession
 from test_setup_java import java_home
 
 import medallion
+from medallion import temporary
 from medallion.errors import MedallionError
 from medallion.lakehouse import tables
 from medallion.spark import session, tracebacks
@@ -63,6 +64,12 @@ def test_it_listens_on_loopback_only(spark: SparkSession) -> None:
     ]
     assert listening, "the JVM listens for Python"
     assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_what_spark_keeps_on_disk_is_in_a_private_folder(spark: SparkSession) -> None:
+    place = Path(spark._jvm.System.getProperty("java.io.tmpdir"))
+    assert place == temporary.of_process() and place.stat().st_mode & 0o777 == 0o700
+    assert list(place.glob("blockmgr-*")), "Spark has its files there"
 
 
 def test_scale_takes_what_the_machine_has(spark: SparkSession) -> None:
