@@ -60,9 +60,10 @@ def into(folder: Path) -> Iterator[None]:
 def refuse_odd(home: Path) -> None:
     """Raise MedallionError when the path of the lakehouse has a character that OpenLineage cannot bear.
 
-    It then leaves out of its events what Spark has read there, and says so only in the log.
+    It then leaves out of its events what Spark has read there, and says so only in the log. Behind a link
+    deltalake, which writes gold.lineage, still finds the folder's own path and fails.
     """
-    if odd := _ODD.search(str(home)):
+    if odd := _ODD.search(str(home.resolve())):
         raise MedallionError(
             f"Lineage cannot be recorded in {home}: OpenLineage cannot name files below a folder with "
             f"{odd[0]!r} in its path. Set MEDALLION_HOME to another folder."
