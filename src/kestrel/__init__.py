@@ -5,7 +5,17 @@
 """
 
 from kestrel.errors import Refused
-from kestrel.landing import MANIFEST, TRUTH, generate, is_current, manifest, truth
+from kestrel.landing import MANIFEST, TRUTH, generate, is_current, manifest, mend, truth
 from kestrel.settings import DISPOSITIONS
 
-__all__ = ["DISPOSITIONS", "MANIFEST", "TRUTH", "Refused", "generate", "is_current", "manifest", "truth"]
+__all__ = [
+    "DISPOSITIONS",
+    "MANIFEST",
+    "TRUTH",
+    "Refused",
+    "generate",
+    "is_current",
+    "manifest",
+    "mend",
+    "truth",
+]
