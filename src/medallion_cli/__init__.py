@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from kestrel.errors import Refused
+from medallion import paths
 from medallion.errors import MedallionError
 from medallion_cli import author, learner
 
@@ -16,6 +17,7 @@ from medallion_cli import author, learner
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 1 for an error with a fix, 130 for Ctrl-C."""
     parsed = make_parser().parse_args(arguments)
+    paths.make_settings_absolute()
     command: Callable[[argparse.Namespace], int | None] = parsed.command
     try:
         return command(parsed) or 0

@@ -22,7 +22,7 @@ def load(chapter: str) -> ModuleType:
 
     Raises MedallionError when the chapter has no checks.
     """
-    number = str(chapter).zfill(2)
+    number = contract.number_of(chapter)
     files = _files()
     if number not in files:
         raise MedallionError(f"Chapter {chapter} has no checks. Those that have are {', '.join(files)}.")
