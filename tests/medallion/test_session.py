@@ -4,15 +4,16 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pyarrow as pa
 import pyspark
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from filelock import FileLock
 from IPython.core.interactiveshell import InteractiveShell
 from py4j.protocol import Py4JJavaError
 from pyspark.errors import AnalysisException
@@ -194,6 +195,43 @@ def test_a_registered_table_is_a_managed_one(spark: SparkSession) -> None:
     assert not place.exists()
 
 
+def test_odd_folders_beside_the_tables(spark: SparkSession) -> None:
+    """What cannot be a table's name is passed over; a name that SQL takes for a number is quoted."""
+    for name in ("Backup of found", ".old", "2025"):
+        write_deltalake(str(tables.folder("bronze.found").with_name(name)), pa.table({"id": [1]}))
+    medallion.start()
+    assert spark.table("bronze.`2025`").count() == 1
+    spark.sql("DROP TABLE bronze.`2025`")
+    for name in ("Backup of found", ".old"):
+        shutil.rmtree(tables.folder("bronze.found").with_name(name))
+
+
+def test_a_session_forgets_what_a_reset_in_a_terminal_removed(spark: SparkSession) -> None:
+    spark.range(3).write.saveAsTable("bronze.gone")
+    spark.sql("CREATE VIEW bronze.kept AS SELECT 1 AS one")
+    spark.table("bronze.gone").count()
+    shutil.rmtree(tables.folder("bronze.gone"))
+    medallion.start()
+    assert not spark.catalog.tableExists("bronze.gone")
+    assert spark.catalog.tableExists("bronze.kept"), "a view has no folder"
+    spark.range(2).write.mode("append").saveAsTable("bronze.gone")
+    assert tables.rows("bronze.gone") == 2
+    spark.sql("DROP TABLE bronze.gone")
+    assert not tables.folder("bronze.gone").exists(), "it is a managed table again"
+    spark.sql("DROP VIEW bronze.kept")
+
+
+def test_a_session_of_somebody_else_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the first cell calls `SparkSession.builder.getOrCreate()`."""
+    monkeypatch.setattr(pyspark.SparkContext, "_active_spark_context", SimpleNamespace(getConf=dict))
+    with pytest.raises(MedallionError) as refused:
+        medallion.start()
+    assert str(refused.value) == (
+        "This process has a Spark session that medallion.start did not start, and that has no Delta. "
+        "Restart the kernel, and let medallion.start be the first that starts Spark."
+    )
+
+
 def test_a_table_that_another_process_removed_and_made_again(spark: SparkSession) -> None:
     place = tables.folder("bronze.again")
     write_deltalake(str(place), pa.table({"id": [1, 2, 3]}))
@@ -235,11 +273,12 @@ def test_odd_surroundings(launch: Launch, tmp_path: Path) -> None:
     (home / "landing").mkdir(parents=True)
     foreign.mkdir()
     (foreign / "spark-defaults.conf").write_text("spark.medallion.foreign yes\n", encoding="utf-8")
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    left, alive = home / "scratch" / str(dead.pid), home / "scratch" / str(os.getpid())
+    # The number of a process that was killed is another one's now
+    left, alive = home / "scratch" / f"{os.getpid()}-0", home / "scratch" / "1000000000-0"
     for folder in (left, alive):
         (folder / "orders").mkdir(parents=True)
+    lock = FileLock(alive.with_name(f".{alive.name}.lock"))
+    lock.acquire()  # as a session does, also one in another container
     processes = tmp_path / "processes.txt"
     for name in ("readlink", "chmod"):
         noting = tmp_path / "noting" / name
@@ -267,9 +306,10 @@ def test_odd_surroundings(launch: Launch, tmp_path: Path) -> None:
         "version": pyspark.__version__,
         "there": True,
     }
-    assert scratch == home / "scratch" / str(child.pid) and not scratch.exists(), "removed at the end"
-    assert not left.exists(), "what a killed session left is swept"
-    assert alive.exists(), "a session that lives keeps its own"
+    assert scratch.parent == home / "scratch" and scratch.name.startswith(f"{child.pid}-")
+    # Its own is removed at its end, what a killed session left is swept, what is another's stays
+    assert sorted(scratch.parent.iterdir()) == [Path(lock.lock_file), alive]
+    lock.release()
     assert DeltaTable(str(home / "bronze" / "towns")).count() == 1
     assert not processes.exists(), "a file of a table takes no process"
     assert not list(home.rglob(".*.crc"))
@@ -297,6 +337,11 @@ def test_a_version_of_a_table_that_is_there_is_not_written_over(spark: SparkSess
 WRITER = """
 import json, medallion
 spark = medallion.start()
+lines = spark.readStream.text(str(medallion.landing() / "[a]")).select("value", "_metadata.file_path")
+notes = str(medallion.home() / "checkpoints" / "{name}")
+for turn in range(2):
+    lines.writeStream.option("checkpointLocation", notes).trigger(availableNow=True).toTable(
+        "bronze.lines{name}").awaitTermination()
 for number in range(4):
     spark.range(10).selectExpr("id", "{name} AS writer").write.mode("append").saveAsTable("bronze.shared")
     seen = spark.table("bronze.shared").where("writer = {name}").count()
@@ -306,15 +351,26 @@ print(json.dumps(spark.table("bronze.shared").count()))
 
 
 def test_two_sessions_at_once_read_and_write_bronze(launch: Launch, tmp_path: Path) -> None:
-    place = tmp_path / "bronze" / "shared"
-    place.parent.mkdir()
-    write_deltalake(str(place), pa.table({"id": pa.array([], "int64"), "writer": pa.array([], "int32")}))
-    both = [launch(WRITER.format(name=name), MEDALLION_HOME=str(tmp_path)) for name in (1, 2)]
+    """In a folder whose name Spark takes for a pattern."""
+    home = tmp_path / "Kurs [2026] {1}?"
+    place = home / "bronze" / "shared"
+    (home / "landing" / "a").mkdir(parents=True)
+    (home / "landing" / "a" / "a.txt").write_text("1\n2\n", encoding="utf-8")
+    empty = pa.table({"id": pa.array([], "int64"), "writer": pa.array([], "int32")})
+    write_deltalake(str(tmp_path / "shared"), empty)  # it reads such tables, and cannot write them
+    shutil.copytree(tmp_path / "shared", place)
+    both = [launch(WRITER.format(name=name), MEDALLION_HOME=str(home)) for name in (1, 2)]
     seen = [answer(child) for child in both]
     assert DeltaTable(str(place)).count() == 80
     assert max(seen) == 80 and min(seen) >= 40
     by_writer = DeltaTable(str(place)).to_pyarrow_table().column("writer").to_pylist()
     assert (by_writer.count(1), by_writer.count(2)) == (40, 40)
+    for name in (1, 2):
+        rows = DeltaTable(str(home / "bronze" / f"lines{name}")).to_pyarrow_table().to_pylist()
+        assert sorted(row["value"] for row in rows) == ["1", "2"], (
+            "a pattern of our own is one, and read once"
+        )
+        assert rows[0]["file_path"].endswith("/landing/a/a.txt")
     assert not list(tmp_path.rglob("metastore_db")) and not Path("metastore_db").exists()
 
 

@@ -11,8 +11,10 @@ import os
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,9 +25,11 @@ from medallion.machine import archive, jars, java, local_files
 from medallion.spark import catalog, databricks, display, mlflow_settings, recording, tracebacks
 
 if TYPE_CHECKING:
+    from filelock import FileLock
     from pyspark.sql import SparkSession
 
 PROFILES = ("learn", "scale")
+_EXTENSIONS = "spark.sql.extensions"
 
 
 def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSession":
@@ -38,8 +42,10 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     the memory, the full compiler); without one, MEDALLION_PROFILE says which, else it is "learn".
     Calling it again returns the same session with the tables anew.
 
-    Raises MedallionError for an unknown profile, a missing Java or jar, or a missing table.
+    Raises MedallionError for an unknown profile, a missing Java or jar, a missing table, source files that
+    have changed, and a session of somebody else's in this process.
     """
+    paths.make_settings_absolute()
     profile = profile or os.environ.get("MEDALLION_PROFILE") or PROFILES[0]
     if profile not in PROFILES:
         raise MedallionError(f"There is no profile {profile!r}. Choose one of {', '.join(PROFILES)}.")
@@ -51,6 +57,7 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     if chapter is not None:
         wanted = contract.read(chapter)
         tables.require(wanted)
+        _mend_sources()
         snapshots.take(wanted)
     master = os.environ.get("MEDALLION_MASTER")
     spark = on_cluster(master) if master else local(profile)
@@ -60,6 +67,21 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     tracebacks.shorten()
     display.show_once()
     return spark
+
+
+def _mend_sources() -> None:
+    """Put right what a copy of the source files has lost, and say so.
+
+    Raises MedallionError when they are no longer what the generator wrote.
+    """
+    import kestrel
+
+    try:
+        told = kestrel.mend(paths.landing())
+    except kestrel.Refused as error:
+        raise MedallionError(str(error)) from error
+    for sentence in told:
+        warnings.warn(sentence, stacklevel=3)  # the cell that calls `start`
 
 
 def _elsewhere() -> "SparkSession | None":
@@ -97,8 +119,15 @@ def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
 
 
 def _session(chosen: dict[str, str]) -> "SparkSession":
+    from pyspark import SparkContext
     from pyspark.sql import SparkSession
 
+    running = SparkContext._active_spark_context
+    if running and running.getConf().get(_EXTENSIONS) != chosen[_EXTENSIONS]:
+        raise MedallionError(
+            "This process has a Spark session that medallion.start did not start, and that has no Delta. "
+            "Restart the kernel, and let medallion.start be the first that starts Spark."
+        )
     builder = SparkSession.builder.appName("medallion")
     for key, value in chosen.items():
         builder = builder.config(key, value)
@@ -137,7 +166,7 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
 def _relied_on() -> dict[str, str]:
     """Return the settings without which the chapters do something else, wherever Spark runs."""
     return {
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        _EXTENSIONS: "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         # Tables are folders of the lakehouse, registered in memory: no metastore that locks.
         "spark.sql.catalogImplementation": "in-memory",
@@ -251,13 +280,37 @@ def _output_to(log: Path) -> Iterator[None]:
 
 
 def _prepare_scratch() -> None:
-    """Make this session's scratch folder, and remove those of sessions that were killed."""
-    import psutil
+    """Make this session's scratch folder, and remove those of sessions that are gone.
+
+    A session holds a lock until it ends, however it ends. The number of its process would tell nothing of one
+    in another container, or on another machine with the same disk.
+    """
+    from filelock import FileLock, Timeout
 
     mine = paths.scratch()
-    for folder in mine.parent.glob("*"):
-        if folder.name.isdigit() and folder != mine and not psutil.pid_exists(int(folder.name)):
+    _hold(mine)
+    mine.mkdir(parents=True, exist_ok=True)
+    for folder in mine.parent.glob("[0-9]*"):
+        if folder == mine:
+            continue
+        with suppress(Timeout, OSError, NotImplementedError), FileLock(_lock(folder), timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
-    if not mine.exists():
-        mine.mkdir(parents=True)
-        atexit.register(shutil.rmtree, mine, ignore_errors=True)
+            _lock(folder).unlink(missing_ok=True)
+
+
+@cache
+def _hold(scratch: Path) -> "FileLock":
+    """Lock a scratch folder for this process, and have it removed when the process ends."""
+    from filelock import FileLock
+
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_lock(scratch))
+    with suppress(OSError, NotImplementedError):  # where a disk has no locks, nobody removes what is left
+        lock.acquire(timeout=0)
+    atexit.register(_lock(scratch).unlink, missing_ok=True)
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return lock
+
+
+def _lock(scratch: Path) -> Path:
+    return scratch.with_name(f".{scratch.name}.lock")
