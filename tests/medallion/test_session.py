@@ -350,7 +350,9 @@ print(json.dumps(spark.table("bronze.shared").count()))
 """
 
 
-def test_two_sessions_at_once_read_and_write_bronze(launch: Launch, tmp_path: Path) -> None:
+def test_two_sessions_at_once_read_and_write_bronze(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a folder whose name Spark takes for a pattern."""
     home = tmp_path / "Kurs [2026] {1}?"
     place = home / "bronze" / "shared"
@@ -371,6 +373,9 @@ def test_two_sessions_at_once_read_and_write_bronze(launch: Launch, tmp_path: Pa
             "a pattern of our own is one, and read once"
         )
         assert rows[0]["file_path"].endswith("/landing/a/a.txt")
+    monkeypatch.setenv("MEDALLION_HOME", str(home))
+    assert medallion.home().readlink() == home
+    medallion.home().unlink()  # it is in the cache of this user
     assert not list(tmp_path.rglob("metastore_db")) and not Path("metastore_db").exists()
 
 
