@@ -10,4 +10,4 @@ class MedallionError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """Return the lines that IPython shows in the place of a traceback."""
-        return [f"{type(self).__name__}: {self}"]
+        return [f"MedallionError: {self}"]

@@ -1,4 +1,4 @@
-"""Faults of the machine, told with their mend: a full disk, another user's file, a Python that lacks a part."""
+"""Faults of the machine, told with their mend: a full disk, another user's file, a Python without a part."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ _MENDS = {
     errno.EDQUOT: _ROOM,
     errno.EACCES: _OTHERS,
     errno.EPERM: _OTHERS,
-    errno.EROFS: "Its disk can only be read: set MEDALLION_HOME and MEDALLION_CACHE to folders that are yours.",
+    errno.EROFS: "Its disk can only be read. Set MEDALLION_HOME and MEDALLION_CACHE to folders of your own.",
     errno.EISDIR: "It is a folder in the place of a file. Move it away, and try again.",
     errno.ENOTDIR: "There is a file in the place of a folder. Move it away, and try again.",
     errno.ENAMETOOLONG: "Set MEDALLION_HOME and TMPDIR to shorter paths.",
@@ -28,7 +28,9 @@ _MENDS = {
     errno.EIO: "Its disk does not answer as it should. Set MEDALLION_HOME to a folder on another one.",
     errno.ESTALE: "Its disk has gone from the network. Mount it again, and try again.",
 }
-_MEMORY = "This machine has no memory left. Close other programs, and shut down the kernels of other notebooks."
+_MEMORY = (
+    "This machine has no memory left. Close other programs, and shut down the kernels of other notebooks."
+)
 _LIBRARY = "A library of the system is missing, or of another version: install it, and try again."
 _ENCODING = "Set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8."
 

@@ -7,6 +7,7 @@
 | `landing` | `<home>/landing` | `MEDALLION_HOME` |
 | `scratch` | `<home>/scratch/<process>` | `MEDALLION_HOME` |
 | `dataset` | `<root>/datasets/<name>` | – |
+| `work` | `<root>/work` | `MEDALLION_HOME`, where the clone cannot be written |
 | `cache` | the user's cache folder | `MEDALLION_CACHE` |
 """
 
@@ -70,6 +71,17 @@ def plain_path(folder: Path) -> str:
 def scratch() -> Path:
     """Return the folder of this session's scratch schema: empty at the start, removed at the end."""
     return home() / "scratch" / str(os.getpid())
+
+
+def work() -> Path:
+    """Return the folder of the learner's notebooks. It need not exist yet.
+
+    It is `work/` in the clone; where that cannot be written, as in one clone for a whole class, it is in
+    the lakehouse, if that is elsewhere.
+    """
+    here = root() / "work"
+    writable_here = os.access(here if here.exists() else root(), os.W_OK)
+    return here if writable_here or home().is_relative_to(root()) else home() / "work"
 
 
 def cache() -> Path:

@@ -20,7 +20,14 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--lineage", action="store_true", help="also record what reads and makes what, in gold.lineage"
     )
     run.add_argument("--anew", action="store_true", help="begin again, also after an interruption")
-    add("lab", _lab, "open the exercises in JupyterLab")
+    add(
+        "lab",
+        _lab,
+        "open the exercises in JupyterLab",
+        ": your copies, in the folder work of the clone, or in MEDALLION_HOME where the clone cannot be "
+        "written. Its address, on port 8888 of this machine or the next one that is free, is printed; "
+        "Ctrl-C in the terminal ends it.",
+    )
     dashboard = add("dashboard", _dashboard, "show gold.live_sales on a page of this machine as it moves")
     dashboard.add_argument(
         "--port", type=int, metavar="N", default=8050, help="where the page is; 0 takes any that is free"

@@ -108,6 +108,7 @@ def _load(path: Path) -> dict[str, Record]:
     except FileNotFoundError:
         return {}
     except ValidationError as error:
+        what = error.errors()[0]["msg"]
         raise MedallionError(
-            f"{path} is damaged ({error.errors()[0]['msg']}). Move it away to begin your progress anew; your answers are safe."
+            f"{path} is damaged ({what}). Move it away to begin your progress anew; your answers are safe."
         ) from error

@@ -173,6 +173,10 @@ def _disk() -> Iterator[Finding]:
         yield f"{what} {folder}: writable, {free / GB:.1f} GB free, {needed / GB:.1f} GB needed.", mend
 
 
+def _notebooks() -> Iterator[Finding]:
+    yield f"yours are in {paths.writable(paths.work(), 'MEDALLION_HOME')}: writable", ""
+
+
 def _ports() -> Iterator[Finding]:
     for port, program in PORTS.items():
         free = next((one for one in range(port, port + PORTS_TRIED) if _is_free(one)), None)
@@ -210,6 +214,7 @@ CHECKS = (
     Check("archive", _archive, archive.make),
     Check("memory", _memory),
     Check("disk", _disk),
+    Check("notebooks", _notebooks),
     Check("ports", _ports),
     Check("encoding", _encoding),
 )

@@ -1,14 +1,20 @@
 """Short errors in notebooks: the line of the cell and what Spark says, not two hundred Java frames."""
 
+import linecache
 import logging
 import re
 import traceback
+from itertools import dropwhile, takewhile
 from types import TracebackType
 from typing import Any
 
 from medallion.errors import MedallionError
-from medallion.spark import display
+from medallion.spark import databricks, display
 
+_TRACEBACK = "Traceback (most recent call last)"
+_FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
+_WITHOUT_SESSION = ("SESSION_OR_CONTEXT_NOT_EXISTS", "NO_ACTIVE_SESSION", "NO_ACTIVE_OR_DEFAULT_SESSION")
+_FIRST = ("medallion", "check", "spark")  # what the first cell of a notebook makes
 _last = "There has been no error in this session."
 
 
@@ -27,16 +33,24 @@ def quieten() -> None:
 
 
 def shorten() -> None:
-    """From now on show errors of Spark, Delta and this package short. Outside IPython this does nothing."""
+    """From now on show errors of Spark, Delta and this package short, and what a notebook lacks as that.
+
+    Outside IPython this does nothing, nor where the session is not ours.
+    """
     shell = display.notebook()
-    if shell is None:
+    if shell is None or databricks.is_elsewhere():
         return
     # Importing it makes Delta's conflicts Python exceptions of their own.
     import delta.exceptions  # noqa: F401
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    shell.set_custom_exc((PySparkException, Py4JError, MedallionError), _show)
+    shell.set_custom_exc((PySparkException, Py4JError, MedallionError, NameError), _show)
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Say from a kernel's start on when the cells above have not run; Spark's errors are not known yet."""
+    shell.set_custom_exc((NameError,), _show)
 
 
 def reason(error: BaseException) -> str:
@@ -49,11 +63,16 @@ def reason(error: BaseException) -> str:
     if java is None:
         return f"{type(error).__name__}: {error}".splitlines()[0].rstrip(": ")
     text = str(java.getMessage()).strip()
-    if "Traceback (most recent call last)" in text:
-        lines = [line for line in text.splitlines() if line and not line.startswith((" ", "\t"))]
-        return lines[-1]
+    if python := _python_error(text):
+        return python.splitlines()[0]
     named = re.match(r"\[([A-Z0-9_.]+)\]", text)
     return named[1] if named else text.splitlines()[0]
+
+
+def is_without_session(error: BaseException) -> bool:
+    """Return whether `error` says that Spark was not started, or was stopped."""
+    condition = getattr(error, "getCondition", lambda: None)()
+    return condition in _WITHOUT_SESSION
 
 
 def message(error: BaseException) -> str:
@@ -74,6 +93,14 @@ def _innermost(error: BaseException) -> Any:
     return java
 
 
+def _python_error(text: str) -> str | None:
+    """Return what a Python function raised inside Spark: the end of a traceback in a text, if it has one."""
+    _, traced, last = text.rpartition(_TRACEBACK)
+    lines = last.splitlines()[1:]
+    raised = [*dropwhile(lambda line: not line or line.startswith((" ", "\t")), lines)]
+    return "\n".join(takewhile(str.strip, raised)) if traced and raised else None
+
+
 def _show(
     shell: Any,
     kind: type[BaseException],
@@ -82,22 +109,67 @@ def _show(
     tb_offset: int | None = None,
 ) -> None:
     global _last
+    if isinstance(error, NameError):
+        lacking = _lacking(shell, error, trace)
+        if lacking is None:
+            shell.showtraceback((kind, error, trace), tb_offset=tb_offset, running_compiled_code=True)
+        else:
+            shell._showtraceback(kind, lacking, [f"{kind.__name__}: {lacking}"])
+        return
     _last = "".join(traceback.format_exception(kind, error, trace))
     # PySpark's own exceptions keep the Java frames to themselves.
     if (frames := getattr(error, "_stackTrace", None)) and "JVM stacktrace" not in _last:
         _last += f"\nJVM stacktrace:\n{frames}"
+    name = "MedallionError" if isinstance(error, MedallionError) else kind.__name__
+    said = message(error)
     lines = [f"In line {number}: {code}" for number, code in _own_lines(trace)]
-    lines.append(f"{kind.__name__}: {message(error)}")
+    if python := _python_error(said):
+        lines += _lines_in_worker(said)
+        lines.append(f"{name}: {python}")
+    else:
+        lines.append(f"{name}: {said}")
     if not isinstance(error, MedallionError):
         lines.append("The full text, Java frames included: medallion.last_error()")
-    shell._showtraceback(kind, message(error), lines)
+    shell._showtraceback(kind, said, lines)
+
+
+def _lacking(shell: Any, error: NameError, trace: TracebackType | None) -> str | None:
+    """Say which cells have to run first, where a name is missing that they make; None for any other name."""
+    _, code = (_own_lines(trace) or [(0, "")])[-1]
+    if error.name in _FIRST:
+        return (
+            f"{error.name} is not there yet. Run the first cell of this notebook, and then the others in "
+            "order: a kernel that has started anew knows nothing of what ran before."
+        )
+    called = re.match(r"check\.(\w+)\(", code)
+    exercise = called and getattr(shell.user_ns.get("check"), called[1], None)
+    if exercise is None:
+        return None
+    return (
+        f"exercise {exercise.number} needs {error.name}, which is not there yet. "
+        "Run the cell above first, and then this one."
+    )
 
 
 def _own_lines(trace: TracebackType | None) -> list[tuple[int, str]]:
     """Return line number and code of the frames that are the notebook's own."""
-    own = []
-    for frame in traceback.extract_tb(trace):
-        of_a_cell = "ipykernel" in frame.filename or frame.filename.startswith("<ipython")
-        if of_a_cell and "site-packages" not in frame.filename:
-            own.append((frame.lineno or 0, (frame.line or "").strip()))
-    return own
+    frames = traceback.extract_tb(trace)
+    return [(frame.lineno or 0, (frame.line or "").strip()) for frame in frames if _is_own(frame.filename)]
+
+
+def _lines_in_worker(text: str) -> list[str]:
+    """Return the lines of the notebook's functions that a traceback of a Python worker names.
+
+    The worker knows their numbers only: the code is here.
+    """
+    lines = []
+    for file, number, function in _FRAME.findall(text):
+        if _is_own(file):
+            code = linecache.getline(file, int(number)).strip()
+            lines.append(f"In line {number} of {function}: {code}")
+    return lines
+
+
+def _is_own(file: str) -> bool:
+    """Return whether a file is a cell of the notebook, to Python's eyes."""
+    return ("ipykernel" in file or file.startswith("<ipython")) and "site-packages" not in file
