@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from medallion.errors import MedallionError
 
+KINDS = (OSError, ImportError, MemoryError, UnicodeEncodeError)
 _OURS = {"kestrel", "medallion", "medallion_cli", "press"}
 _ROOM = "Make room on its disk (`df -h` shows which is full), and try again."
 _OTHERS = (
@@ -21,6 +22,7 @@ _MENDS = {
     errno.EPERM: _OTHERS,
     errno.EROFS: "Its disk can only be read. Set MEDALLION_HOME and MEDALLION_CACHE to folders of your own.",
     errno.EISDIR: "It is a folder in the place of a file. Move it away, and try again.",
+    errno.EEXIST: "There is a file in the place of a folder. Move it away, and try again.",
     errno.ENOTDIR: "There is a file in the place of a folder. Move it away, and try again.",
     errno.ENAMETOOLONG: "Set MEDALLION_HOME and TMPDIR to shorter paths.",
     errno.EMFILE: "Allow more open files with `ulimit -n 4096`, and try again.",

@@ -28,18 +28,18 @@ def open_exercises() -> None:
     os.chdir(work)
     settings = [str(_SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, settings))
-    # -P: a learner's random.py beside the notebooks is no module of JupyterLab.
-    os.execv(sys.executable, [sys.executable, "-P", "-m", "jupyterlab", *options(work)])
+    os.execv(sys.executable, command(work))
 
 
-def options(work: Path) -> list[str]:
-    """Return what JupyterLab is told: on loopback, and in `work` whatever the user's own settings say."""
+def command(work: Path) -> list[str]:
+    """Return what starts JupyterLab: on loopback, and in `work` whatever the user's own settings say."""
     places = [
         f"--{manager}.{place}={work}" for manager in _MANAGERS for place in ("root_dir", "preferred_dir")
     ]
     # JupyterLab refuses root, which is the one user of many containers.
     root = [] if os.geteuid() else ["--allow-root"]
-    return ["--ip=127.0.0.1", *places, *root]
+    # -P: a learner's random.py beside the notebooks is no module of JupyterLab.
+    return [sys.executable, "-P", "-m", "jupyterlab", "--ip=127.0.0.1", *places, *root]
 
 
 def copy_exercises() -> Path:

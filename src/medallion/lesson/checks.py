@@ -7,7 +7,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from medallion import contract, faults
+from medallion import contract
 from medallion.errors import MedallionError
 from medallion.lesson.exercise import Exercise, Hint, Verdict, is_blank
 from medallion.spark import tracebacks
@@ -49,12 +49,12 @@ def chapters() -> list[str]:
     return list(_files())
 
 
-@faults.told()
 def load(chapter: str) -> Checks:
     """Return the checks of chapter `chapter` ("01" or "1"): the module `checks.py` beside its lesson.
 
     Raises MedallionError when the chapter has no checks.
     """
+    tracebacks.shorten()
     number = str(chapter).zfill(2)
     files = _files()
     if number not in files:
@@ -62,7 +62,6 @@ def load(chapter: str) -> Checks:
     module = from_file(files[number])
     module.__class__ = Checks
     assert isinstance(module, Checks)
-    tracebacks.shorten()
     return module
 
 

@@ -15,7 +15,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,8 +55,12 @@ def running(workers: int = 2, cores: int = 1, memory: int = 1000) -> Iterator[Cl
     Of each worker a session gets `cores` and `memory` MB. There is room for two sessions at once, since a
     chapter may start a second one.
 
-    Raises MedallionError when it does not come up; what its processes said is in the logs of the lakehouse.
+    Raises MedallionError for less than one worker or core or 500 MB, and when it does not come up; what its
+    processes said is in the logs of the lakehouse.
     """
+    for name, given, least in (("workers", workers, 1), ("cores", cores, 1), ("memory", memory, 500)):
+        if given < least:
+            raise MedallionError(f"--{name} is {given}. Give it {least} or more.")
     with tempfile.TemporaryDirectory(prefix="medallion-cluster-") as folder, ExitStack() as stack:
         settings = Path(folder) / "conf"
         _write(settings, memory, workers * cores)
@@ -65,12 +69,13 @@ def running(workers: int = 2, cores: int = 1, memory: int = 1000) -> Iterator[Cl
         environment = {**os.environ, **session.for_any_jvm(), **cluster.environment}
         environment["SPARK_WORKER_DIR"] = str(Path(folder) / "work")
         ports = ["--host", HOST, "--port", str(port), "--webui-port", str(page)]
-        stack.enter_context(_process("master", [_MASTER, *ports], environment))
+        processes = {"master": stack.enter_context(_process("master", [_MASTER, *ports], environment))}
         for number in range(1, workers + 1):
             room = ["--cores", str(2 * cores), "--memory", f"{2 * memory}m"]
             program = [_WORKER, "--host", HOST, "--webui-port", "0", *room, cluster.master]
-            stack.enter_context(_process(f"worker-{number}", program, environment))
-        _wait(cluster, workers)
+            name = f"worker-{number}"
+            processes[name] = stack.enter_context(_process(name, program, environment))
+        _wait(cluster, workers, processes)
         yield cluster
 
 
@@ -115,7 +120,9 @@ def _free() -> int:
 
 
 @contextmanager
-def _process(name: str, program: list[str], environment: Mapping[str, str]) -> Iterator[None]:
+def _process(
+    name: str, program: list[str], environment: Mapping[str, str]
+) -> Iterator["subprocess.Popen[bytes]"]:
     """Run a class of Spark until the end of the block, and then end it and the executors that it started."""
     spark_class = Path(environment["SPARK_HOME"]) / "bin" / "spark-class"
     with paths.log(f"cluster-{name}").open("ab") as log:
@@ -128,9 +135,10 @@ def _process(name: str, program: list[str], environment: Mapping[str, str]) -> I
             start_new_session=True,  # Ctrl-C is for us: we end them in order
         )
     try:
-        yield
+        yield process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -138,7 +146,7 @@ def _process(name: str, program: list[str], environment: Mapping[str, str]) -> I
             process.wait()
 
 
-def _wait(cluster: Cluster, workers: int) -> None:
+def _wait(cluster: Cluster, workers: int, processes: Mapping[str, "subprocess.Popen[bytes]"]) -> None:
     """Return when all workers have found the master."""
     ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between us and loopback
     give_up = time.monotonic() + _SECONDS
@@ -149,6 +157,12 @@ def _wait(cluster: Cluster, workers: int) -> None:
                 f"Of {workers} workers {alive} have found the master within {_SECONDS} seconds. "
                 f"What they said is in {paths.home() / 'logs'}; free memory, and try again."
             )
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise MedallionError(
+                    f"The {name} has ended. What it said is in {paths.home() / 'logs'}, in the newest file "
+                    f"cluster-{name}-*.log; mend that, and try again."
+                )
         time.sleep(0.2)
         try:
             with ask.open(f"{cluster.page}json/", timeout=5) as answer:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medallion import contract, faults, paths
+from medallion import contract, paths
 from medallion.errors import MedallionError
 from medallion.lakehouse import snapshots, tables
 from medallion.machine import archive, jars, java, local_files
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 PROFILES = ("learn", "scale")
 
 
-@faults.told()
 def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSession":
     """Return a Spark session with Delta, its tables and views registered, ready for `chapter`.
 
@@ -39,8 +38,7 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     the memory, the full compiler); without one, MEDALLION_PROFILE says which, else it is "learn".
     Calling it again returns the same session with the tables anew.
 
-    Raises MedallionError for an unknown profile, a missing Java or jar, or a missing table, and for a fault
-    of the machine, such as a full disk.
+    Raises MedallionError for an unknown profile, a missing Java or jar, or a missing table.
     """
     tracebacks.shorten()
     profile = profile or os.environ.get("MEDALLION_PROFILE") or PROFILES[0]

@@ -5,12 +5,15 @@ import logging
 import re
 import traceback
 from itertools import dropwhile, takewhile
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from medallion import faults
 from medallion.errors import MedallionError
 from medallion.spark import databricks, display
 
+_PACKAGE = Path(__file__).parents[1]
 _TRACEBACK = "Traceback (most recent call last)"
 _FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
 _WITHOUT_SESSION = ("SESSION_OR_CONTEXT_NOT_EXISTS", "NO_ACTIVE_SESSION", "NO_ACTIVE_OR_DEFAULT_SESSION")
@@ -33,9 +36,10 @@ def quieten() -> None:
 
 
 def shorten() -> None:
-    """From now on show errors of Spark, Delta and this package short, and what a notebook lacks as that.
+    """From now on show errors of Spark, Delta and this package short.
 
-    Outside IPython this does nothing, nor where the session is not ours.
+    So are a name that the cells above would make, and a fault of the machine that this package meets.
+    Outside IPython, and where the session is not ours, this does nothing.
     """
     shell = display.notebook()
     if shell is None or databricks.is_elsewhere():
@@ -45,7 +49,7 @@ def shorten() -> None:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    shell.set_custom_exc((PySparkException, Py4JError, MedallionError, NameError), _show)
+    shell.set_custom_exc((PySparkException, Py4JError, MedallionError, NameError, *faults.KINDS), _show)
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -110,27 +114,32 @@ def _show(
 ) -> None:
     global _last
     if isinstance(error, NameError):
-        lacking = _lacking(shell, error, trace)
-        if lacking is None:
-            shell.showtraceback((kind, error, trace), tb_offset=tb_offset, running_compiled_code=True)
-        else:
-            shell._showtraceback(kind, lacking, [f"{kind.__name__}: {lacking}"])
+        said = _lacking(shell, error, trace)
+    elif isinstance(error, faults.KINDS) and not hasattr(error, "getCondition"):  # which Spark's own have
+        said = faults.sentence(error) if _passes_through_us(trace) else None
+    else:
+        said = message(error)
+    if said is None:  # the learner's own
+        shell.showtraceback((kind, error, trace), tb_offset=tb_offset, running_compiled_code=True)
         return
     _last = "".join(traceback.format_exception(kind, error, trace))
     # PySpark's own exceptions keep the Java frames to themselves.
     if (frames := getattr(error, "_stackTrace", None)) and "JVM stacktrace" not in _last:
         _last += f"\nJVM stacktrace:\n{frames}"
-    name = "MedallionError" if isinstance(error, MedallionError) else kind.__name__
-    said = message(error)
     lines = [f"In line {number}: {code}" for number, code in _own_lines(trace)]
-    if python := _python_error(said):
+    python = _python_error(said)
+    if python:
         lines += _lines_in_worker(said)
-        lines.append(f"{name}: {python}")
-    else:
-        lines.append(f"{name}: {said}")
-    if not isinstance(error, MedallionError):
+    name = "MedallionError" if isinstance(error, MedallionError) else kind.__name__
+    lines.append(f"{name}: {python or said}")
+    if not isinstance(error, MedallionError | NameError):
         lines.append("The full text, Java frames included: medallion.last_error()")
     shell._showtraceback(kind, said, lines)
+
+
+def _passes_through_us(trace: TracebackType | None) -> bool:
+    """Return whether this package has called what failed."""
+    return any(Path(frame.filename).is_relative_to(_PACKAGE) for frame in traceback.extract_tb(trace))
 
 
 def _lacking(shell: Any, error: NameError, trace: TracebackType | None) -> str | None:
