@@ -7,6 +7,7 @@ It stands above the packages that it calls: what a learner runs is in `learner`,
 import argparse
 import io
 import os
+import select
 import sys
 import tempfile
 import traceback
@@ -35,9 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("medallion: stopped. Nothing is lost: the same command goes on.", file=sys.stderr)
         return 130
     except Exception as error:
-        unread = _nobody_reads()
-        if not (unread and isinstance(error, BrokenPipeError)):  # such as `medallion progress | head -1`
+        if not (
+            isinstance(error, BrokenPipeError) and _nobody_reads()
+        ):  # as in `medallion progress | head -1`
             print(f"medallion: {_told(error)}", file=sys.stderr)
+        _let_go_of_output()
         return 1
 
 
@@ -69,15 +72,19 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _nobody_reads() -> bool:
-    """Return whether what we print cannot be written; nothing is written to that place any more."""
-    if sys.stdout is None:
-        return True
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+    """Return whether what we print goes to a pipe whose other end is closed."""
+    watch = select.poll()
+    watch.register(sys.stdout, 0)
+    return any(state & select.POLLERR for _, state in watch.poll(0))
+
+
+def _let_go_of_output() -> None:
+    """See to it that Python, as it ends, does not fail on what cannot be written."""
+    if sys.stdout:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(error: Exception) -> str:

@@ -100,8 +100,11 @@ def of(module: ModuleType) -> list[Exercise]:
 
 
 def _named(module: ModuleType) -> dict[str, Exercise]:
-    """Return the exercises that a module holds by name, in the order of their numbers; each has one name."""
-    held = {id(value): (name, value) for name, value in vars(module).items() if isinstance(value, Exercise)}
+    """Return the exercises that a module holds by name, in the order of their numbers; each by its first."""
+    held: dict[int, tuple[str, Exercise]] = {}
+    for name, value in vars(module).items():
+        if isinstance(value, Exercise):
+            held.setdefault(id(value), (name, value))
     return dict(sorted(held.values(), key=lambda one: [int(part) for part in one[1].number.split(".")]))
 
 

@@ -91,9 +91,7 @@ class Exercise(ABC):
             verdict = self.check(*answers, **named)
         except Exception as error:  # whatever a learner's code raises
             if is_without_session(error):
-                return self.not_done(
-                    "run the first cell of this notebook, which starts Spark, then this one."
-                )
+                return self.not_done("run the first cell of the notebook, which starts Spark, then this one.")
             verdict = self.wrong(self._told(error, given))
         if verdict.state != "open":
             self._keep(lambda: progress.attempted(self.number, verdict.ok))
