@@ -6,12 +6,15 @@ import re
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import zmq
+from IPython.core.interactiveshell import InteractiveShell
+from nbformat.v4 import new_code_cell, new_notebook
 
+from medallion.course.execute import CellFailed, execute
 from medallion_cli import learner, main
 
 
@@ -132,3 +135,61 @@ def test_a_reader_that_has_gone_hears_nothing_more() -> None:
     os.close(reader)
     assert shown(writer) == (1, "", "")
     os.close(writer)
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """IPython in a notebook that has asked for its checks, with a lakehouse that can keep no log."""
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
+    (tmp_path / "logs").touch()
+    shell = InteractiveShell.instance()
+    shell.run_cell("import medallion\nfrom medallion import paths\ncheck = medallion.checks('02')")
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+def test_a_notebook_tells_a_fault_of_the_machine_short_and_leaves_the_learner_s_own_alone(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.run_cell("paths.log('spark')")
+    shown = capsys.readouterr().out
+    assert "In line 1: paths.log('spark')\nFileExistsError: " in shown and len(shown.splitlines()) < 5
+    assert (
+        "logs cannot be used (File exists). There is a file in the place of a folder. Move it away" in shown
+    )
+    for own in ("open('/nowhere')", "import nowhere", "undefined"):
+        shell.run_cell(own)
+        shown = capsys.readouterr().out
+        assert "Traceback (most recent call last)" in shown and f"----> 1 {own}" in shown
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("check.split(split)", "exercise 2.1 needs split, which is not there yet. Run the cell above first"),
+        ("spark.table('bronze.orders')", "spark is not there yet. Run the first cell of this notebook"),
+    ],
+)
+def test_a_cell_that_runs_too_early_says_which_comes_first(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], cell: str, told: str
+) -> None:
+    shell.run_cell(cell)
+    shown = capsys.readouterr().out
+    assert f"NameError: {told}" in shown and len(shown.splitlines()) < 4
+
+
+def test_a_kernel_says_so_before_its_first_cell(tmp_path: Path) -> None:
+    notebook = new_notebook(cells=[new_code_cell("check.split(split)")])
+    with pytest.raises(CellFailed) as failed:
+        execute(notebook, tmp_path)
+    assert failed.value.short.startswith("NameError: check is not there yet. Run the first cell")
+
+
+def test_an_error_with_a_mend_is_one_line_in_any_notebook(capsys: pytest.CaptureFixture[str]) -> None:
+    shell = InteractiveShell.instance()
+    try:
+        shell.run_cell("import medallion\nmedallion.start('77')")
+        shown = capsys.readouterr().out
+    finally:
+        InteractiveShell.clear_instance()
+    assert "MedallionError: There is no chapter 77." in shown and "Traceback" not in shown

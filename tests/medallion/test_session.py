@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -158,24 +158,84 @@ def test_an_error_without_java(spark: SparkSession) -> None:
     assert tracebacks.reason(ValueError()) == "ValueError"
 
 
-def test_a_notebook_shows_the_line_and_the_message(
-    spark: SparkSession, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def shell(spark: SparkSession) -> Iterator[InteractiveShell]:
+    """IPython, in which a notebook has begun."""
     shell = InteractiveShell.instance()
-    try:
-        medallion.start()
-        shell.push({"spark": spark})
-        shell.run_cell("here = 1\nspark.table('scratch.nothing').collect()")
-        shown = capsys.readouterr().out
-        shell.run_cell("medallion = __import__('medallion')\nmedallion.last_error()")
-        whole = capsys.readouterr().out
-    finally:
-        InteractiveShell.clear_instance()
+    medallion.start()
+    shell.push({"spark": spark, "medallion": medallion})
+    yield shell
+    InteractiveShell.clear_instance()
+
+
+def test_a_notebook_shows_the_line_and_the_message(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.run_cell("here = 1\nspark.table('scratch.nothing').collect()")
+    shown = capsys.readouterr().out
+    shell.run_cell("medallion.last_error()")
+    whole = capsys.readouterr().out
     assert "In line 2: spark.table('scratch.nothing').collect()" in shown
     assert "AnalysisException: [TABLE_OR_VIEW_NOT_FOUND]" in shown
     assert "The full text, Java frames included: medallion.last_error()" in shown
     assert "site-packages" not in shown and "\tat " not in shown and len(shown.splitlines()) < 15
     assert "Traceback (most recent call last)" in whole and "JVM stacktrace" in whole
+
+
+def test_a_frame_that_fails_as_it_is_shown_fails_its_cell_once(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    done = shell.run_cell("here = 1\nspark.range(3).selectExpr('1 / id AS x')")
+    shown = capsys.readouterr().out
+    assert not done.success
+    assert "In line 2: spark.range(3).selectExpr('1 / id AS x')\nArithmeticException: [DIV" in shown
+    assert shown.count("[DIVIDE_BY_ZERO]") == 1 and len(shown.splitlines()) < 10
+    shell.run_cell("medallion.last_error()")
+    assert "ArithmeticException: [DIVIDE_BY_ZERO]" in capsys.readouterr().out
+    assert shell.run_cell("spark.range(1)").success
+    assert "DataFrame[id: bigint]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("cell", "first"),
+    [
+        ("broken", ["In line 1: broken"]),
+        ("display(broken)\nprint('reached')", ["In line 1: display(broken)"]),
+        ("broken.collect()", ["In line 1: broken.collect()"]),
+        ("[broken]", []),
+    ],
+)
+def test_an_error_in_a_python_worker_is_told_with_the_line_of_the_function(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str], cell: str, first: list[str]
+) -> None:
+    shell.run_cell(
+        "from pyspark.sql.functions import udf\n"
+        "def half(x):\n"
+        "    raise ValueError(f'no half of {x}')\n"
+        "broken = spark.range(1).select(udf(half, 'int')('id'))"
+    )
+    shell.run_cell(cell)
+    shown = capsys.readouterr().out.strip().removeprefix("Out[0]: ")
+    assert shown.splitlines() == [
+        *first,
+        "In line 3 of half: raise ValueError(f'no half of {x}')",
+        "PythonException: ValueError: no half of 0",
+        "The full text, Java frames included: medallion.last_error()",
+    ]
+
+
+def test_a_java_process_that_is_gone_is_called_that(
+    shell: InteractiveShell, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shell.run_cell(
+        "from py4j.java_gateway import GatewayParameters, JavaGateway\n"
+        "JavaGateway(gateway_parameters=GatewayParameters(port=1)).jvm.java"
+    )
+    shown = capsys.readouterr().out
+    assert (
+        "Error: Spark's Java process has ended, most often because the memory was used up. Restart" in shown
+    )
+    assert len(shown.splitlines()) < 6
 
 
 # Tables ------------------------------------------------------------------------------------------

@@ -37,7 +37,10 @@ def show_once() -> None:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         if not isinstance(shown, DataFrame):
             return others(shown, include, exclude)
-        return _bundle(shown), {}
+        forms = _bundle(shown).items()
+        return {
+            kind: text for kind, text in forms if kind in (include or [kind]) and kind not in (exclude or ())
+        }, {}
 
     shell.display_formatter.format = formatted
 

@@ -1,6 +1,5 @@
 """Short errors in notebooks: the line of the cell and what Spark says, not two hundred Java frames."""
 
-import linecache
 import logging
 import re
 import traceback
@@ -15,7 +14,11 @@ from medallion.spark import databricks, display
 
 _PACKAGE = Path(__file__).parents[1]
 _TRACEBACK = "Traceback (most recent call last)"
-_FRAME = re.compile(r'^ *File "(.+)", line (\d+), in (.+)$', re.MULTILINE)
+_INDENT = ("", " ", "\t")
+_LOST = (
+    "Spark's Java process has ended, most often because the memory was used up. Restart the kernel of this "
+    "notebook and run it from the top; `medallion doctor` says how much memory is free."
+)
 _WITHOUT_SESSION = ("SESSION_OR_CONTEXT_NOT_EXISTS", "NO_ACTIVE_SESSION", "NO_ACTIVE_OR_DEFAULT_SESSION")
 _FIRST = ("medallion", "check", "spark")  # what the first cell of a notebook makes
 _last = "There has been no error in this session."
@@ -49,7 +52,10 @@ def shorten() -> None:
     from py4j.protocol import Py4JError
     from pyspark.errors import PySparkException
 
-    shell.set_custom_exc((PySparkException, Py4JError, MedallionError, NameError, *faults.KINDS), _show)
+    kinds: tuple[Any, ...] = (PySparkException, Py4JError)
+    shell.set_custom_exc((*kinds, MedallionError, NameError, *faults.KINDS), _show)
+    for kind in kinds:  # an error in a list of frames is not the cell's, and IPython shows it by itself
+        kind._render_traceback_ = _short
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -74,19 +80,30 @@ def reason(error: BaseException) -> str:
 
 
 def is_without_session(error: BaseException) -> bool:
-    """Return whether `error` says that Spark was not started, or was stopped."""
+    """Return whether `error` says that Spark was not started, was stopped, or has lost its process."""
     condition = getattr(error, "getCondition", lambda: None)()
-    return condition in _WITHOUT_SESSION
+    return condition in _WITHOUT_SESSION or _has_lost_java(error)
+
+
+def _has_lost_java(error: BaseException) -> bool:
+    """Return whether the JVM does not answer, because it was killed or ran out of memory."""
+    from py4j.protocol import Py4JNetworkError
+
+    frames = traceback.extract_tb(error.__traceback__)
+    by_py4j = bool(frames) and "py4j" in Path(frames[-1].filename).parts
+    return isinstance(error, Py4JNetworkError) or (isinstance(error, ConnectionError) and by_py4j)
 
 
 def message(error: BaseException) -> str:
-    """Return what `error` says, without the Java frames that may follow."""
+    """Return what `error` says, without the Java frames that may follow.
+
+    Where a Python function failed inside Spark, that is the end of its traceback: "ValueError: …".
+    """
     from py4j.protocol import Py4JJavaError
 
-    if isinstance(error, Py4JJavaError):
-        return str(_innermost(error).getMessage())
-    text = str(error)
-    return text.split("JVM stacktrace:")[0].split("\n\tat ")[0].rstrip()
+    text = str(_innermost(error).getMessage() if isinstance(error, Py4JJavaError) else error)
+    short = text.split("JVM stacktrace:")[0].split("\n\tat ")[0].rstrip()
+    return _python_error(short) or short
 
 
 def _innermost(error: BaseException) -> Any:
@@ -101,8 +118,10 @@ def _python_error(text: str) -> str | None:
     """Return what a Python function raised inside Spark: the end of a traceback in a text, if it has one."""
     _, traced, last = text.rpartition(_TRACEBACK)
     lines = last.splitlines()[1:]
-    raised = [*dropwhile(lambda line: not line or line.startswith((" ", "\t")), lines)]
-    return "\n".join(takewhile(str.strip, raised)) if traced and raised else None
+    raised = dropwhile(lambda line: line[:1] in _INDENT, lines)
+    # Spark goes on after it, for a stream with the plan
+    text = "\n".join(takewhile(lambda line: line[:1] not in _INDENT and not line.startswith("==="), raised))
+    return text if traced and text else None
 
 
 def _show(
@@ -112,29 +131,32 @@ def _show(
     trace: TracebackType | None,
     tb_offset: int | None = None,
 ) -> None:
-    global _last
     if isinstance(error, NameError):
-        said = _lacking(shell, error, trace)
+        said = _lacking(shell, error)
+    elif _has_lost_java(error):
+        said = _LOST
     elif isinstance(error, faults.KINDS) and not hasattr(error, "getCondition"):  # which Spark's own have
         said = faults.sentence(error) if _passes_through_us(trace) else None
     else:
         said = message(error)
     if said is None:  # the learner's own
         shell.showtraceback((kind, error, trace), tb_offset=tb_offset, running_compiled_code=True)
-        return
-    _last = "".join(traceback.format_exception(kind, error, trace))
+    else:
+        shell._showtraceback(kind, said, _short(error, said))
+
+
+def _short(error: BaseException, said: str | None = None) -> list[str]:
+    """Return the lines that stand in the place of a traceback, and keep the full text for `last_error`."""
+    global _last
+    _last = "".join(traceback.format_exception(error))
     # PySpark's own exceptions keep the Java frames to themselves.
     if (frames := getattr(error, "_stackTrace", None)) and "JVM stacktrace" not in _last:
         _last += f"\nJVM stacktrace:\n{frames}"
-    lines = [f"In line {number}: {code}" for number, code in _own_lines(trace)]
-    python = _python_error(said)
-    if python:
-        lines += _lines_in_worker(said)
-    name = "MedallionError" if isinstance(error, MedallionError) else kind.__name__
-    lines.append(f"{name}: {python or said}")
+    name = "MedallionError" if isinstance(error, MedallionError) else type(error).__name__
+    lines = [*_own_lines(error.__traceback__), f"{name}: {said or message(error)}"]
     if not isinstance(error, MedallionError | NameError):
         lines.append("The full text, Java frames included: medallion.last_error()")
-    shell._showtraceback(kind, said, lines)
+    return lines
 
 
 def _passes_through_us(trace: TracebackType | None) -> bool:
@@ -142,15 +164,15 @@ def _passes_through_us(trace: TracebackType | None) -> bool:
     return any(Path(frame.filename).is_relative_to(_PACKAGE) for frame in traceback.extract_tb(trace))
 
 
-def _lacking(shell: Any, error: NameError, trace: TracebackType | None) -> str | None:
+def _lacking(shell: Any, error: NameError) -> str | None:
     """Say which cells have to run first, where a name is missing that they make; None for any other name."""
-    _, code = (_own_lines(trace) or [(0, "")])[-1]
     if error.name in _FIRST:
         return (
             f"{error.name} is not there yet. Run the first cell of this notebook, and then the others in "
             "order: a kernel that has started anew knows nothing of what ran before."
         )
-    called = re.match(r"check\.(\w+)\(", code)
+    line = next(reversed(_own_lines(error.__traceback__)), "")
+    called = re.search(r": check\.(\w+)\(", line)
     exercise = called and getattr(shell.user_ns.get("check"), called[1], None)
     if exercise is None:
         return None
@@ -160,25 +182,12 @@ def _lacking(shell: Any, error: NameError, trace: TracebackType | None) -> str |
     )
 
 
-def _own_lines(trace: TracebackType | None) -> list[tuple[int, str]]:
-    """Return line number and code of the frames that are the notebook's own."""
-    frames = traceback.extract_tb(trace)
-    return [(frame.lineno or 0, (frame.line or "").strip()) for frame in frames if _is_own(frame.filename)]
-
-
-def _lines_in_worker(text: str) -> list[str]:
-    """Return the lines of the notebook's functions that a traceback of a Python worker names.
-
-    The worker knows their numbers only: the code is here.
-    """
+def _own_lines(trace: TracebackType | None) -> list[str]:
+    """Return the lines that are the notebook's own, with their numbers, also those of a Python worker."""
     lines = []
-    for file, number, function in _FRAME.findall(text):
-        if _is_own(file):
-            code = linecache.getline(file, int(number)).strip()
-            lines.append(f"In line {number} of {function}: {code}")
+    for frame in traceback.extract_tb(trace):
+        of_a_cell = "ipykernel" in frame.filename or frame.filename.startswith("<ipython")
+        if of_a_cell and "site-packages" not in frame.filename:
+            function = "" if frame.name == "<module>" else f" of {frame.name}"
+            lines.append(f"In line {frame.lineno}{function}: {(frame.line or '').strip()}")
     return lines
-
-
-def _is_own(file: str) -> bool:
-    """Return whether a file is a cell of the notebook, to Python's eyes."""
-    return ("ipykernel" in file or file.startswith("<ipython")) and "site-packages" not in file
