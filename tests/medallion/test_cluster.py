@@ -111,5 +111,23 @@ def test_a_cluster_that_does_not_come_up_says_where_to_look(
         pass
 
 
+@pytest.mark.parametrize(("name", "given"), [("workers", 0), ("workers", -1), ("cores", 0), ("memory", -5)])
+def test_a_number_that_makes_no_cluster_is_refused(name: str, given: int) -> None:
+    told = rf"--{name} is {given}\. Give it \d+ or more\."
+    with pytest.raises(MedallionError, match=told), cluster.running(**{name: given}):
+        pass
+
+
+def test_a_process_that_ends_at_once_is_named_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
+    monkeypatch.setattr(cluster, "_MASTER", "org.apache.spark.NoSuchClass")
+    monkeypatch.setattr(cluster, "_WORKER", "org.apache.spark.NoSuchClass")
+    told = r"The (master|worker-1) has ended\. What it said is in .*logs, in the newest file cluster-\1-"
+    with pytest.raises(MedallionError, match=told), cluster.running(workers=1):
+        pass
+
+
 def test_settings_that_the_chapters_rely_on_are_the_same_here_and_there() -> None:
     assert session.settings("learn").items() >= session._relied_on().items()

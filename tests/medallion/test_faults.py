@@ -143,6 +143,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Interacti
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
     (tmp_path / "logs").touch()
     shell = InteractiveShell.instance()
+    shell.colors = "nocolor"
     shell.run_cell("import medallion\nfrom medallion import paths\ncheck = medallion.checks('02')")
     yield shell
     InteractiveShell.clear_instance()
@@ -179,9 +180,10 @@ def test_a_cell_that_runs_too_early_says_which_comes_first(
 
 
 def test_a_kernel_says_so_before_its_first_cell(tmp_path: Path) -> None:
-    notebook = new_notebook(cells=[new_code_cell("check.split(split)")])
+    notebook = new_notebook(cells=[new_code_cell("answer = 1\ncheck.split(answer)")])
     with pytest.raises(CellFailed) as failed:
         execute(notebook, tmp_path)
+    assert failed.value.line == 2
     assert failed.value.short.startswith("NameError: check is not there yet. Run the first cell")
 
 

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -217,6 +218,41 @@ except MedallionError as error:
 
 
 # The server, over HTTP ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("part", [0, 3000, 500_000, None])
+def test_a_store_that_is_empty_cut_or_foreign_is_told_with_its_mend(
+    full: Path, house: Path, part: int | None
+) -> None:
+    (house / "mlflow").mkdir(parents=True)
+    held = b"no database" * 100 if part is None else (full / "mlflow" / "mlflow.db").read_bytes()[:part]
+    store.database().write_bytes(held)
+    told = r"mlflow\.db is damaged or not MLflow's \(.+\)\. Remove it with `medallion reset 05`, and run"
+    for called in (store.follow, tracking.start):
+        with pytest.raises(MedallionError, match=told):
+            called()
+    assert store.database().read_bytes() == held
+
+
+def test_a_store_that_is_locked_is_not_called_damaged(
+    full: Path, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    shutil.copytree(full / "mlflow", house / "mlflow")
+    monkeypatch.setattr(store, "_follow", locked)
+    with pytest.raises(MedallionError, match=r"cannot be used \(database is locked\)\. Shut down the other"):
+        store.follow()
+
+
+def test_only_this_user_may_write_models_which_are_code(house: Path) -> None:
+    before = os.umask(0)
+    try:
+        with store.lock():
+            assert stat.S_IMODE(store.place().stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
 
 
 def test_it_asks_for_its_password(live: ui.Ui) -> None:

@@ -25,7 +25,7 @@ _START_SECONDS = 90
 _STOP_SECONDS = 10
 _STOP_SECONDS_AFTER_CTRL_C = 1
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_CELL_LINE = re.compile(r"Cell In\s*\[\d+\], line (\d+)")
+_CELL_LINE = re.compile(r"^(?:Cell In\s*\[\d+\], |In )line (\d+)", re.MULTILINE)
 
 
 class CellFailed(MedallionError):
@@ -138,7 +138,10 @@ def _run(client: NotebookClient, cell: NotebookNode, index: int, seconds: int) -
     try:
         client.execute_cell(cell, index)
     except CellExecutionError as error:
-        short = f"{error.ename}: {_first_line(error.evalue)}" if error.evalue else str(error.ename)
+        # The kernel's answer has the error's own words; the output has those that a notebook shows.
+        shown = (output.evalue for output in cell.outputs if output.output_type == "error")
+        said = next(shown, error.evalue)
+        short = f"{error.ename}: {_first_line(said)}" if said else str(error.ename)
         raise CellFailed(index, _failed_line(error.traceback), short) from None
     except CellTimeoutError:
         raise CellFailed(index, 1, f"it was still running after {seconds} seconds") from None
