@@ -26,7 +26,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         "open the exercises in JupyterLab",
         ": your copies, in the folder work of the clone, or in MEDALLION_HOME where the clone cannot be "
         "written. Its address, on port 8888 of this machine or the next one that is free, is printed; "
-        "Ctrl-C in the terminal ends it.",
+        "Ctrl-C in the terminal ends it",
     )
     dashboard = add("dashboard", _dashboard, "show gold.live_sales on a page of this machine as it moves")
     dashboard.add_argument(
