@@ -127,6 +127,18 @@ def test_jupyterlab_opens_in_the_folder_whatever_the_user_s_own_settings_say(
     assert server.allow_root == (os.geteuid() == 0)
 
 
+def test_a_home_that_cannot_be_written_leaves_jupyter_a_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "mine"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "user" / "runtime"))
+    assert lab.places_of_jupyter() == {}
+    monkeypatch.setattr(lab.os, "access", lambda place, _: place != tmp_path)
+    found = lab.places_of_jupyter()
+    assert set(found) >= {"JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"}
+    assert all(Path(place).is_relative_to(tmp_path / "mine") for place in found.values())
+
+
 def test_a_file_beside_the_notebooks_is_no_module_of_jupyterlab(tmp_path: Path) -> None:
     (tmp_path / "tornado.py").write_text("raise SystemExit('not this one')", encoding="utf-8")
     python, *safe = lab.command(tmp_path)[:2]

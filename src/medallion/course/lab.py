@@ -8,11 +8,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from jupyter_core.paths import jupyter_runtime_dir
+
 from medallion import paths
 from medallion.files import write_text
 
 # A notebook server that asks another host for news is not offline.
 _SETTINGS = Path(__file__).parent / "jupyter"
+_PLACES = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
 _MANAGERS = ("ServerApp", "FileContentsManager")
 # In a copy's metadata, beside what the producer writes there: which version of the exercises it was
 _VERSION = "copied_version"
@@ -28,6 +31,7 @@ def open_exercises() -> None:
     os.chdir(work)
     settings = [str(_SETTINGS), os.environ.get("JUPYTER_CONFIG_PATH", "")]
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, settings))
+    os.environ.update(places_of_jupyter())
     os.execv(sys.executable, command(work))
 
 
@@ -40,6 +44,19 @@ def command(work: Path) -> list[str]:
     root = [] if os.geteuid() else ["--allow-root"]
     # -P: a learner's random.py beside the notebooks is no module of JupyterLab.
     return [sys.executable, "-P", "-m", "jupyterlab", "--ip=127.0.0.1", *places, *root]
+
+
+def places_of_jupyter() -> dict[str, str]:
+    """Return where Jupyter and IPython keep files of their own: {} where the user's home can be written.
+
+    Where it cannot, as in some containers, that is in the lakehouse.
+    """
+    own = Path(jupyter_runtime_dir())
+    there = next(place for place in (own, *own.parents) if place.exists())
+    if os.access(there, os.W_OK):
+        return {}
+    folder = paths.home() / "cache" / "jupyter"
+    return {name: str(folder / name.lower()) for name in _PLACES}
 
 
 def copy_exercises() -> Path:
