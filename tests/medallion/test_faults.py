@@ -158,7 +158,8 @@ def test_a_notebook_tells_a_fault_of_the_machine_short_and_leaves_the_learner_s_
     assert (
         "logs cannot be used (File exists). There is a file in the place of a folder. Move it away" in shown
     )
-    for own in ("open('/nowhere')", "import nowhere", "undefined"):
+    shell.run_cell("import re as check")
+    for own in ("open('/nowhere')", "import nowhere", "undefined", "check.compile(undefined)"):
         shell.run_cell(own)
         shown = capsys.readouterr().out
         assert "Traceback (most recent call last)" in shown and f"----> 1 {own}" in shown

@@ -1,5 +1,6 @@
 """The doctor: each thing that can be wrong is made wrong, and its line says so with the mend."""
 
+import errno
 import shutil
 import socket
 from contextlib import ExitStack
@@ -75,6 +76,24 @@ def test_lakehouse_that_cannot_be_written(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "file" / "lakehouse"))
     found = line("disk")
     assert not found.ok and "cannot be written" in found.finding and "set MEDALLION_HOME" in found.finding
+
+
+def test_where_the_notebooks_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("medallion.paths.work", lambda: tmp_path / "work")
+    assert line("notebooks") == Line(True, "notebooks", f"yours are in {tmp_path / 'work'}: writable")
+    (tmp_path / "work").rmdir()
+    (tmp_path / "work").touch()
+    found = line("notebooks")
+    assert not found.ok and "cannot be written" in found.finding and "set MEDALLION_HOME" in found.finding
+
+
+def test_a_fault_of_the_machine_is_a_line_that_fails(monkeypatch):
+    def denied():
+        raise PermissionError(errno.EACCES, "Permission denied", "/clone/requirements.lock")
+
+    found = doctor.Check("packages", denied).run()
+    assert [one.ok for one in found] == [False]
+    assert "/clone/requirements.lock cannot be used (Permission denied)." in found[0].finding
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 from rich.console import Console
 from rich.text import Text
 
-from medallion import paths
+from medallion import faults, paths
 from medallion.errors import MedallionError
 from medallion.machine import archive, jars, java, packages
 
@@ -49,7 +49,8 @@ class Check:
 
     def run(self) -> list[Line]:
         try:
-            return [Line(not mend, self.subject, finding, mend) for finding, mend in self.look()]
+            with faults.told():
+                return [Line(not mend, self.subject, finding, mend) for finding, mend in self.look()]
         except MedallionError as error:
             return [Line(False, self.subject, str(error))]
 

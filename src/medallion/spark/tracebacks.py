@@ -174,10 +174,11 @@ def _lacking(shell: Any, error: NameError) -> str | None:
     line = next(reversed(_own_lines(error.__traceback__)), "")
     called = re.search(r": check\.(\w+)\(", line)
     exercise = called and getattr(shell.user_ns.get("check"), called[1], None)
-    if exercise is None:
+    number = getattr(exercise, "number", None)
+    if number is None:
         return None
     return (
-        f"exercise {exercise.number} needs {error.name}, which is not there yet. "
+        f"exercise {number} needs {error.name}, which is not there yet. "
         "Run the cell above first, and then this one."
     )
 
