@@ -13,6 +13,7 @@ import dash
 import psutil
 import pyarrow as pa
 import pytest
+import strangers
 from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -234,6 +235,10 @@ def test_it_answers_under_the_names_of_this_machine(live: dashboard.Dashboard) -
             status, headers, body = get(live.port, path, host)
             assert (status, body) == (421, "This page is there for 127.0.0.1 and localhost only.\n")
             assert "Content-Security-Policy" in headers
+
+
+def test_strangers_are_refused(live: dashboard.Dashboard) -> None:
+    strangers.are_refused(live.port, "/state")
 
 
 def what_the_page_asks(made: dash.Dash) -> dict[str, Any]:

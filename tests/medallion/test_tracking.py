@@ -17,6 +17,7 @@ from typing import Any
 
 import nbformat
 import pytest
+import strangers
 
 from medallion.course.execute import execute
 from medallion.errors import MedallionError
@@ -53,15 +54,17 @@ def finish(child: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return child.returncode, out, err
 
 
+def login() -> str:
+    pair = ":".join(ui.credentials())
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
 def ask(
-    port: int, path: str, *, host: str | None = None, login: bool = True, body: Any = None
+    port: int, path: str, *, origin: str | None = None, known: bool = True, body: Any = None
 ) -> tuple[int, str]:
-    headers = {}
-    if login:
-        pair = ":".join(ui.credentials())
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    if host:
-        headers["Host"] = host
+    headers = {"Authorization": login()} if known else {}
+    if origin:
+        headers["Origin"] = origin
     if body is not None:
         headers["Content-Type"] = "application/json"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -221,7 +224,7 @@ except MedallionError as error:
 
 def test_it_asks_for_its_password(live: ui.Ui) -> None:
     for path in ("/", EXPERIMENTS, "/ajax-api/2.0/mlflow/experiments/search?max_results=1"):
-        assert ask(live.port, path, login=False)[0] == 401, path
+        assert ask(live.port, path, known=False)[0] == 401, path
         assert ask(live.port, path)[0] == 200, path
     file = tracking.store.place() / "credentials.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -240,12 +243,18 @@ def test_it_shows_what_the_notebooks_logged(live: ui.Ui) -> None:
     assert ask(live.port, path) == (200, "a note")
 
 
-def test_it_answers_under_the_names_of_this_machine(live: ui.Ui) -> None:
-    for host in ("127.0.0.1", f"localhost:{live.port}", "127.0.0.1:9000"):
-        assert ask(live.port, EXPERIMENTS, host=host)[0] == 200
-    for host in ("evil.example", f"127.0.0.1.evil.example:{live.port}", "10.0.0.1", "192.168.0.1:5000"):
-        status, text = ask(live.port, EXPERIMENTS, host=host)
-        assert (status, text) == (403, "Invalid Host header - possible DNS rebinding attack detected")
+def test_strangers_are_refused(live: ui.Ui) -> None:
+    strangers.are_refused(live.port, EXPERIMENTS, login())
+
+
+def test_only_its_own_pages_may_change_something(live: ui.Ui) -> None:
+    create = "/api/2.0/mlflow/experiments/create"
+    for origin in ("http://localhost:9999", "http://evil.example", f"https://127.0.0.1:{live.port}", "null"):
+        assert ask(live.port, create, origin=origin, body={"name": origin})[0] == 403, origin
+    ours = f"http://localhost:{live.port}"
+    number = json.loads(ask(live.port, create, origin=ours, body={"name": "of its page"})[1])["experiment_id"]
+    delete = "/api/2.0/mlflow/experiments/delete"
+    assert ask(live.port, delete, origin=ours, body={"experiment_id": number})[0] == 200
 
 
 def test_its_pages_are_told_to_report_nothing(live: ui.Ui) -> None:
