@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
@@ -45,6 +46,24 @@ print(json.dumps({
     "format": spark.sql("DESCRIBE DETAIL silver.numbers").first().format,
     "shuffles": spark.conf.get("spark.sql.shuffle.partitions"),
 }))
+"""
+
+
+# A master that starts a process, as a worker starts executors, and says which the two are
+SPARK_CLASS = """\
+#!/bin/sh
+sleep 600 &
+echo $! $$ > "$1.new" && mv "$1.new" "$1"
+exec sleep 600
+"""
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from medallion.servers import cluster
+
+folder = Path(sys.argv[1])
+with cluster._process("master", [sys.argv[2]], os.environ, folder):
+    time.sleep(600)
 """
 
 
@@ -99,6 +118,31 @@ def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
     assert DeltaTable(str(home / "silver" / "numbers")).count() == 110
     assert not [process for process in started if alive(process)], "nothing of it stays"
     assert not there.settings.exists()
+
+
+def test_killed_it_takes_its_processes_and_its_secret_along(tmp_path: Path) -> None:
+    spark_class = tmp_path / "spark" / "bin" / "spark-class"
+    spark_class.parent.mkdir(parents=True)
+    spark_class.write_text(SPARK_CLASS, encoding="utf-8")
+    spark_class.chmod(0o755)
+    folder, started = tmp_path / "folder", tmp_path / "started"
+    (folder / "conf").mkdir(parents=True)
+    there = {"MEDALLION_HOME": str(tmp_path / "home"), "SPARK_HOME": str(tmp_path / "spark")}
+    command = [sys.executable, "-c", KILLED, str(folder), str(started)]
+    with subprocess.Popen(command, env=os.environ | there) as child:
+        while not started.exists():
+            assert child.poll() is None
+            time.sleep(0.05)
+        processes = [psutil.Process(int(number)) for number in started.read_text().split()]
+        assert folder.exists() and all(map(alive, processes))
+        child.kill()
+    give_up = time.monotonic() + 20
+    while (any(map(alive, processes)) or folder.exists()) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    left = [process for process in processes if alive(process)]
+    for process in left:
+        process.kill()
+    assert not left and not folder.exists()
 
 
 def test_a_cluster_that_does_not_come_up_says_where_to_look(

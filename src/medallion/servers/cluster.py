@@ -11,6 +11,7 @@ import secrets
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -65,11 +66,11 @@ def running(workers: int = 2, cores: int = 1, memory: int = 1000) -> Iterator[Cl
         environment = {**os.environ, **session.for_any_jvm(), **cluster.environment}
         environment["SPARK_WORKER_DIR"] = str(Path(folder) / "work")
         ports = ["--host", HOST, "--port", str(port), "--webui-port", str(page)]
-        stack.enter_context(_process("master", [_MASTER, *ports], environment))
+        stack.enter_context(_process("master", [_MASTER, *ports], environment, Path(folder)))
         for number in range(1, workers + 1):
             room = ["--cores", str(2 * cores), "--memory", f"{2 * memory}m"]
             program = [_WORKER, "--host", HOST, "--webui-port", "0", *room, cluster.master]
-            stack.enter_context(_process(f"worker-{number}", program, environment))
+            stack.enter_context(_process(f"worker-{number}", program, environment, Path(folder)))
         _wait(cluster, workers)
         yield cluster
 
@@ -115,27 +116,25 @@ def _free() -> int:
 
 
 @contextmanager
-def _process(name: str, program: list[str], environment: Mapping[str, str]) -> Iterator[None]:
-    """Run a class of Spark until the end of the block, and then end it and the executors that it started."""
+def _process(name: str, program: list[str], environment: Mapping[str, str], folder: Path) -> Iterator[None]:
+    """Run a class of Spark until the end of the block, or of this process, which also removes `folder`."""
+    around = [sys.executable, "-P", "-m", "medallion.servers.group", str(os.getpid()), str(folder)]
     spark_class = Path(environment["SPARK_HOME"]) / "bin" / "spark-class"
     with paths.log(f"cluster-{name}").open("ab") as log:
         process = subprocess.Popen(
-            [str(spark_class), *program],
+            [*around, str(spark_class), *program],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # closed when this process ends, whatever ends it
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C is for us: we end them in order
         )
+    assert process.stdin is not None
     try:
         yield
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.stdin.close()
+        process.wait()
 
 
 def _wait(cluster: Cluster, workers: int) -> None:
