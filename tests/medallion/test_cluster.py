@@ -6,10 +6,13 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import strangers
 from deltalake import DeltaTable
 
 from medallion.errors import MedallionError
@@ -17,7 +20,7 @@ from medallion.servers import cluster
 from medallion.spark import session
 
 WORK = """
-import json, os, medallion
+import json, os, sys, medallion
 from delta.tables import DeltaTable
 from pyspark.sql import functions as F
 
@@ -37,6 +40,10 @@ place = str(medallion.home() / "checkpoint")
 stream = spark.readStream.table("bronze.numbers").writeStream.option("checkpointLocation", place)
 stream.trigger(availableNow=True).toTable("silver.numbers").awaitTermination()
 import psutil
+from urllib.parse import urlsplit
+sys.path.append(sys.argv[1])
+import strangers
+strangers.are_refused(urlsplit(spark.sparkContext.uiWebUrl).port, "/jobs/")
 ports = [port for jvm in psutil.Process().children(recursive=True) for port in jvm.net_connections()]
 print(json.dumps({
     "open to": sorted({port.laddr.ip.removeprefix("::ffff:") for port in ports if port.status == "LISTEN"}),
@@ -69,7 +76,7 @@ with cluster._process("master", [sys.argv[2]], os.environ, folder):
 
 def run(program: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -111,10 +118,14 @@ def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
         assert refused.returncode != 0
         started = set(psutil.Process().children(recursive=True)) - set(before)
         assert len(started) >= 3, "a master and two workers"
-        listening = {
-            one.laddr.ip for process in started for one in process.net_connections() if alive(process)
-        }
-        assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
+        sockets = [one for process in started if alive(process) for one in process.net_connections()]
+        listening = {one.laddr for one in sockets if one.status == psutil.CONN_LISTEN}
+        assert {address.ip.removeprefix("::ffff:") for address in listening} <= {"127.0.0.1", "::1"}
+        assert len(listening) == 6, "each has a port, for those who have the secret, and a page, and no more"
+        with urllib.request.urlopen(f"{there.page}json/") as state:
+            worker = json.load(state)["workers"][0]["webuiaddress"]
+        for page in (there.page, worker):
+            strangers.are_refused(urlsplit(page).port or 0, "/")
     assert DeltaTable(str(home / "silver" / "numbers")).count() == 110
     assert not [process for process in started if alive(process)], "nothing of it stays"
     assert not there.settings.exists()

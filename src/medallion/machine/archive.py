@@ -18,7 +18,7 @@ import psutil
 
 from medallion import paths
 from medallion.errors import MedallionError
-from medallion.machine import jars, java, local_files
+from medallion.machine import jars, java, own_classes
 
 # What a notebook does in its first minute. The classes that this loads are the ones archived.
 _REHEARSAL = "medallion.spark.rehearsal"
@@ -77,11 +77,11 @@ def make() -> Path:
     import pyspark
 
     paths.writable(path().parent, "MEDALLION_CACHE")
-    if not local_files.path().exists():
+    if not own_classes.path().exists():
         _write(
-            local_files.path(),
-            lambda partial: [sys.executable, "-m", _COMPILING, local_files.SOURCE, partial],
-            "The classes for local files were not compiled; sessions work without them, but slower. It said:",
+            own_classes.path(),
+            lambda partial: [sys.executable, "-m", _COMPILING, partial, *own_classes.SOURCES],
+            "The classes of our own were not compiled; sessions work without them, but slower. It said:",
         )
     archive = path()
     if options():

@@ -20,7 +20,7 @@ from rich.console import Console
 
 from medallion import files, paths
 from medallion.errors import MedallionError
-from medallion.machine import local_files, maven
+from medallion.machine import maven, own_classes
 
 LINEAGE = "lineage"  # the group of what is needed only where lineage is recorded
 MENDS = {
@@ -91,13 +91,13 @@ def verified(group: str = "") -> list[Path]:
 def class_path() -> list[str]:
     """Return the class path of a local session: our jars, then all of Spark's, as the pattern `…/*`.
 
-    Ours are the locked ones and, from set-up on, that of `local_files`.
+    Ours are the locked ones and, from set-up on, that of `own_classes`.
 
     Raises MedallionError when one of ours is missing or is not what the lock says.
     """
     import pyspark
 
-    compiled = [str(local_files.path())] if local_files.path().exists() else []
+    compiled = [str(own_classes.path())] if own_classes.path().exists() else []
     return [*map(str, verified()), *compiled, str(Path(pyspark.__file__).parent / "jars" / "*")]
 
 

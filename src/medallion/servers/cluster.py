@@ -22,6 +22,7 @@ from pathlib import Path
 
 from medallion import paths
 from medallion.errors import MedallionError
+from medallion.machine import own_classes
 from medallion.servers.server import HOST
 from medallion.spark import session
 
@@ -64,6 +65,7 @@ def running(workers: int = 2, cores: int = 1, memory: int = 1000) -> Iterator[Cl
         port, page = _free(), _free()
         cluster = Cluster(f"spark://{HOST}:{port}", f"http://{HOST}:{page}/", settings)
         environment = {**os.environ, **session.for_any_jvm(), **cluster.environment}
+        environment["SPARK_DAEMON_CLASSPATH"] = str(own_classes.path())
         environment["SPARK_WORKER_DIR"] = str(Path(folder) / "work")
         ports = ["--host", HOST, "--port", str(port), "--webui-port", str(page)]
         stack.enter_context(_process("master", [_MASTER, *ports], environment, Path(folder)))
@@ -97,11 +99,16 @@ def _write(settings: Path, memory: int, cores: int) -> None:
     lines = [
         "spark.authenticate true",
         f"spark.authenticate.secret {secrets.token_hex(32)}",
+        # There Spark takes programs to run from whoever asks, also from a page in the browser
+        "spark.master.rest.enabled false",
         f"spark.executor.memory {memory}m",
         f"spark.cores.max {cores}",
         # The defaults, 200 and 50, are made for clusters of many machines.
         f"spark.sql.shuffle.partitions {cores}",
         f"spark.databricks.delta.snapshotPartitions {cores}",
+        # The web page of a session that connects to us is guarded by a class of ours
+        f"spark.driver.extraClassPath {own_classes.path()}",
+        *(f"{name} {value}" for name, value in own_classes.page_settings().items()),
     ]
     file = settings / "spark-defaults.conf"
     file.touch(mode=0o600)

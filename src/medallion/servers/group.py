@@ -1,7 +1,7 @@
 """A process around a program that does not watch for itself, such as a master of Spark.
 
-It is `python -m medallion.servers.group PARENT FOLDER COMMAND…`. When PARENT ends, it ends all that the
-command has started, and removes FOLDER, in which they work.
+It is `python -m medallion.servers.group PARENT FOLDER COMMAND…`. When the command or PARENT ends, it ends all
+that the command has started. With PARENT goes FOLDER, in which they work.
 """
 
 import os
@@ -16,14 +16,19 @@ from medallion.servers import server
 
 
 def run(parent: int, folder: str, command: Sequence[str]) -> None:
-    """Run `command` until `parent` ends or closes our standard input; then end this group of processes."""
+    """Run `command` until it or `parent` ends; then end this group of processes, ourselves with it.
+
+    Without `parent`, or when it closes our standard input, `folder` is removed too.
+    """
     signal.signal(signal.SIGTERM, lambda *_: None)  # is sent to all of the group, and we are to stay
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-    server.wait_for_the_end_of(parent)
+    while (there := server.is_there(parent)) and process.poll() is None:
+        pass
     os.killpg(0, signal.SIGTERM)
     with suppress(subprocess.TimeoutExpired):
         process.wait(timeout=10)
-    shutil.rmtree(folder, ignore_errors=True)
+    if not there:
+        shutil.rmtree(folder, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 

@@ -147,18 +147,18 @@ def is_ours(host: str) -> bool:
         return False
 
 
-def wait_for_the_end_of(parent: int) -> None:
-    """Return when `parent` has ended or closed our standard input."""
+def is_there(parent: int) -> bool:
+    """Return whether `parent` runs and holds our standard input open, which takes a second when it does."""
     # The pipe alone would not do: a process that the parent has forked may hold its other end.
-    while os.getppid() == parent and not select.select([sys.stdin], [], [], 1)[0]:
-        pass
+    return os.getppid() == parent and not select.select([sys.stdin], [], [], 1)[0]
 
 
 def end_with(parent: int) -> None:
     """Have this process and all of its group end when `parent` ends or closes our standard input."""
 
     def watch() -> None:
-        wait_for_the_end_of(parent)
+        while is_there(parent):
+            pass
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, daemon=True).start()

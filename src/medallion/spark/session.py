@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from medallion import contract, paths
 from medallion.errors import MedallionError
 from medallion.lakehouse import snapshots, tables
-from medallion.machine import archive, jars, java, local_files
+from medallion.machine import archive, jars, java, own_classes
 from medallion.spark import catalog, databricks, display, mlflow_settings, recording, tracebacks
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def on_cluster(master: str) -> "SparkSession":
 
 def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
     """Return the Spark session of this process, started on this machine with `settings(profile)`."""
-    chosen = settings(profile, archive_to) | local_files.settings() | recording.begin()
+    ours = own_classes.file_settings() | own_classes.page_settings()
+    chosen = settings(profile, archive_to) | ours | recording.begin()
     conf = str(Path(for_any_jvm()["SPARK_HOME"]) / "conf")
     with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1"):
         return _session(chosen)
