@@ -156,6 +156,13 @@ def test_killed_it_takes_its_processes_and_its_secret_along(tmp_path: Path) -> N
     assert not left and not folder.exists()
 
 
+def test_a_process_that_ends_by_itself_is_seen_to_end(tmp_path: Path) -> None:
+    around = [sys.executable, "-m", "medallion.servers.group", str(os.getpid()), str(tmp_path), "false"]
+    with subprocess.Popen(around, stdin=subprocess.PIPE, start_new_session=True) as process:
+        assert process.wait(timeout=20) != 0
+    assert tmp_path.exists(), "the others work in the folder still"
+
+
 def test_a_cluster_that_does_not_come_up_says_where_to_look(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
