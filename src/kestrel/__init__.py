@@ -2,10 +2,32 @@
 
 `generate` writes the landing folder; `datasets/README.md` describes what is in it and
 `datasets/sources.toml` holds every rate.
+
+The names are imported when first used: a session that looks after a landing folder does not wait for the
+generator.
 """
 
-from kestrel.errors import Refused
-from kestrel.landing import MANIFEST, TRUTH, generate, is_current, manifest, truth
-from kestrel.settings import DISPOSITIONS
+from importlib import import_module
+from typing import Any
 
-__all__ = ["DISPOSITIONS", "MANIFEST", "TRUTH", "Refused", "generate", "is_current", "manifest", "truth"]
+_WHERE = {
+    "DISPOSITIONS": "kestrel.settings",
+    "MANIFEST": "kestrel.listing",
+    "TRUTH": "kestrel.listing",
+    "Refused": "kestrel.errors",
+    "generate": "kestrel.landing",
+    "is_current": "kestrel.landing",
+    "manifest": "kestrel.listing",
+    "mend": "kestrel.copies",
+    "truth": "kestrel.listing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'kestrel' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 
 from kestrel.errors import Refused
+from kestrel.planted import Truth
 from kestrel.settings import CLEAN, DATASETS
 from kestrel.shop import Shop
-from kestrel.truth import Truth
 from kestrel.writing import Landing
 
 PATH = "cdnow/CDNOW_master.txt"

@@ -10,10 +10,10 @@ import numpy as np
 from kestrel import calendar
 from kestrel.draws import Draws, Flags, rows_of
 from kestrel.names import CITIES, FIRST_NAMES, LAST_NAMES
+from kestrel.planted import Truth
 from kestrel.planting import repeated
 from kestrel.settings import CLEAN, codes
 from kestrel.shop import Shop, customer_id
-from kestrel.truth import Truth
 from kestrel.writing import Landing
 
 HEADER = "customer_id,first_name,last_name,email,city,postcode,signup_date,birth_year,marketing_consent"

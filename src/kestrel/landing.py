@@ -21,20 +21,19 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from kestrel import cdnow, customers, lockers, marketing, orders, payments, products, web_events
+from kestrel import cdnow, copies, customers, lockers, marketing, orders, payments, products, web_events
 from kestrel import settings as settings_file
 from kestrel.errors import Refused
+from kestrel.listing import MANIFEST, TRUTH, manifest
+from kestrel.planted import Truth
 from kestrel.settings import Settings
 from kestrel.shop import Shop
-from kestrel.truth import Truth
 from kestrel.writing import Landing
 from kestrel.writing import Progress as OnBytes
 
-MANIFEST = "_manifest.json"
-TRUTH = "_truth.json"
 # Raise it when the code writes other files from the same settings: a landing folder of an older
 # generator is then made anew.
-GENERATOR = 1
+GENERATOR = 2
 SMALLEST, LARGEST = 0.02, 100
 
 _SOURCES = (cdnow, products, customers, lockers, orders, payments, web_events, marketing)
@@ -50,7 +49,8 @@ def generate(
     `scale` multiplies customers, orders, payments, clicks, journeys and fraud; products, sellers and
     lockers grow with its square root; CDNOW is what it is. `settings` is a file like
     `datasets/sources.toml`, which is the default. A folder that already holds the same data is left
-    alone, unless `force` is set; any other landing folder is replaced whole.
+    alone, but for the moments of arrival that a copy has lost, unless `force` is set; any other landing
+    folder is replaced whole.
 
     Raises Refused for a scale out of range, a bad line in the settings, too little room on
     the disk, a folder that cannot be written or is not a landing folder, and a second generator
@@ -59,6 +59,7 @@ def generate(
     if not SMALLEST <= scale <= LARGEST:
         raise Refused(f"The scale {scale:g} is out of range. Choose one from {SMALLEST} to {LARGEST}.")
     values = settings_file.load(settings)
+    _refuse_broken_link(target)
     # A landing folder that is a link to a larger disk stays one.
     target = target.resolve()
     _require_writable(target.parent)
@@ -67,27 +68,30 @@ def generate(
         _refuse_foreign(target)
         present = _current(target, values, scale)
         if present and not force:
-            return present
+            late = copies.out_of_time(target, present)
+            if not copies.changed(target, late):
+                copies.put_back(target, late)
+                return present
         _require_room(target, scale)
         return _replace(target, values, scale, progress)
 
 
 def is_current(target: Path, scale: float = 1) -> bool:
-    """Return whether the folder `target` holds all that `generate` would write there at this scale."""
+    """Return whether the folder `target` holds all that `generate` would write there at this scale.
+
+    It does not look at the moments of arrival: cloud storage keeps none.
+    """
     return _current(target, settings_file.load(None), scale) is not None
 
 
-def manifest(target: Path) -> dict[str, Any] | None:
-    """Return the manifest of a landing folder, or None when there is none that can be read."""
-    try:
-        return json.loads((target / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def truth(target: Path) -> dict[str, Any]:
-    """Return the truth of a landing folder: what was planted. Only reconciliation may look at it."""
-    return json.loads((target / TRUTH).read_text(encoding="utf-8"))
+def _refuse_broken_link(target: Path) -> None:
+    """Refuse a link to a disk that is not mounted: the folder would be made on another one."""
+    for place in (target, *target.parents):
+        if place.is_symlink() and not place.exists():
+            raise Refused(
+                f"{place} is a link to {place.readlink()}, which is not there. "
+                "Mount its disk, or remove the link."
+            )
 
 
 def _require_writable(folder: Path) -> None:

@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from kestrel import calendar
 from kestrel.draws import Draws, Numbers, rows_of
+from kestrel.planted import Truth
 from kestrel.planting import plant, repeated
 from kestrel.settings import CLEAN, MILLION, codes
 from kestrel.shop import Shop, locker_id
-from kestrel.truth import Truth
 from kestrel.writing import Landing
 
 EVERY = 2 * calendar.HOUR

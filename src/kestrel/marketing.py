@@ -7,10 +7,10 @@ import numpy as np
 from kestrel import calendar
 from kestrel.draws import Draws, Numbers, rows_of
 from kestrel.pending import Pending
+from kestrel.planted import Truth
 from kestrel.planting import plant, repeated
 from kestrel.settings import CHANNELS, CLEAN, codes
 from kestrel.shop import HONEST, Day, Shop, customer_id
-from kestrel.truth import Truth
 from kestrel.writing import Landing, Rolling
 
 HEADER = (

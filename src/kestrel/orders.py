@@ -8,10 +8,10 @@ import numpy as np
 from kestrel import calendar
 from kestrel.draws import Draws, Numbers, rows_of
 from kestrel.pending import Pending
+from kestrel.planted import Truth
 from kestrel.planting import plant, repeated
 from kestrel.settings import CLEAN, ORDER_WAYS, codes
 from kestrel.shop import FLAWS, TESTER, Day, Shop, customer_id, locker_id, order_id, product_id
-from kestrel.truth import Truth
 from kestrel.writing import Landing, Rolling
 
 # From this Monday on, orders carry a delivery slot, and the shop runs on a new database

@@ -10,10 +10,10 @@ from kestrel import calendar
 from kestrel.draws import Draws, Numbers, rows_of
 from kestrel.names import ALL_CITIES, CITIES
 from kestrel.pending import Pending
+from kestrel.planted import Truth
 from kestrel.planting import plant, repeated
 from kestrel.settings import CLEAN, codes
 from kestrel.shop import HONEST, RING, TESTER, Day, Shop, card_id, customer_id, device_id, order_id
-from kestrel.truth import Truth
 from kestrel.writing import Landing, Rolling
 
 _METHODS = ("card", "wallet", "voucher")

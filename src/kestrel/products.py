@@ -7,10 +7,10 @@ import numpy as np
 
 from kestrel.draws import Draws, rows_of
 from kestrel.names import CITIES, GOODS, LAST_NAMES, MAKES, SELLER_WORDS, TAGS
+from kestrel.planted import Truth
 from kestrel.planting import plant
 from kestrel.settings import CLEAN, codes
 from kestrel.shop import Shop, product_id, seller_id
-from kestrel.truth import Truth
 from kestrel.writing import Landing
 
 _KIND = codes("products")

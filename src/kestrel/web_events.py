@@ -7,10 +7,10 @@ import numpy as np
 from kestrel import calendar
 from kestrel.draws import Draws, Flags, Numbers, rows_of
 from kestrel.pending import Pending
+from kestrel.planted import Truth
 from kestrel.planting import plant, repeated
 from kestrel.settings import CLEAN, codes
 from kestrel.shop import HONEST, TABLET, Day, Shop, customer_id, device_id, order_id, product_id
-from kestrel.truth import Truth
 from kestrel.writing import Landing, Rolling
 
 _TYPES = ("view", "search", "add_to_cart", "checkout", "purchase")

@@ -20,8 +20,8 @@ Progress: TypeAlias = Callable[[int], None]
 class Landing:
     """A landing folder in the making. Every file's path, size, rows and hash end up in `files`.
 
-    A file's modification time is set to the end of the period that it covers: readers that
-    take the oldest file first then see the files in the order in which they arrived.
+    A file's arrival is the end of the period that it covers. It is listed, and set as the modification time:
+    readers that take the oldest file first then see the files in the order in which they arrived.
     """
 
     def __init__(self, folder: Path, progress: Progress) -> None:
@@ -45,18 +45,16 @@ class Landing:
 
     def close(self, path: str, file: "TextFile", arrived: int) -> None:
         """Close a text file and list it. `arrived` is the stamp of its arrival."""
-        self.files.append({"path": path, "bytes": file.close(), "rows": file.rows, "sha256": file.sha256()})
-        self._stamp(path, arrived)
+        written = {"bytes": file.close(), "rows": file.rows, "sha256": file.sha256()}
+        self._list(path, written, arrived)
 
     def copy(self, path: str, source: Path, rows: int, arrived: int) -> None:
         """Copy a file byte for byte and list it."""
         content = source.read_bytes()
         self._make_room(path).write_bytes(content)
         self._progress(len(content))
-        self.files.append(
-            {"path": path, "bytes": len(content), "rows": rows, "sha256": hashlib.sha256(content).hexdigest()}
-        )
-        self._stamp(path, arrived)
+        written = {"bytes": len(content), "rows": rows, "sha256": hashlib.sha256(content).hexdigest()}
+        self._list(path, written, arrived)
 
     def parquet(self, path: str, columns: dict[str, np.ndarray], schema: pa.Schema, arrived: int) -> None:
         """Write a Parquet file and list it by a hash of its values: its bytes depend on the library."""
@@ -66,15 +64,17 @@ class Landing:
         with file.open("wb") as sink:
             pq.write_table(table, sink)
         self._progress(file.stat().st_size)
-        self.files.append({"path": path, "rows": table.num_rows, "content_sha256": content_sha256(table)})
-        self._stamp(path, arrived)
+        written = {"rows": table.num_rows, "content_sha256": content_sha256(table)}
+        self._list(path, written, arrived)
 
     def _make_room(self, path: str) -> Path:
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         return file
 
-    def _stamp(self, path: str, arrived: int) -> None:
+    def _list(self, path: str, written: dict[str, Any], arrived: int) -> None:
+        (moment,) = calendar.text(np.array([arrived]), "s")
+        self.files.append({"path": path, "arrived": moment, **written})
         seconds = calendar.posix(arrived)
         os.utime(self.folder / path, (seconds, seconds))
 

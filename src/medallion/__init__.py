@@ -28,7 +28,7 @@ _WHERE = {
     "landing": "medallion.paths",
     "dataset": "medallion.paths",
     "scratch": "medallion.paths",
-    "plain_path": "medallion.paths",
+    "plain_path": "medallion.temporary",
     "keep_view": "medallion.spark.views",
     "reason": "medallion.spark.tracebacks",
     "last_error": "medallion.spark.tracebacks",

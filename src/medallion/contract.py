@@ -30,7 +30,7 @@ from medallion.errors import MedallionError
 LANDING = "landing"
 SCHEMAS = ("bronze", "silver", "gold", "ml")
 # The folders of the lakehouse that are not one chapter's own
-SHARED = frozenset({LANDING, *SCHEMAS, "checkpoints", "cache", "scratch", "default", "logs"})
+SHARED = frozenset({LANDING, *SCHEMAS, "checkpoints", "cache", "scratch", "default", "logs", "work"})
 LESSON = "lesson.py"
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TABLE = re.compile(r"\w+\.\w+")
@@ -87,13 +87,23 @@ def chapters() -> dict[str, Contract]:
     return {number: of(path, header(path)) for number, path in lessons().items()}
 
 
+def number_of(text: str) -> str:
+    """Return the number of a chapter as the folders have it: "01" for "1".
+
+    Raises MedallionError for an empty text, as of a variable that is not set: it would be chapter 00.
+    """
+    if not str(text).strip():
+        raise MedallionError("The number of the chapter is empty. Give one, such as 01.")
+    return str(text).zfill(2)
+
+
 def find(number: str) -> Path:
     """Return the lesson of chapter `number` ("01" or "1").
 
     Raises MedallionError when there is no such chapter.
     """
     known = lessons()
-    padded = str(number).zfill(2)
+    padded = number_of(number)
     if padded not in known:
         raise MedallionError(
             f"There is no chapter {number}. The chapters are {', '.join(known) or 'none yet'}."

@@ -7,3 +7,7 @@ class MedallionError(Exception):
     The command line prints it without a traceback and exits with 1; a notebook shows
     the message alone.
     """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the lines that IPython shows in the place of a traceback."""
+        return [f"MedallionError: {self}"]

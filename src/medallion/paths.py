@@ -5,16 +5,19 @@
 | `root` | the clone that this package is installed from | – |
 | `home` | `<root>/lakehouse` | `MEDALLION_HOME` |
 | `landing` | `<home>/landing` | `MEDALLION_HOME` |
-| `scratch` | `<home>/scratch/<process>` | `MEDALLION_HOME` |
+| `scratch` | `<home>/scratch/<session>` | `MEDALLION_HOME` |
 | `dataset` | `<root>/datasets/<name>` | – |
+| `work` | `<root>/work` | `MEDALLION_HOME`, where the clone cannot be written |
 | `cache` | the user's cache folder | `MEDALLION_CACHE` |
 """
 
-import atexit
+import hashlib
 import os
 import re
-import shutil
+import secrets
 import tempfile
+from contextlib import suppress
+from functools import cache as once
 from pathlib import Path
 
 from platformdirs import user_cache_path
@@ -22,7 +25,11 @@ from platformdirs import user_cache_path
 from medallion.errors import MedallionError
 
 _LOGS_KEPT = 20
-_PLAIN = re.compile(r"[A-Za-z0-9/._-]*")
+# What Spark takes for a pattern, an address or the end of a name: a link without it leads there
+_LINKED = re.compile(r"[*?\[\]{}:`]")
+# What deltalake misreads in the path of a folder, also behind a link
+_REFUSED = re.compile(r"\\|%[0-9A-Fa-f]{2}|[\x00-\x1f\x7f\ud800-\udfff]")
+_SETTINGS = ("MEDALLION_HOME", "MEDALLION_CACHE", "MEDALLION_JAVA_HOME")
 
 
 def root() -> Path:
@@ -30,9 +37,49 @@ def root() -> Path:
     return Path(__file__).resolve().parents[2]
 
 
+def make_settings_absolute() -> None:
+    """Let a relative folder in the settings mean the same one from now on, also in what is started here."""
+    for name in _SETTINGS:
+        if value := os.environ.get(name):
+            os.environ[name] = str(Path(value).expanduser().absolute())
+
+
 def home() -> Path:
-    """Return the absolute path of the lakehouse folder. It need not exist yet."""
-    return Path(os.environ.get("MEDALLION_HOME") or root() / "lakehouse").expanduser().absolute()
+    """Return the absolute path of the lakehouse folder. It need not exist yet.
+
+    Where its own path has a character that Spark takes for a pattern, as in `Kurs [2026]`, this is a link to
+    it, always the same one, and the folder is made.
+    Raises MedallionError for a path that cannot be used, and when the folder or the link cannot be made.
+    """
+    own = Path(os.environ.get("MEDALLION_HOME") or root() / "lakehouse").expanduser().absolute()
+    if odd := _REFUSED.search(str(own)):
+        raise MedallionError(
+            f"The lakehouse cannot be in {str(own)!a}: Delta tables do not bear {odd[0]!a} in a "
+            "path. Set MEDALLION_HOME to another folder."
+        )
+    return _linked(own) if _LINKED.search(str(own)) else own
+
+
+def _linked(folder: Path) -> Path:
+    """Return a link to `folder`, which is made if it is missing, in the cache.
+
+    It is named after the folder's path, because checkpoints and MLflow keep paths: it has to be the same
+    in each process and tomorrow.
+    """
+    place = cache() / "links"
+    if _LINKED.search(str(place)):
+        raise MedallionError(
+            f"Spark cannot work in {folder}, nor reach it by a link in {place}. "
+            "Set MEDALLION_HOME, or else MEDALLION_CACHE, to a folder without any of *?[]{}:` in its path."
+        )
+    link = place / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    if not folder.is_dir():
+        writable(folder, "MEDALLION_HOME")
+    if not link.is_symlink():
+        writable(place, "MEDALLION_CACHE")
+        with suppress(FileExistsError):  # another process was quicker
+            link.symlink_to(folder, target_is_directory=True)
+    return link
 
 
 def landing() -> Path:
@@ -51,25 +98,26 @@ def dataset(name: str) -> Path:
     return path
 
 
-def plain_path(folder: Path) -> str:
-    """Return a path to `folder` without a space, an accent or another character that an address encodes.
-
-    Where its own path has one, that is a link in the folder for temporary files, which goes at the end of
-    this process. Spark 4.2 encodes the path of a checkpoint twice before it reads its state, and then
-    finds nothing.
-    """
-    if _PLAIN.fullmatch(str(folder)):
-        return str(folder)
-    place = Path(tempfile.mkdtemp(prefix="medallion-"))
-    atexit.register(shutil.rmtree, place, ignore_errors=True)
-    link = place / "link"
-    link.symlink_to(folder.absolute(), target_is_directory=True)
-    return str(link)
-
-
 def scratch() -> Path:
     """Return the folder of this session's scratch schema: empty at the start, removed at the end."""
-    return home() / "scratch" / str(os.getpid())
+    return home() / "scratch" / _session(os.getpid())
+
+
+@once
+def _session(process: int) -> str:
+    """Return a name for the session of a process. Its number alone comes again, and in other containers."""
+    return f"{process}-{secrets.token_hex(4)}"
+
+
+def work() -> Path:
+    """Return the folder of the learner's notebooks. It need not exist yet.
+
+    It is `work/` in the clone; where that cannot be written, as in one clone for a whole class, it is in
+    the lakehouse, if that is elsewhere.
+    """
+    here = root() / "work"
+    writable_here = os.access(here if here.exists() else root(), os.W_OK)
+    return here if writable_here or home().is_relative_to(root()) else home() / "work"
 
 
 def cache() -> Path:
@@ -85,26 +133,38 @@ def log(program: str) -> Path:
     """
     folder = writable(home(), "MEDALLION_HOME") / "logs"
     folder.mkdir(exist_ok=True)
-    logs = sorted(folder.glob(f"{program}-*.log"), key=lambda file: file.stat().st_mtime)
-    for old in logs[:-_LOGS_KEPT]:
+    for old in sorted(folder.glob(f"{program}-*.log"), key=_written_at)[:-_LOGS_KEPT]:
         old.unlink(missing_ok=True)
     return folder / f"{program}-{os.getpid()}.log"
+
+
+def _written_at(file: Path) -> float:
+    try:
+        return file.stat().st_mtime
+    except FileNotFoundError:  # another process has just removed it
+        return 0
 
 
 def writable(folder: Path, moved_by: str) -> Path:
     """Make `folder` if it is missing, prove that a file can be written in it, and return it.
 
     `moved_by` is the environment variable that the error names as the mend.
-    Raises MedallionError when the folder cannot be made or written.
+    Raises MedallionError when the folder cannot be made or written, also because the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".write-probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(4096))  # an empty file fits on a full disk
     except OSError as error:
-        raise MedallionError(
-            f"{folder} cannot be written ({error.strerror}). "
-            f"Give yourself write access to it, or set {moved_by} to a folder that is yours."
-        ) from error
+        raise _unwritable(folder, moved_by, error) from error
     return folder
+
+
+def _unwritable(folder: Path, moved_by: str, error: OSError) -> MedallionError:
+    why = error.strerror
+    if folder.is_symlink() and not folder.exists():
+        why = f"it is a link to {folder.readlink()}, which is not there"
+    return MedallionError(
+        f"{folder} cannot be written ({why}). "
+        f"Give yourself write access to it, or set {moved_by} to a folder that is yours."
+    )

@@ -2,9 +2,8 @@
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
-from medallion_cli.learner import SEVERAL
+from medallion_cli.learner import SEVERAL, a_folder, require_chapters
 
 
 def add_commands(
@@ -33,7 +32,7 @@ def add_commands(
     how.add_argument("--zip", action="store_true", help="also pack it as one file, to be read offline")
     export = add("export", _export, "write the course in the form of another place to run it")
     export.add_argument("form", metavar="FORM", choices=["databricks"], help="the form: databricks")
-    export.add_argument("--to", type=Path, metavar="DIR", help="the folder; without it _build/databricks")
+    export.add_argument("--to", type=a_folder, metavar="DIR", help="the folder; without it _build/databricks")
     add("test", _test, "run every check there is").add_argument("numbers", **SEVERAL)
     lock = add("lock", _lock, "write the lock and the conda files anew from pyproject.toml")
     lock.add_argument("--jars", action="store_true", help="write jars.lock anew instead")
@@ -57,6 +56,7 @@ in pyproject.toml, and the drawing book/figures/flow-{number}.svg."""
 def _build(arguments: argparse.Namespace) -> None:
     from press.reference import products
 
+    require_chapters(arguments.numbers)
     parser = arguments.make_parser()
     if arguments.check:
         products.check(arguments.numbers, parser)
@@ -101,6 +101,7 @@ def _test(arguments: argparse.Namespace) -> int:
     from medallion.machine import setup
     from press.trial import testing
 
+    require_chapters(arguments.numbers)
     setup.prepare_spark(lineage=True)
     return testing.main(arguments.numbers)
 

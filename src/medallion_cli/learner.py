@@ -1,13 +1,21 @@
 """The commands of a learner and an instructor."""
 
 import argparse
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from medallion import paths
 
 SEVERAL: dict[str, Any] = {"metavar": "NN", "nargs": "*", "help": "chapter numbers; none means all"}
+
+
+def a_folder(text: str) -> Path:
+    """Return the folder of an argument; an empty one, as of a variable that is not set, would be this one."""
+    if not text:
+        raise argparse.ArgumentTypeError("the folder is empty")
+    return Path(text)
 
 
 def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -20,7 +28,14 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--lineage", action="store_true", help="also record what reads and makes what, in gold.lineage"
     )
     run.add_argument("--anew", action="store_true", help="begin again, also after an interruption")
-    add("lab", _lab, "open the exercises in JupyterLab")
+    add(
+        "lab",
+        _lab,
+        "open the exercises in JupyterLab",
+        ": your copies, in the folder work of the clone, or in MEDALLION_HOME where the clone cannot be "
+        "written. Its address, on port 8888 of this machine or the next one that is free, is printed; "
+        "Ctrl-C in the terminal ends it",
+    )
     dashboard = add("dashboard", _dashboard, "show gold.live_sales on a page of this machine as it moves")
     dashboard.add_argument(
         "--port", type=int, metavar="N", default=8050, help="where the page is; 0 takes any that is free"
@@ -49,15 +64,24 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     reset.add_argument(
         "number", metavar="NN", nargs="?", default="00", help="the first chapter to undo; none means all"
     )
+    reset.add_argument("--yes", action="store_true", help="do not ask; without a terminal nobody is asked")
     setup = add("setup", _setup, "install the jars and make the class archive")
     setup.add_argument(
-        "--from-dir", type=Path, metavar="DIR", help="take the jars from a folder or a USB stick"
+        "--from-dir", type=a_folder, metavar="DIR", help="take the jars from a folder or a USB stick"
     )
     setup.add_argument(
         "--lineage", action="store_true", help="also install what records lineage, a jar of 43 MB"
     )
     doctor = add("doctor", _doctor, "check this machine, line by line")
     doctor.add_argument("--mend", action="store_true", help="also do what can be done about a FAIL")
+
+
+def require_chapters(numbers: Iterable[str]) -> None:
+    """Raise MedallionError for a number that no chapter has, before anything is set up or made."""
+    from medallion import contract
+
+    for number in numbers:
+        contract.find(number)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -69,6 +93,7 @@ def _run(arguments: argparse.Namespace) -> None:
         from press.recorded import lineage_table
 
         recorder = lineage_table
+    require_chapters(arguments.numbers)
     setup.prepare(lineage=arguments.lineage)
     report.print_ran(runner.run(arguments.numbers, anew=arguments.anew, recorder=recorder))
 
@@ -77,6 +102,7 @@ def _catch_up(arguments: argparse.Namespace) -> None:
     from medallion.course import report, runner
     from medallion.machine import setup
 
+    require_chapters([arguments.number])
     setup.prepare()
     ran = runner.catch_up(arguments.number)
     if ran:
@@ -126,11 +152,23 @@ def _data(arguments: argparse.Namespace) -> None:
 
 def _reset(arguments: argparse.Namespace) -> None:
     from medallion.course import journal
-    from medallion.lakehouse.reset import reset
+    from medallion.lakehouse.reset import plan, reset
 
     with journal.alone():
+        going = plan(arguments.number)
+        if going and not arguments.yes and sys.stdin.isatty() and not _agreed(going):
+            print("Nothing was removed.")
+            return
         gone = reset(arguments.number)
     print(f"Removed {', '.join(gone)}." if gone else "There was nothing to remove.")
+
+
+def _agreed(going: list[str]) -> bool:
+    print("This removes what chapters made:", *going, sep="\n")
+    try:
+        return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _setup(arguments: argparse.Namespace) -> None:

@@ -140,7 +140,7 @@ def _write_requirements() -> None:
     from uv import find_uv_bin
 
     command = [
-        *(find_uv_bin(), "pip", "compile", "pyproject.toml", "--extra", "dev"),
+        *(find_uv_bin(), "--no-config", "pip", "compile", "pyproject.toml", "--extra", "dev"),
         *("--universal", "--python-version", packages.PYTHONS[0], "--generate-hashes"),
         *("--no-emit-index-url", "--custom-compile-command", "medallion lock", "--quiet"),
         *("--output-file", "requirements.lock"),  # whose versions it keeps, and which it replaces in one step

@@ -26,7 +26,7 @@ def write(number: str, name: str, root: Path | None = None) -> list[str]:
     """
     root = root or paths.root()
     chapters = root / "book" / "chapters"
-    padded = number.zfill(2)
+    padded = contract.number_of(number)
     if not re.fullmatch(r"[0-9]{2}", padded):
         raise MedallionError(f"{number!r} is no number of a chapter. Give one from 00 to 99.")
     if not _NAME.fullmatch(name):

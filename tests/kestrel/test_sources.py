@@ -29,7 +29,7 @@ SCALE = 0.25
 SMALLEST = 0.02
 # The manifest lists the hash of every file. When this hash changes on purpose, raise
 # `landing.GENERATOR`, so that landing folders of the older generator are made anew.
-MANIFEST_SHA256 = "65f334b6a806132b73895c95e4acb8e20f1b2a3a084bf6f8a1c3c4653e81d7ce"
+MANIFEST_SHA256 = "1098a749b45863f1108900f68f17acfd813075165757df3465977dbb10112987"
 
 
 @pytest.fixture(scope="session")
@@ -776,14 +776,105 @@ def test_a_second_run_changes_nothing(tmp_path, small):
     assert _snapshot(small) == before
 
 
+def _times(folder: Path) -> dict[str, float]:
+    return {
+        file["path"]: (folder / file["path"]).stat().st_mtime for file in kestrel.manifest(folder)["files"]
+    }
+
+
+def _copied(small: Path, tmp_path: Path) -> Path:
+    """A copy as `cp -r` makes it: the bytes, and the time of now."""
+    return Path(shutil.copytree(small, tmp_path / "landing", copy_function=shutil.copyfile))
+
+
+@pytest.mark.parametrize("how", ["mend", "generate"])
+def test_a_copy_gets_back_when_its_files_arrived(tmp_path, small, how):
+    target = _copied(small, tmp_path)
+    assert not _times(target).items() & _times(small).items()
+    if how == "mend":
+        count = len(kestrel.manifest(small)["files"])
+        told = f"{count} source files had lost the time of their arrival, as copies do; they have it again."
+        assert kestrel.mend(target) == [told]
+    else:
+        before = _snapshot(target)
+        assert kestrel.generate(target, SMALLEST) == kestrel.manifest(small)
+        assert _snapshot(target) == before, "no file is made again"
+    assert _times(target) == _times(small)
+    assert kestrel.mend(target) == []
+
+
+@pytest.mark.parametrize(
+    "file", ["payments/payments_2025-W30.jsonl", "lockers/telemetry/2025-08/LK008.parquet"]
+)
+@pytest.mark.parametrize("change", ["missing", "a line less", "as long as before"])
+def test_source_files_that_have_changed_are_refused(tmp_path, small, file, change):
+    target = Path(shutil.copytree(small, tmp_path / "landing"))
+    content = (target / file).read_bytes()
+    (target / file).unlink()
+    if change == "a line less":
+        (target / file).write_bytes(content[: content.rindex(b"\n", 0, -1) + 1])
+    elif change == "as long as before":
+        (target / file).write_bytes(content.replace(b"1", b"2", 1) if file.endswith("l") else content[::-1])
+    with pytest.raises(kestrel.Refused) as refused:
+        kestrel.mend(target)
+    assert str(refused.value) == (
+        f"{target} does not hold what the generator wrote: {file} is missing or changed. "
+        "Make the source files anew with `medallion data --force --scale 0.02`."
+    )
+
+
+def test_what_the_generator_did_not_write_is_told(tmp_path, small):
+    target = Path(shutil.copytree(small, tmp_path / "landing"))
+    for name in ("desktop.ini", "a.jsonl:Zone.Identifier", ".DS_Store", "_SUCCESS"):
+        (target / "orders" / name).touch()
+    (target / "mine").mkdir()
+    (target / "mine" / "thesis.txt").touch()
+    assert kestrel.mend(target) == [
+        f"In {target} orders/a.jsonl:Zone.Identifier and 1 more are not from the generator. "
+        "Spark reads what is there as data: move it away, unless that is meant."
+    ]
+
+
+def test_a_time_that_cannot_be_set_is_told(tmp_path, small, monkeypatch):
+    target = _copied(small, tmp_path)
+
+    def forbidden(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "utime", forbidden)
+    with pytest.raises(kestrel.Refused, match=r"cannot be set \(Operation not permitted\)\. .* `cp -a`"):
+        kestrel.mend(target)
+
+
+def test_a_folder_of_an_older_generator_is_left_alone(tmp_path):
+    (tmp_path / kestrel.MANIFEST).write_text('{"generator": 1, "files": [{"path": "orders/a.jsonl"}]}')
+    assert kestrel.mend(tmp_path) == []
+    assert kestrel.mend(tmp_path / "nothing") == []
+
+
+@pytest.mark.parametrize("link", ["lake", "lake/landing"])
+def test_a_link_to_a_disk_that_is_not_there_is_refused(tmp_path, link):
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "disk" / "landing")
+    with pytest.raises(kestrel.Refused) as refused:
+        kestrel.generate(tmp_path / "lake" / "landing", SMALLEST)
+    assert str(refused.value) == (
+        f"{tmp_path / link} is a link to {tmp_path / 'disk' / 'landing'}, which is not there. "
+        "Mount its disk, or remove the link."
+    )
+    assert not (tmp_path / "disk").exists()
+
+
 @pytest.mark.parametrize(
     "file", ["payments/payments_2025-W30.jsonl", "lockers/telemetry/2025-08/LK008.parquet"]
 )
 def test_a_damaged_file_is_made_again(tmp_path, small, file):
     target = tmp_path / "landing"
     shutil.copytree(small, target)
-    (target / file).write_bytes(b"{}\n")
+    content = (target / file).read_bytes()
+    (target / file).write_bytes(content.replace(b"1", b"2") if file.endswith("jsonl") else b"{}\n")
     assert kestrel.generate(target, SMALLEST) == kestrel.manifest(small)
+    assert _times(target) == _times(small)
     sizes = [{path: size for path, (_, size) in _snapshot(where).items()} for where in (target, small)]
     assert sizes[0] == sizes[1]
 

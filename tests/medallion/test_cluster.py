@@ -5,10 +5,14 @@ import os
 import stat
 import subprocess
 import sys
+import time
+import urllib.request
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+import strangers
 from deltalake import DeltaTable
 
 from medallion.errors import MedallionError
@@ -16,7 +20,7 @@ from medallion.servers import cluster
 from medallion.spark import session
 
 WORK = """
-import json, os, medallion
+import json, os, sys, medallion
 from delta.tables import DeltaTable
 from pyspark.sql import functions as F
 
@@ -36,6 +40,10 @@ place = str(medallion.home() / "checkpoint")
 stream = spark.readStream.table("bronze.numbers").writeStream.option("checkpointLocation", place)
 stream.trigger(availableNow=True).toTable("silver.numbers").awaitTermination()
 import psutil
+from urllib.parse import urlsplit
+sys.path.append(sys.argv[1])
+import strangers
+strangers.are_refused(urlsplit(spark.sparkContext.uiWebUrl).port, "/jobs/")
 ports = [port for jvm in psutil.Process().children(recursive=True) for port in jvm.net_connections()]
 print(json.dumps({
     "open to": sorted({port.laddr.ip.removeprefix("::ffff:") for port in ports if port.status == "LISTEN"}),
@@ -48,9 +56,27 @@ print(json.dumps({
 """
 
 
+# A master that starts a process, as a worker starts executors, and says which the two are
+SPARK_CLASS = """\
+#!/bin/sh
+sleep 600 &
+echo $! $$ > "$1.new" && mv "$1.new" "$1"
+exec sleep 600
+"""
+KILLED = """
+import os, sys, time
+from pathlib import Path
+from medallion.servers import cluster
+
+folder = Path(sys.argv[1])
+with cluster._process("master", [sys.argv[2]], os.environ, folder):
+    time.sleep(600)
+"""
+
+
 def run(program: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
@@ -92,13 +118,49 @@ def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
         assert refused.returncode != 0
         started = set(psutil.Process().children(recursive=True)) - set(before)
         assert len(started) >= 3, "a master and two workers"
-        listening = {
-            one.laddr.ip for process in started for one in process.net_connections() if alive(process)
-        }
-        assert {ip.removeprefix("::ffff:") for ip in listening} <= {"127.0.0.1", "::1"}
+        sockets = [one for process in started if alive(process) for one in process.net_connections()]
+        listening = {one.laddr for one in sockets if one.status == psutil.CONN_LISTEN}
+        assert {address.ip.removeprefix("::ffff:") for address in listening} <= {"127.0.0.1", "::1"}
+        assert len(listening) == 6, "each has a port, for those who have the secret, and a page, and no more"
+        with urllib.request.urlopen(f"{there.page}json/") as state:
+            worker = json.load(state)["workers"][0]["webuiaddress"]
+        for page in (there.page, worker):
+            strangers.are_refused(urlsplit(page).port or 0, "/")
     assert DeltaTable(str(home / "silver" / "numbers")).count() == 110
     assert not [process for process in started if alive(process)], "nothing of it stays"
     assert not there.settings.exists()
+
+
+def test_killed_it_takes_its_processes_and_its_secret_along(tmp_path: Path) -> None:
+    spark_class = tmp_path / "spark" / "bin" / "spark-class"
+    spark_class.parent.mkdir(parents=True)
+    spark_class.write_text(SPARK_CLASS, encoding="utf-8")
+    spark_class.chmod(0o755)
+    folder, started = tmp_path / "folder", tmp_path / "started"
+    (folder / "conf").mkdir(parents=True)
+    there = {"MEDALLION_HOME": str(tmp_path / "home"), "SPARK_HOME": str(tmp_path / "spark")}
+    command = [sys.executable, "-c", KILLED, str(folder), str(started)]
+    with subprocess.Popen(command, env=os.environ | there) as child:
+        while not started.exists():
+            assert child.poll() is None
+            time.sleep(0.05)
+        processes = [psutil.Process(int(number)) for number in started.read_text().split()]
+        assert folder.exists() and all(map(alive, processes))
+        child.kill()
+    give_up = time.monotonic() + 20
+    while (any(map(alive, processes)) or folder.exists()) and time.monotonic() < give_up:
+        time.sleep(0.05)
+    left = [process for process in processes if alive(process)]
+    for process in left:
+        process.kill()
+    assert not left and not folder.exists()
+
+
+def test_a_process_that_ends_by_itself_is_seen_to_end(tmp_path: Path) -> None:
+    around = [sys.executable, "-m", "medallion.servers.group", str(os.getpid()), str(tmp_path), "false"]
+    with subprocess.Popen(around, stdin=subprocess.PIPE, start_new_session=True) as process:
+        assert process.wait(timeout=20) != 0
+    assert tmp_path.exists(), "the others work in the folder still"
 
 
 def test_a_cluster_that_does_not_come_up_says_where_to_look(
@@ -107,6 +169,24 @@ def test_a_cluster_that_does_not_come_up_says_where_to_look(
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
     monkeypatch.setattr(cluster, "_SECONDS", 0)
     told = r"Of 1 workers 0 have found the master within 0 seconds\. "
+    with pytest.raises(MedallionError, match=told), cluster.running(workers=1):
+        pass
+
+
+@pytest.mark.parametrize(("name", "given"), [("workers", 0), ("workers", -1), ("cores", 0), ("memory", -5)])
+def test_a_number_that_makes_no_cluster_is_refused(name: str, given: int) -> None:
+    told = rf"--{name} is {given}\. Give it \d+ or more\."
+    with pytest.raises(MedallionError, match=told), cluster.running(**{name: given}):
+        pass
+
+
+def test_a_process_that_ends_at_once_is_named_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
+    monkeypatch.setattr(cluster, "_MASTER", "org.apache.spark.NoSuchClass")
+    monkeypatch.setattr(cluster, "_WORKER", "org.apache.spark.NoSuchClass")
+    told = r"The (master|worker-1) has ended\. What it said is in .*logs, in the newest file cluster-\1-"
     with pytest.raises(MedallionError, match=told), cluster.running(workers=1):
         pass
 

@@ -7,10 +7,13 @@ import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+import dash
 import psutil
 import pyarrow as pa
 import pytest
+import strangers
 from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -232,6 +235,52 @@ def test_it_answers_under_the_names_of_this_machine(live: dashboard.Dashboard) -
             status, headers, body = get(live.port, path, host)
             assert (status, body) == (421, "This page is there for 127.0.0.1 and localhost only.\n")
             assert "Content-Security-Policy" in headers
+
+
+def test_strangers_are_refused(live: dashboard.Dashboard) -> None:
+    strangers.are_refused(live.port, "/state")
+
+
+def what_the_page_asks(made: dash.Dash) -> dict[str, Any]:
+    output = next(one for one in made.callback_map if "revenue" in one)
+    outputs = [
+        {"id": name, "property": what}
+        for name, what in (one.split(".") for one in output.strip(".").split("..."))
+    ]
+    given = [{"id": "asked", "property": "data", "value": ""}]
+    return {"output": output, "outputs": outputs, "inputs": given, "changedPropIds": ["asked.data"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "changed", "status"),
+    [
+        ("_dash-component-suites/os/os.py", None, 404),
+        ("_dash-component-suites/dash/../../x", None, 404),
+        ("_dash-update-component", {}, 200),
+        ("_dash-update-component", {"output": "x.y"}, 400),
+        ("_dash-update-component", {"outputs": []}, 400),
+        ("_dash-update-component", {"inputs": 5}, 400),
+    ],
+)
+def test_what_no_page_of_ours_asks_is_refused_without_a_trace(
+    path: str, changed: Any, status: int, house: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = page.make(feed.Feed(TABLE))
+    client = made.server.test_client()
+    if changed is None:
+        answer = client.get(f"/{path}")
+    else:
+        answer = client.post(f"/{path}", json=what_the_page_asks(made) | changed)
+    assert (answer.status_code, caplog.text) == (status, "")
+
+
+def test_a_failure_of_our_own_is_in_the_log(
+    house: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = page.make(feed.Feed(TABLE))
+    monkeypatch.setattr(page, "show", lambda feed: 1 / 0)
+    answer = made.server.test_client().post("/_dash-update-component", json=what_the_page_asks(made))
+    assert answer.status_code == 500 and "ZeroDivisionError" in caplog.text
 
 
 def test_the_page_has_a_policy_and_names_no_other_host(live: dashboard.Dashboard) -> None:

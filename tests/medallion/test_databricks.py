@@ -98,7 +98,7 @@ def test_a_start_makes_the_schemas_and_an_empty_scratch_and_looks_at_no_local_fo
     for name in (*contract.SCHEMAS, "scratch", "medallion"):
         assert f"CREATE SCHEMA IF NOT EXISTS `{name}` COMMENT '{databricks.COMMENT}'" in there.told
     assert there.told[-2:] == ["CREATE VOLUME IF NOT EXISTS `medallion`.files", "USE SCHEMA `medallion`"]
-    assert [path.name for path in (tmp_path / "scratch").iterdir()] == [str(os.getpid())]
+    assert list((tmp_path / "scratch").iterdir()) == [medallion.scratch()]
     assert list(medallion.scratch().iterdir()) == []
 
 

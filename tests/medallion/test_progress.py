@@ -9,6 +9,7 @@ import warnings
 from html.parser import HTMLParser
 
 import pytest
+from pyspark.errors import PySparkRuntimeError
 from rich.console import Console
 
 from medallion import contract, files
@@ -73,13 +74,18 @@ def test_hints_grow_stronger_one_at_a_time(total):
     assert [repr(total.hint()) for _ in range(4)] == [
         "Hint 1 of 3 for exercise 98.1. Look at <both> columns.",
         "Hint 2 of 3 for exercise 98.1. Add them.",
-        "Hint 3 of 3 for exercise 98.1. Use sum().",
-        "Hint 3 of 3 for exercise 98.1. Use sum().",
+        "Hint 3 of 3, the last one, for exercise 98.1. Use sum().",
+        "Hint 3 of 3, the last one, for exercise 98.1. Use sum().",
     ]
     assert plain(total.hint(1)) == "Hint 1 of 3 for exercise 98.1. Look at <both> columns."
     assert progress.read("98.1").hints == 3
-    with pytest.raises(MedallionError, match=r"There is no hint 4\. Ask for hint 1, 2 or 3\."):
-        total.hint(4)
+    assert total.hint("1") == total.hint(1)
+
+
+@pytest.mark.parametrize("level", [0, 4, "4", "9.9", 1.0, "", True])
+def test_a_hint_that_there_is_not(total, level):
+    with pytest.raises(MedallionError, match=rf"There is no hint {level}\. Ask for hint 1, 2 or 3\."):
+        total.hint(level)
 
 
 def nothing(a, b):
@@ -190,6 +196,17 @@ def test_a_long_error_is_cut_to_its_first_line(total):
     assert len(message) < 420
 
 
+def test_a_check_without_a_session_is_not_done_yet_and_no_attempt(total):
+    def needs_spark(a, b):
+        raise PySparkRuntimeError(errorClass="SESSION_OR_CONTEXT_NOT_EXISTS", messageParameters={})
+
+    assert repr(total(needs_spark)) == (
+        "○ Exercise 98.1. Not done yet: "
+        "run the first cell of the notebook, which starts Spark, then this one."
+    )
+    assert progress.read("98.1") == progress.Record()
+
+
 def test_ctrl_c_in_a_check_is_not_a_verdict(total):
     def interrupted(a, b):
         raise KeyboardInterrupt
@@ -242,6 +259,35 @@ def test_a_damaged_file_is_named_and_does_not_hide_the_verdict(total):
     assert progress.file().read_text(encoding="utf-8").startswith('{"exercises"')
 
 
+@pytest.mark.parametrize(
+    "held",
+    [
+        "[]",
+        "null",
+        '{"exercises": [1]}',
+        '{"exercises": {"98.1": 7}}',
+        '{"exercises": {"98.1": {"attempts": "x", "passed": 5}}}',
+        '{"exercises": {"98.1": {"passed": 5}}}',
+    ],
+)
+def test_a_file_that_holds_other_kinds_is_damaged_too(total, held):
+    progress.file().parent.mkdir(parents=True)
+    progress.file().write_text(held, encoding="utf-8")
+    with pytest.raises(MedallionError, match=r"progress\.json is damaged \(Input should be "):
+        progress.everything()
+    with pytest.warns(UserWarning, match="Your progress is not kept: "):
+        total(lambda a, b: a + b)
+
+
+def test_a_folder_in_the_place_of_the_file(total):
+    progress.file().mkdir(parents=True)
+    told = r"progress\.json cannot be used \(Is a directory\)\. It is a folder in the place of a file\. Move"
+    with pytest.raises(MedallionError, match=told):
+        progress.everything()
+    with pytest.warns(UserWarning, match=told):
+        assert total(lambda a, b: a + b).ok
+
+
 def test_a_kill_while_writing_leaves_the_old_file(total, monkeypatch):
     total(lambda a, b: 0)
     before = progress.file().read_bytes()
@@ -280,6 +326,24 @@ def test_the_exercises_of_a_chapter_are_found_by_number(one_chapter):
     assert [exercise.number for exercise in checks.exercises("98")] == ["98.2", "98.10"]
     with pytest.raises(MedallionError, match=r"Chapter 3 has no checks\. Those that have are 98\."):
         checks.exercises("3")
+
+
+def test_what_is_asked_of_the_checks_and_is_not_there_is_answered_with_what_is(one_chapter, tmp_path):
+    check = checks.load("98")
+    offered = r"Those of chapter 98 are check\.one \(98\.2\), check\.ten \(98\.10\)\."
+    with pytest.raises(MedallionError, match=rf"Checks are called by name\. {offered}"):
+        check("98.2")
+    with pytest.raises(MedallionError, match=rf"Hints are those of an exercise: .* {offered}"):
+        check.hint("9.9")
+    with pytest.raises(MedallionError, match=rf"Chapter 98 has no exercise eleven\. {offered}"):
+        check.eleven(1)
+    (tmp_path / "99_two").mkdir()
+    (tmp_path / "99_two" / "checks.py").write_text("eleven = 11\n", encoding="utf-8")
+    with pytest.raises(
+        MedallionError, match=r'eleven is of chapter 99, .* `check = medallion.checks\("99"\)`'
+    ):
+        check.eleven(1)
+    assert not hasattr(check, "eleven") and not hasattr(check, "_repr_html_")
 
 
 def test_the_summary_lists_every_exercise(one_chapter):

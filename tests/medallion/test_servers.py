@@ -7,21 +7,26 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import urlsplit
 
 import psutil
 import pyarrow as pa
 import pytest
+import strangers
 from deltalake import write_deltalake
 
 import medallion_cli
 from medallion import contract
 from medallion.errors import MedallionError
-from medallion.servers import dashboard, tracking
+from medallion.servers import api, dashboard, tracking
 from medallion.servers.tracking import ui
 
 BOTH = pytest.mark.parametrize("kind", [dashboard, tracking], ids=["dashboard", "mlflow"])
@@ -189,3 +194,36 @@ def test_the_command_serves_until_ctrl_c(kind: ModuleType, there: bool, house: P
     finally:
         child.kill()
         child.communicate()
+
+
+def test_the_api_gives_its_rows_to_whoever_has_the_key(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("day\n" + "1\n" * (api.PAGE + 1), encoding="utf-8")
+    with api.serve(file) as (url, key):
+        port = urlsplit(url).port
+        assert port is not None
+        strangers.are_refused(port, "/rows", f"Bearer {key}")
+
+        def status(path: str) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            connection.request("GET", path, headers={"Authorization": f"Bearer {key}"})
+            return connection.getresponse().status
+
+        assert [status(f"/rows?page={page}") for page in ("1", "2")] == [200, 200]
+        for path in (
+            "/",
+            "/rows/",
+            "//[",
+            *(f"/rows?page={p}" for p in ("0", "3", "-1", "%C2%B2", "1" * 5_000)),
+        ):
+            assert status(path) == 404, path
+        threads = threading.active_count()
+        with socket.create_connection(("127.0.0.1", port)) as rude:  # resets the connection
+            rude.sendall(b"GET /rows")
+            rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        assert status("/rows") == 200, "taken after the other one"
+        while threading.active_count() > threads:
+            time.sleep(0.01)
+    assert capsys.readouterr() == ("", ""), "no traceback in the notebook"

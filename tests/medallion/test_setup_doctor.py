@@ -1,7 +1,11 @@
 """The doctor: each thing that can be wrong is made wrong, and its line says so with the mend."""
 
+import errno
+import importlib.util
+import resource
 import shutil
 import socket
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,7 +13,8 @@ import pytest
 from test_setup_jars import maven_folder
 from test_setup_java import java_home
 
-from medallion.machine import doctor, jars
+from medallion import temporary
+from medallion.machine import doctor, jars, surroundings
 from medallion.machine.doctor import Line
 
 
@@ -23,9 +28,13 @@ def jars_alone(tmp_path, monkeypatch) -> Path:
     return tmp_path / "cache" / "jars"
 
 
-def line(subject: str) -> Line:
+def lines(subject: str) -> list[Line]:
     [check] = [check for check in doctor.CHECKS if check.subject == subject]
-    return check.run()[0]
+    return check.run()
+
+
+def line(subject: str) -> Line:
+    return lines(subject)[0]
 
 
 def test_a_failing_line_makes_the_exit_status(jars_alone, capsys):
@@ -77,6 +86,24 @@ def test_lakehouse_that_cannot_be_written(tmp_path, monkeypatch):
     assert not found.ok and "cannot be written" in found.finding and "set MEDALLION_HOME" in found.finding
 
 
+def test_where_the_notebooks_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("medallion.paths.work", lambda: tmp_path / "work")
+    assert line("notebooks") == Line(True, "notebooks", f"yours are in {tmp_path / 'work'}: writable")
+    (tmp_path / "work").rmdir()
+    (tmp_path / "work").touch()
+    found = line("notebooks")
+    assert not found.ok and "cannot be written" in found.finding and "set MEDALLION_HOME" in found.finding
+
+
+def test_a_fault_of_the_machine_is_a_line_that_fails(monkeypatch):
+    def denied():
+        raise PermissionError(errno.EACCES, "Permission denied", "/clone/requirements.lock")
+
+    found = doctor.Check("packages", denied).run()
+    assert [one.ok for one in found] == [False]
+    assert "/clone/requirements.lock cannot be used (Permission denied)." in found[0].finding
+
+
 @pytest.mark.parametrize(
     ("subject", "limit", "mend"),
     [
@@ -89,6 +116,45 @@ def test_too_little_memory_or_disk(subject, limit, mend, tmp_path, monkeypatch):
     monkeypatch.setattr(doctor, limit, 1e18)
     found = line(subject)
     assert not found.ok and found.mend.startswith(mend)
+
+
+def test_what_is_left_out_and_a_server_that_does_not_answer(monkeypatch):
+    for name in (surroundings.LEFT_OUT, "SPARK_REMOTE"):
+        monkeypatch.delenv(name, raising=False)
+    assert line("variables").finding == "none is set that is for another Spark, Java, Python or MLflow"
+    monkeypatch.setenv(surroundings.LEFT_OUT, "PIP PYTHONPATH")
+    first, second = lines("variables")
+    assert first.ok and second.ok and second.finding.startswith("PYTHONPATH is set, for another program: ")
+    monkeypatch.setenv("SPARK_REMOTE", "local")
+    *_, second, found = lines("variables")
+    assert second.ok and not found.ok and found.finding.startswith("SPARK_REMOTE is 'local', not the address")
+
+
+def test_a_python_without_sqlite(monkeypatch):
+    assert len(lines("Python")) == 1
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    found = lines("Python")[1]
+    assert not found.ok and "built without sqlite3" in found.finding and "MEDALLION_PYTHON" in found.mend
+
+
+def test_a_folder_for_temporary_files_that_does_not_suit(tmp_path, monkeypatch):
+    (long := tmp_path / ("x" * 60)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+    found = line("temporary")
+    assert found.ok and found.finding.startswith(f"{long} has a path of more than 60 characters, too long")
+    assert found.finding.endswith("; temporary files go to /tmp")
+    monkeypatch.setattr(temporary, "what_is_wrong", lambda folder: "is not there")
+    found = line("temporary")
+    assert not found.ok and found.finding.startswith("There is no place for temporary files: ")
+
+
+def test_too_few_open_files(monkeypatch):
+    for most, ok in ((256, False), (1024, True), (resource.RLIM_INFINITY, True)):
+        monkeypatch.setattr(resource, "getrlimit", lambda _, most=most: (256, most))
+        assert line("files").ok is ok
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
+    found = line("files")
+    assert found.finding == "a process may open 256 files; Spark needs 1,024." and "ulimit -Hn" in found.mend
 
 
 def test_a_taken_port_is_told_and_no_failure_until_all_are_taken(monkeypatch):

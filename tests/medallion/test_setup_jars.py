@@ -6,10 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from test_setup_maven import serving  # noqa: F401 - the fixture `serve`
 
 from medallion.errors import MedallionError
@@ -242,6 +245,21 @@ def test_set_up_killed_while_it_fetches_leaves_whole_jars_and_goes_on(
     jars.install(progress=False)
     assert len(jars.verified()) == len(real_jars) == len(list((cache / "jars").iterdir()))
     assert not any("delta-storage" in asked for asked in mirror.asked), "it was there already"
+
+
+def test_a_set_up_that_waits_for_another_says_so(cache, small_lock, capfd):
+    cache.mkdir(parents=True)
+    waiting = threading.Thread(target=jars.install, kwargs={"from_dir": small_lock})
+    said = ""
+    with FileLock(cache / "jars.filelock"):
+        waiting.start()
+        until = time.monotonic() + 10
+        while not said and time.monotonic() < until:
+            time.sleep(0.05)
+            said += capfd.readouterr().err
+    waiting.join()
+    assert said == f"Another set-up is at work on {cache}; waiting for it\n"
+    assert len(jars.verified()) == 1
 
 
 def test_progress_is_told_on_standard_error(cache, small_lock, tmp_path, monkeypatch, capfd):

@@ -33,6 +33,8 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.asked: list[str] = []
+        self.logins: list[str | None] = []
+        self.leads_to: str | None = None  # the server that everything is redirected to
         self.refusal = 0  # the status that everything is answered with
         self.cut_short = False
         self.stall_at: str | None = None  # what is sent by half, and no further
@@ -50,6 +52,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
+        self.server.logins.append(self.headers["Authorization"])
+        if self.server.leads_to:
+            self.send_response(302)
+            self.send_header("Location", self.server.leads_to + self.path)
+            self.end_headers()
+            return
         file = self.server.folder / urllib.parse.unquote(urllib.parse.urlsplit(self.path).path).lstrip("/")
         if self.server.refusal or not file.is_file():
             self.send_error(self.server.refusal or 404)
@@ -208,6 +216,42 @@ def test_a_mirror_that_is_neither_is_named(monkeypatch):
     monkeypatch.setenv("MEDALLION_MAVEN", "/no/such/folder")
     with pytest.raises(MedallionError, match="MEDALLION_MAVEN is /no/such/folder, neither a folder nor"):
         maven.fetch(JAR)
+
+
+def test_a_mirror_s_password_is_for_the_mirror_alone(serve, repository, monkeypatch):
+    mirror, other = serve(repository), serve(repository)
+    mirror.leads_to = other.address
+    monkeypatch.setenv("MEDALLION_MAVEN", mirror.address.replace("//", "//ada:s3cr%40t@"))
+    assert maven.fetch(JAR) == CONTENT
+    assert (mirror.logins, other.logins) == (["Basic YWRhOnMzY3JAdA=="], [None])
+    other.refusal = 401
+    assert "the repository answers 401 Unauthorized" in refused()
+
+
+@pytest.mark.parametrize(
+    ("variable", "address"),
+    [
+        ("MEDALLION_MAVEN", "ada:s3cret@maven.example/maven2"),
+        ("MEDALLION_MAVEN", "ftp://ada:s3cret@maven.example/maven2"),
+        ("MEDALLION_MAVEN", "http://ada:s3c/ret@maven.example/maven2"),
+        ("MEDALLION_MAVEN", "http://ada:s3c#ret@maven.example/maven2"),
+        ("MEDALLION_MAVEN", "http://ada:s3c[ret@maven.example/maven2"),
+        ("MEDALLION_MAVEN", "https://ada:s3cret@maven.example/maven2"),
+        ("HTTP_PROXY", "http:/ada:s3cret@proxy.example:9"),
+        ("HTTP_PROXY", "http://ada:s3cret@proxy.example:nine"),
+        ("HTTP_PROXY", "http://ada:s3cret@proxy.example:9"),
+    ],
+)
+def test_a_password_is_in_no_error(variable, address, serve, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    monkeypatch.setenv("MEDALLION_MAVEN", f"http://{FOREIGN}")
+    monkeypatch.setenv(variable, address)
+    with pytest.raises(MedallionError) as error:
+        maven.fetch(JAR)
+    assert not [part for part in ("s3c", "ret@", "ada") if part in str(error.value)]
 
 
 def test_without_a_mirror_central_is_asked(serve, repository, monkeypatch):

@@ -1,5 +1,6 @@
 """The tables as folders: what is there, what a chapter needs, and how it goes away. No Spark here."""
 
+import shutil
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,6 +35,24 @@ def test_what_is_there(house: Path) -> None:
     assert tables.rows("bronze.orders") == 3
     assert tables.exists("landing.orders") and not tables.exists("landing.payments")
     assert not tables.exists("silver.half"), "a folder without a commit is no table"
+
+
+@pytest.mark.parametrize("name", ["Backup of cdnow", ".old", "Cdnow", "cdnow (1)", "orders.bak", "b`; DROP"])
+def test_a_copy_beside_the_tables_is_no_table(house: Path, name: str) -> None:
+    shutil.copytree(house / "bronze" / "cdnow", house / "bronze" / name)
+    assert tables.present() == ["bronze.cdnow", "bronze.orders", "gold.mine", "silver.orders"]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x.y", "/etc.passwd", "bronze.orders.x", "bronze", "bronze.", "b.a/b"]
+)
+def test_what_is_no_name_of_a_table_is_refused(house: Path, name: str) -> None:
+    for asked in (tables.folder, tables.exists, tables.rows):
+        with pytest.raises(MedallionError) as refused:
+            asked(name)
+        assert str(refused.value) == (
+            f"{name!r} is no name of a table. Give schema and table, as in bronze.orders."
+        )
 
 
 def test_reset_removes_the_chapter_and_the_later_ones(house: Path, chapter_02: None) -> None:
@@ -99,7 +118,7 @@ def test_a_chapter_leaves_only_folders_of_its_own(house: Path, chapter_02: None,
         f"{contract.shown(contract.find('02'))}:1: "
         "'leaves' lists folders of the lakehouse that this chapter alone makes, as in "
         "'leaves: [mlflow]'. A name has small letters, digits, '_' and '-', and is none of bronze, cache, "
-        "checkpoints, default, gold, landing, logs, ml, scratch, silver."
+        "checkpoints, default, gold, landing, logs, ml, scratch, silver, work."
     )
     assert tables.present() == ["bronze.cdnow", "bronze.orders", "gold.mine", "silver.orders"]
     assert (house / "mlflow").exists()

@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import shutil
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import nbformat
 import pytest
+import strangers
 
 from medallion.course.execute import execute
 from medallion.errors import MedallionError
@@ -53,15 +55,17 @@ def finish(child: "subprocess.Popen[str]") -> tuple[int, str, str]:
     return child.returncode, out, err
 
 
+def login() -> str:
+    pair = ":".join(ui.credentials())
+    return f"Basic {base64.b64encode(pair.encode()).decode()}"
+
+
 def ask(
-    port: int, path: str, *, host: str | None = None, login: bool = True, body: Any = None
+    port: int, path: str, *, origin: str | None = None, known: bool = True, body: Any = None
 ) -> tuple[int, str]:
-    headers = {}
-    if login:
-        pair = ":".join(ui.credentials())
-        headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
-    if host:
-        headers["Host"] = host
+    headers = {"Authorization": login()} if known else {}
+    if origin:
+        headers["Origin"] = origin
     if body is not None:
         headers["Content-Type"] = "application/json"
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
@@ -111,7 +115,8 @@ def test_what_two_notebooks_log_is_all_in_the_lakehouse(full: Path) -> None:
 
 
 def test_a_notebook_asks_the_network_for_nothing(house: Path) -> None:
-    """Also when MLflow is imported first, with all that it would report of its use."""
+    """Also when MLflow is imported first, with all that it would report of its use, and when variables of
+    another MLflow are set."""
     program = (
         """
 import socket, sys
@@ -125,7 +130,14 @@ import mlflow
 """
         + NOTEBOOK
     )
-    assert finish(python(program, HOME=str(house.parent))) == (0, "", "")
+    other = {
+        "MLFLOW_RUN_ID": "0" * 32,
+        "MLFLOW_EXPERIMENT_ID": "77",
+        "MLFLOW_EXPERIMENT_NAME": "other",
+        "MLFLOW_TRACKING_URI": "http://192.0.2.1",
+        "MLFLOW_REGISTRY_URI": "http://192.0.2.1",
+    }
+    assert finish(python(program, HOME=str(house.parent), **other)) == (0, "", "")
 
 
 def test_a_cell_shows_the_id_and_nothing_else(house: Path) -> None:
@@ -219,9 +231,44 @@ except MedallionError as error:
 # The server, over HTTP ----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("part", [0, 3000, 500_000, None])
+def test_a_store_that_is_empty_cut_or_foreign_is_told_with_its_mend(
+    full: Path, house: Path, part: int | None
+) -> None:
+    (house / "mlflow").mkdir(parents=True)
+    held = b"no database" * 100 if part is None else (full / "mlflow" / "mlflow.db").read_bytes()[:part]
+    store.database().write_bytes(held)
+    told = r"mlflow\.db is damaged or not MLflow's \(.+\)\. Remove it with `medallion reset 05`, and run"
+    for called in (store.follow, tracking.start):
+        with pytest.raises(MedallionError, match=told):
+            called()
+    assert store.database().read_bytes() == held
+
+
+def test_a_store_that_is_locked_is_not_called_damaged(
+    full: Path, house: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(_: object) -> None:
+        raise sqlite3.OperationalError("database is locked")
+
+    shutil.copytree(full / "mlflow", house / "mlflow")
+    monkeypatch.setattr(store, "_follow", locked)
+    with pytest.raises(MedallionError, match=r"cannot be used \(database is locked\)\. Shut down the other"):
+        store.follow()
+
+
+def test_only_this_user_may_write_models_which_are_code(house: Path) -> None:
+    before = os.umask(0)
+    try:
+        with store.lock():
+            assert stat.S_IMODE(store.place().stat().st_mode) == 0o700
+    finally:
+        os.umask(before)
+
+
 def test_it_asks_for_its_password(live: ui.Ui) -> None:
     for path in ("/", EXPERIMENTS, "/ajax-api/2.0/mlflow/experiments/search?max_results=1"):
-        assert ask(live.port, path, login=False)[0] == 401, path
+        assert ask(live.port, path, known=False)[0] == 401, path
         assert ask(live.port, path)[0] == 200, path
     file = tracking.store.place() / "credentials.json"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
@@ -240,12 +287,18 @@ def test_it_shows_what_the_notebooks_logged(live: ui.Ui) -> None:
     assert ask(live.port, path) == (200, "a note")
 
 
-def test_it_answers_under_the_names_of_this_machine(live: ui.Ui) -> None:
-    for host in ("127.0.0.1", f"localhost:{live.port}", "127.0.0.1:9000"):
-        assert ask(live.port, EXPERIMENTS, host=host)[0] == 200
-    for host in ("evil.example", f"127.0.0.1.evil.example:{live.port}", "10.0.0.1", "192.168.0.1:5000"):
-        status, text = ask(live.port, EXPERIMENTS, host=host)
-        assert (status, text) == (403, "Invalid Host header - possible DNS rebinding attack detected")
+def test_strangers_are_refused(live: ui.Ui) -> None:
+    strangers.are_refused(live.port, EXPERIMENTS, login())
+
+
+def test_only_its_own_pages_may_change_something(live: ui.Ui) -> None:
+    create = "/api/2.0/mlflow/experiments/create"
+    for origin in ("http://localhost:9999", "http://evil.example", f"https://127.0.0.1:{live.port}", "null"):
+        assert ask(live.port, create, origin=origin, body={"name": origin})[0] == 403, origin
+    ours = f"http://127.0.0.1:{live.port}"
+    number = json.loads(ask(live.port, create, origin=ours, body={"name": "of its page"})[1])["experiment_id"]
+    delete = "/api/2.0/mlflow/experiments/delete"
+    assert ask(live.port, delete, origin=ours, body={"experiment_id": number})[0] == 200
 
 
 def test_its_pages_are_told_to_report_nothing(live: ui.Ui) -> None:

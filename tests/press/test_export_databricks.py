@@ -19,6 +19,7 @@ import pytest
 import yaml
 from databricks.sdk.service.jobs import JobSettings
 
+import kestrel
 import medallion
 import medallion_cli
 from medallion import contract, paths
@@ -573,7 +574,8 @@ def test_the_package_in_the_bundle_imports_only_what_is_there(exported):
     assert {path.parent.name for path in checks} >= set(NAMES)
     code += [path.read_text(encoding="utf-8") for path in checks]
     called = {name for source in code for name in imports_of(ast.parse(source))}
-    lazily = {place.replace(":", ".") for place in medallion._WHERE.values()} | {"kestrel", "medallion.files"}
+    lazily = {place.replace(":", ".") for place in medallion._WHERE.values()} | {"medallion.files"}
+    lazily |= set(kestrel._WHERE.values())
     files = package_files(exported, {name for name in called if name.startswith(OURS)} | lazily)
     assert len(files) > 40
     needed = set()

@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -130,14 +131,20 @@ def test_an_error_ends_the_lanes_and_prints_what_they_said(tmp_path, capsys):
     assert "KeyboardInterrupt" in said and not psutil.pid_exists(int(said.split("I am blue ")[1].split()[0]))
 
 
+@pytest.fixture
+def short():
+    """A folder with a path so short that the test under test makes its temporary folders there."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        yield Path(folder)
+
+
 STOPS = {"ctrl-c": ["INT"], "stubborn": ["TERM", "INT", "TERM"], "terminal": [], "nohup": ["HUP", "TERM"]}
 
 
 @pytest.mark.parametrize("kind", STOPS)
-def test_stopped_nothing_stays_behind_and_nothing_is_lost(tmp_path, place, kind):
+def test_stopped_nothing_stays_behind_and_nothing_is_lost(tmp_path, place, short, kind):
     """Also when it is asked to three times, and when what it started does not listen and goes on."""
-    (temporary := tmp_path / "tmp").mkdir()
-    env = {**os.environ, "TMPDIR": str(temporary), "MEDALLION_TEST_LANES": ""}
+    env = {**os.environ, "TMPDIR": str(short), "MEDALLION_TEST_LANES": ""}
     command = [*python(BUSY_TEST), str(tmp_path / "busy.py"), str(place), kind]
     command = ["nohup", *command] if kind == "nohup" else command
     ours, theirs = pty.openpty()
@@ -155,7 +162,7 @@ def test_stopped_nothing_stays_behind_and_nothing_is_lost(tmp_path, place, kind)
         until(lambda: not alive(place))
     finally:
         test.kill()
-    assert list(temporary.iterdir()) == []
+    assert list(short.iterdir()) == []
     if kind != "terminal":
         logs = [out.split(f" {name}, cut short ")[1] for name in ("red", "blue")]
         assert all(f"hello from {role}\n" in log for log in logs for role in ("step", "kernel", "java"))

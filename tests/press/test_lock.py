@@ -1,6 +1,7 @@
 """The locks and the files of conda and Binder agree with pyproject.toml, and a disagreement is found."""
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -28,6 +29,19 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def test_everything_agrees():
     assert lock.check() == []
+
+
+def test_what_the_workflows_and_the_container_take_is_pinned():
+    """An action by its commit, the same in every workflow, and an image by its whole version."""
+    digests: dict[str, set[str]] = {}
+    for workflow in sorted((paths.root() / ".github" / "workflows").glob("*.yml")):
+        for used in re.findall(r"uses: *(.+)", workflow.read_text(encoding="utf-8")):
+            pinned = re.fullmatch(r"([\w./-]+)@([0-9a-f]{40}) # v\d+\.\d+\.\d+", used)
+            assert pinned, f"{workflow.name}: {used}"
+            digests.setdefault(pinned[1], set()).add(pinned[2])
+    assert digests and all(len(several) == 1 for several in digests.values())
+    image = (paths.root() / ".devcontainer" / "Dockerfile").read_text(encoding="utf-8")
+    assert re.search(r"^FROM python:3\.\d+\.\d+-", image, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,9 @@ latin.where(unreadable).count()
 # %% [markdown]
 # The first Bronze table is all six files, each read in its own alphabet, with two columns of our own: the
 # file a row came from, and when that file arrived. Writing with `overwrite` makes the load safe to repeat.
+#
+# When it arrived is here the file's modification time, which a plain copy loses. In production it comes from a
+# manifest, as ours has it too, or from the name of the object.
 
 
 # %%
@@ -974,6 +977,11 @@ last.exists(), spark.read.format("delta").load(target).count()
 # %% [markdown]
 # The stream did micro-batch 1 again (they are numbered from 0), as the note that is back shows, and the table took
 # none of it.
+#
+# That is the one part of a checkpoint that may be missing. Without another one Spark mostly refuses to go on, but
+# some losses it does not see, and then new rows are left out or old ones come twice. So remove a checkpoint whole, and
+# its table with it. A stream also knows a file by its path alone: one that is written over is not read again, and a new
+# one that is a week older than the newest is passed over (`maxFileAge`). What has changed has to come as a new file.
 
 # %% [markdown]
 # ## An API, page by page

@@ -226,7 +226,7 @@ old, new
 # %% [markdown]
 # ## The endpoint
 #
-# `mlflow models serve` loads a model and answers requests. `endpoint`, a module of this course, starts that command for
+# `mlflow models serve` loads a model and answers requests. `endpoint`, a module of this course, starts the same server for
 # us, waits until it answers, and ends it with the notebook, whatever happens. MLflow's server asks nobody for a password,
 # so it listens on this machine only; in a company something stands in front of it that knows who may ask.
 

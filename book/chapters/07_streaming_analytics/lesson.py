@@ -1654,8 +1654,9 @@ at_once = at_once.set_index("payment_id")[[*SIGNS, "score"]].astype(float)
 at_once.reindex(by_id.index).fillna(-1).equals(by_id.fillna(-1)), len(by_id)
 
 # %% [markdown]
-# Equal, in all ten features and the score. One kill proves little. The tests of this course stop the same functions at
-# ten moments, some drawn by lot and some like this one, go on from what is on the disk, and compare each time.
+# Equal, in all ten features and the score. One kill proves little. The tests of this course cut the same functions off
+# at each step of a batch, before the first write and after each of the three, go on from what is on the disk, and
+# compare each time.
 
 # %% [markdown]
 # ## Failure lab: a new checkpoint, and an old name

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from copy import deepcopy
@@ -18,6 +17,7 @@ from nbformat import NotebookNode
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from medallion import temporary
 from medallion.errors import MedallionError
 
 CELL_SECONDS = 300
@@ -25,7 +25,7 @@ _START_SECONDS = 90
 _STOP_SECONDS = 10
 _STOP_SECONDS_AFTER_CTRL_C = 1
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_CELL_LINE = re.compile(r"Cell In\s*\[\d+\], line (\d+)")
+_CELL_LINE = re.compile(r"^(?:Cell In\s*\[\d+\], |In )line (\d+)", re.MULTILINE)
 
 
 class CellFailed(MedallionError):
@@ -53,15 +53,15 @@ def execute(
     on Ctrl-C. `notebook` itself is not changed.
 
     Raises CellFailed when a cell without the tag `raises-exception` raises, takes too long, or takes
-    the kernel down with it.
+    the kernel down with it, and MedallionError when there is no place for temporary files.
     """
     result = deepcopy(notebook)
     code = [index for index, cell in enumerate(result.cells) if cell.cell_type == "code"]
-    with tempfile.TemporaryDirectory(prefix="medallion-") as private:
-        surroundings = {**os.environ, **(env or {}), "IPYTHONDIR": private}
-        client = _client(result, cwd, seconds, Path(private) / "kernel.json")
+    with temporary.folder() as private:
+        surroundings = {**os.environ, **(env or {}), "IPYTHONDIR": str(private)}
+        client = _client(result, cwd, seconds, private / "kernel.json")
         # What the kernel's process says beside the notebook is for nobody once the cells have answered.
-        with (Path(private) / "stderr.txt").open("w") as aside, _kernel(client, surroundings, aside):
+        with (private / "stderr.txt").open("w") as aside, _kernel(client, surroundings, aside):
             for done, index in enumerate(code, 1):
                 _run(client, result.cells[index], index, seconds)
                 if on_cell is not None:
@@ -138,7 +138,10 @@ def _run(client: NotebookClient, cell: NotebookNode, index: int, seconds: int) -
     try:
         client.execute_cell(cell, index)
     except CellExecutionError as error:
-        short = f"{error.ename}: {_first_line(error.evalue)}" if error.evalue else str(error.ename)
+        # The kernel's answer has the error's own words; the output has those that a notebook shows.
+        shown = (output.evalue for output in cell.outputs if output.output_type == "error")
+        said = next(shown, error.evalue)
+        short = f"{error.ename}: {_first_line(said)}" if said else str(error.ename)
         raise CellFailed(index, _failed_line(error.traceback), short) from None
     except CellTimeoutError:
         raise CellFailed(index, 1, f"it was still running after {seconds} seconds") from None

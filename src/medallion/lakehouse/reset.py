@@ -1,13 +1,17 @@
 """Undoing chapters: the lakehouse as it was before one of them ran."""
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
 
 from medallion import contract, paths
+from medallion.contract import Contract
 from medallion.lakehouse import snapshots, tables, view_files
+
+_BRACKETS = re.compile(r"[\[\]]")
 
 
 def reset(number: str) -> list[str]:
@@ -20,16 +24,14 @@ def reset(number: str) -> list[str]:
     chapter makes.
     Raises MedallionError for no chapter, and when a header names folders that are not its chapter's own.
     """
-    first = contract.read(number).number
-    undone = [one for other, one in contract.chapters().items() if other >= first]
+    first, undone = _undone(number)
     gone = _forget_lineage([one.number for one in undone])
     for later in undone:
-        for table in later.makes:
-            removed = [_remove(place) for place in (tables.folder(table), view_files.path(table))]
+        for name, places in _made(later).items():
+            removed = [_remove(place) for place in places]
             if any(removed):
-                gone.append(table)
+                gone.append(name)
         _remove(tables.checkpoints(later.number))
-        gone += [name for name in later.leaves if _remove(paths.home() / name)]
     for name, copy in snapshots.before(first).items():
         _remove(paths.home() / name)
         copy.rename(paths.home() / name)
@@ -38,9 +40,47 @@ def reset(number: str) -> list[str]:
     return gone
 
 
+def plan(number: str) -> list[str]:
+    """Return what of tables and folders `reset` would remove or put back, a line for each: [] for none.
+
+    Raises MedallionError like `reset`.
+    """
+    first, undone = _undone(number)
+    lines = []
+    for later in undone:
+        there = {name: list(filter(Path.exists, places)) for name, places in _made(later).items()}
+        names = [name for name, places in there.items() if places]
+        if names:
+            size = sum(_size(place) for places in there.values() for place in places)
+            lines.append(f"{later.number}: {', '.join(names)} ({size / 1e6:,.1f} MB)")
+    back = f"goes back to what it held before chapter {first} was first started"
+    return lines + [f"{name} {back}" for name in snapshots.before(first)]
+
+
+def _undone(number: str) -> tuple[str, list[Contract]]:
+    first = contract.read(number).number
+    return first, [one for other, one in contract.chapters().items() if other >= first]
+
+
+def _made(chapter: Contract) -> dict[str, list[Path]]:
+    """Return where the tables, the views and the folders of a chapter are, or would be, by their names."""
+    made = {table: [tables.folder(table), view_files.path(table)] for table in chapter.makes}
+    return made | {name: [paths.home() / name] for name in chapter.leaves}
+
+
+def _size(place: Path) -> int:
+    files = [place] if place.is_file() else [file for file in place.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
+
+
 def _forget_lineage(numbers: Iterable[str]) -> list[str]:
-    """Remove from gold.lineage what it says of chapters; return its name when nothing is left of it."""
-    if not tables.exists(tables.LINEAGE) or forget_lineage(numbers):
+    """Remove from gold.lineage what it says of chapters; return its name when nothing is left of it.
+
+    Where deltalake cannot write, as below a folder that was renamed to `Kurs [2026]`, all of it goes.
+    """
+    if not tables.exists(tables.LINEAGE):
+        return []
+    if not _BRACKETS.search(str(paths.home().resolve())) and forget_lineage(numbers):
         return []
     _remove(tables.folder(tables.LINEAGE))
     return [tables.LINEAGE]

@@ -3,6 +3,7 @@
 A view has a file there instead, which keeps its definition: see `view_files`.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,12 +14,25 @@ from medallion.lakehouse import view_files
 
 # What the chapters were seen to do; no chapter makes it. `run --lineage` writes it
 LINEAGE = "gold.lineage"
+# As Spark names tables, and their folders: in small letters. What else is there, such as a copy, is no table
+_NAME = re.compile(r"[a-z0-9_]+")
+_FULL_NAME = re.compile(r"\w+\.\w+")
 
 
 def folder(table: str) -> Path:
-    """Return the folder of `table` ("bronze.orders"), or of a source ("landing.orders")."""
+    """Return the folder of `table` ("bronze.orders"), or of a source ("landing.orders").
+
+    Raises MedallionError for what is no name of a table.
+    """
+    if not _FULL_NAME.fullmatch(table):
+        raise MedallionError(f"{table!r} is no name of a table. Give schema and table, as in bronze.orders.")
     schema, _, name = table.partition(".")
     return paths.home() / schema / name
+
+
+def quoted(name: str) -> str:
+    """Return the name of a table or a view as SQL takes it whatever it is: `bronze`.`2025`."""
+    return ".".join(f"`{part}`" for part in name.split("."))
 
 
 def exists(table: str) -> bool:
@@ -53,7 +67,7 @@ def present() -> list[str]:
         f"{schema}.{place.name}"
         for schema in SCHEMAS
         for place in (paths.home() / schema).glob("*")
-        if _is_delta(place)
+        if _NAME.fullmatch(place.name) and _is_delta(place)
     )
 
 
@@ -118,4 +132,4 @@ def rows(table: str) -> int:
 
 def checkpoints(number: str) -> Path:
     """Return the folder for the streaming checkpoints of chapter `number`."""
-    return paths.home() / "checkpoints" / number.zfill(2)
+    return paths.home() / "checkpoints" / contract.number_of(number)

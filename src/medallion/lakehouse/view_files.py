@@ -9,7 +9,7 @@ from medallion import paths
 from medallion.errors import MedallionError
 
 _SUFFIX = ".view.sql"
-_NAME = re.compile(r"\w+\.\w+")
+_NAME = re.compile(r"[A-Za-z0-9_]+\.[A-Za-z0-9_]+")
 
 
 def path(name: str) -> Path:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 from medallion.errors import MedallionError
 from medallion.lesson import progress
 from medallion.lesson.signs import SIGNS, VERDICTS
-from medallion.spark.tracebacks import message
+from medallion.spark.tracebacks import is_without_session, message
 
 _LONGEST = 300
 
@@ -57,10 +57,14 @@ class Hint:
     message: str
 
     def __repr__(self) -> str:
-        return f"Hint {self.level} of 3 for exercise {self.number}. {self.message}"
+        return f"{self._head()} {self.message}"
 
     def _repr_html_(self) -> str:
-        return _box("hint", f"Hint {self.level} of 3 for exercise {self.number}.", self.message)
+        return _box("hint", self._head(), self.message)
+
+    def _head(self) -> str:
+        last = ", the last one," if self.level == 3 else ""
+        return f"Hint {self.level} of 3{last} for exercise {self.number}."
 
 
 class Exercise(ABC):
@@ -86,22 +90,24 @@ class Exercise(ABC):
         try:
             verdict = self.check(*answers, **named)
         except Exception as error:  # whatever a learner's code raises
+            if is_without_session(error):
+                return self.not_done("run the first cell of the notebook, which starts Spark, then this one.")
             verdict = self.wrong(self._told(error, given))
         if verdict.state != "open":
             self._keep(lambda: progress.attempted(self.number, verdict.ok))
         return verdict
 
-    def hint(self, level: int | None = None) -> Hint:
-        """Return hint `level` (1 to 3), or without a level the next one that was not seen yet.
+    def hint(self, level: int | str | None = None) -> Hint:
+        """Return hint `level` (1 to 3, also as text), or without a level the next one that was not seen yet.
 
         Raises MedallionError for a level that does not exist.
         """
-        if level is None:
-            level = min(self._seen() + 1, len(self.hints))
-        if level not in range(1, len(self.hints) + 1):
-            raise MedallionError(f"There is no hint {level}. Ask for hint 1, 2 or 3.")
-        self._keep(lambda: progress.hinted(self.number, level))
-        return Hint(self.number, level, self.hints[level - 1])
+        wanted = min(self._seen() + 1, len(self.hints)) if level is None else level
+        if str(wanted) not in ("1", "2", "3"):
+            raise MedallionError(f"There is no hint {wanted}. Ask for hint 1, 2 or 3.")
+        place = int(wanted)
+        self._keep(lambda: progress.hinted(self.number, place))
+        return Hint(self.number, place, self.hints[place - 1])
 
     def right(self, message: str) -> Verdict:
         """Return the verdict that the answer is right."""

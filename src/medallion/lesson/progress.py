@@ -11,11 +11,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock
+from pydantic import TypeAdapter, ValidationError
 
-from medallion import paths
+from medallion import faults, paths
 from medallion.errors import MedallionError
 from medallion.files import write_text
 
@@ -33,6 +33,13 @@ class Record:
     passed: str | None = None
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """What the file holds, beside its version."""
+
+    exercises: dict[str, Record]
+
+
 def file() -> Path:
     """Return the path of the progress file. It need not exist yet."""
     return paths.home() / "progress.json"
@@ -41,7 +48,7 @@ def file() -> Path:
 def read(number: str) -> Record:
     """Return what was done of the exercise `number` ("1.3").
 
-    Raises MedallionError when the file is damaged.
+    Raises MedallionError when the file is damaged or cannot be read.
     """
     return everything().get(number, Record())
 
@@ -74,11 +81,12 @@ def _off() -> bool:
 def everything() -> dict[str, Record]:
     """Return what was done, by the number of the exercise.
 
-    Raises MedallionError when the file is damaged.
+    Raises MedallionError when the file is damaged or cannot be read.
     """
     return dict(_in_memory) if _off() else _load(file())
 
 
+@faults.told()
 def _update(number: str, change: Callable[[Record], Record]) -> None:
     if _off():
         _in_memory[number] = change(_in_memory.get(number, Record()))
@@ -93,15 +101,14 @@ def _update(number: str, change: Callable[[Record], Record]) -> None:
         write_text(path, f"{text}\n")
 
 
+@faults.told()
 def _load(path: Path) -> dict[str, Record]:
     try:
-        text = path.read_text(encoding="utf-8")
+        return TypeAdapter(_Kept).validate_json(path.read_bytes(), strict=True).exercises
     except FileNotFoundError:
         return {}
-    try:
-        held: dict[str, dict[str, Any]] = json.loads(text)["exercises"]
-        return {number: Record(**fields) for number, fields in held.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except ValidationError as error:
+        what = error.errors()[0]["msg"]
         raise MedallionError(
-            f"{path} is damaged ({error}). Move it away to begin your progress anew; your answers are safe."
+            f"{path} is damaged ({what}). Move it away to begin your progress anew; your answers are safe."
         ) from error

@@ -106,7 +106,7 @@ def show(chapter: str) -> Quiz:
 
     Raises MedallionError when the chapter has no quiz.
     """
-    number = str(chapter).zfill(2)
+    number = contract.number_of(chapter)
     path = next(contract.folder().glob(f"{number}_*/quiz.yml"), None)
     if path is None:
         raise MedallionError(f"Chapter {chapter} has no quiz. Write quiz.yml beside its lesson.")

@@ -18,7 +18,7 @@ import psutil
 
 from medallion import paths
 from medallion.errors import MedallionError
-from medallion.machine import jars, java, local_files
+from medallion.machine import jars, java, own_classes
 
 # What a notebook does in its first minute. The classes that this loads are the ones archived.
 _REHEARSAL = "medallion.spark.rehearsal"
@@ -77,11 +77,11 @@ def make() -> Path:
     import pyspark
 
     paths.writable(path().parent, "MEDALLION_CACHE")
-    if not local_files.path().exists():
+    if not own_classes.path().exists():
         _write(
-            local_files.path(),
-            lambda partial: [sys.executable, "-m", _COMPILING, local_files.SOURCE, partial],
-            "The classes for local files were not compiled; sessions work without them, but slower. It said:",
+            own_classes.path(),
+            lambda partial: [sys.executable, "-m", _COMPILING, partial, *own_classes.SOURCES],
+            "The classes of our own were not compiled; sessions work without them, but slower. It said:",
         )
     archive = path()
     if options():
@@ -113,9 +113,12 @@ def _write(target: Path, command: Callable[[Path], Sequence[str | Path]], failed
     Raises MedallionError when there is none: `failed`, and the end of what the command said.
     """
     partial = target.with_name(f"{target.stem}.{os.getpid()}.partial")
-    done = subprocess.run(
-        command(partial), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
-    )
+    try:
+        done = subprocess.run(
+            command(partial), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise MedallionError(f"{failed} nothing within {_SECONDS} s; on a slow machine try again.") from None
     if not partial.exists():
         raise MedallionError(f"{failed} {(done.stderr or done.stdout).strip()[-600:]}")
     partial.replace(target)

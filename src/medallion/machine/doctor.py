@@ -1,9 +1,12 @@
 """`medallion doctor`: what a chapter needs of this machine, one line each, with the mend where it fails."""
 
 import importlib.metadata
+import importlib.util
+import resource
 import shutil
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +16,16 @@ from packaging.utils import canonicalize_name
 from rich.console import Console
 from rich.text import Text
 
-from medallion import paths
+from medallion import faults, paths, temporary
 from medallion.errors import MedallionError
-from medallion.machine import archive, jars, java, packages
+from medallion.machine import archive, jars, java, packages, surroundings
 
 MB = 1_000_000
 GB = 1_000 * MB
 CHAPTER_MEMORY = 1.8 * GB  # what the processes of a chapter may take together
 LAKEHOUSE_DISK = 2 * GB  # source files, tables and checkpoints of all chapters at scale 1
 CACHE_DISK = 0.5 * GB  # the jars and the class archive, and what is fetched to make them
+OPEN_FILES = 1024  # Java has each jar of Spark's open: with 256 it ends, with 512 a session starts
 PORTS = {8888: "JupyterLab", 4040: "Spark's web page"}
 PORTS_TRIED = 16  # both programs try the following ports when theirs is taken, Spark 16 of them
 
@@ -48,10 +52,14 @@ class Check:
     repair: Callable[[], object] | None = None
 
     def run(self) -> list[Line]:
+        lines: list[Line] = []
         try:
-            return [Line(not mend, self.subject, finding, mend) for finding, mend in self.look()]
+            with faults.told():
+                for finding, mend in self.look():
+                    lines.append(Line(not mend, self.subject, finding, mend))
         except MedallionError as error:
-            return [Line(False, self.subject, str(error))]
+            lines.append(Line(False, self.subject, str(error)))
+        return lines
 
 
 def report(mend: bool = False) -> list[Line]:
@@ -91,6 +99,16 @@ def _python() -> Iterator[Finding]:
     fits = f"{sys.version_info.major}.{sys.version_info.minor}" in packages.PYTHONS
     mend = "Set MEDALLION_PYTHON to a Python 3.11, 3.12 or 3.13, remove .venv, run `./medallion`."
     yield f"{sys.version.split()[0]} in {sys.prefix}", "" if fits else mend
+    if importlib.util.find_spec("_sqlite3") is None:
+        yield "it is built without sqlite3, in which MLflow keeps runs and models.", mend
+
+
+def _variables() -> Iterator[Finding]:
+    for name in surroundings.left_out():
+        yield f"{name} is set, for another program: it is left out of what the course starts", ""
+    surroundings.require_remote()
+    if not surroundings.left_out():
+        yield "none is set that is for another Spark, Java, Python or MLflow", ""
 
 
 def _packages() -> Iterator[Finding]:
@@ -173,6 +191,27 @@ def _disk() -> Iterator[Finding]:
         yield f"{what} {folder}: writable, {free / GB:.1f} GB free, {needed / GB:.1f} GB needed.", mend
 
 
+def _temporary() -> Iterator[Finding]:
+    own, place = Path(tempfile.gettempdir()), temporary.place()
+    if own == place:
+        yield f"temporary files go to {place}", ""
+    else:
+        yield f"{own} {temporary.what_is_wrong(own)}; temporary files go to {place}", ""
+
+
+def _files() -> Iterator[Finding]:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most == resource.RLIM_INFINITY:
+        yield "a process may open any number of files", ""
+        return
+    mend = "" if most >= OPEN_FILES else "Raise what `ulimit -Hn` shows, or ask who runs this machine."
+    yield f"a process may open {most:,} files; Spark needs {OPEN_FILES:,}.", mend
+
+
+def _notebooks() -> Iterator[Finding]:
+    yield f"yours are in {paths.writable(paths.work(), 'MEDALLION_HOME')}: writable", ""
+
+
 def _ports() -> Iterator[Finding]:
     for port, program in PORTS.items():
         free = next((one for one in range(port, port + PORTS_TRIED) if _is_free(one)), None)
@@ -208,8 +247,12 @@ CHECKS = (
     Check("jars", _jars, jars.install),
     Check("lineage", _lineage, lambda: jars.install(group=jars.LINEAGE)),
     Check("archive", _archive, archive.make),
+    Check("variables", _variables),
     Check("memory", _memory),
     Check("disk", _disk),
+    Check("temporary", _temporary),
+    Check("files", _files),
+    Check("notebooks", _notebooks),
     Check("ports", _ports),
     Check("encoding", _encoding),
 )

@@ -11,16 +11,17 @@ import io
 import json
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from rich.console import Console
 
 from medallion import files, paths
 from medallion.errors import MedallionError
-from medallion.machine import local_files, maven
+from medallion.machine import maven, own_classes
 
 LINEAGE = "lineage"  # the group of what is needed only where lineage is recorded
 MENDS = {
@@ -91,13 +92,13 @@ def verified(group: str = "") -> list[Path]:
 def class_path() -> list[str]:
     """Return the class path of a local session: our jars, then all of Spark's, as the pattern `…/*`.
 
-    Ours are the locked ones and, from set-up on, that of `local_files`.
+    Ours are the locked ones and, from set-up on, that of `own_classes`.
 
     Raises MedallionError when one of ours is missing or is not what the lock says.
     """
     import pyspark
 
-    compiled = [str(local_files.path())] if local_files.path().exists() else []
+    compiled = [str(own_classes.path())] if own_classes.path().exists() else []
     return [*map(str, verified()), *compiled, str(Path(pyspark.__file__).parent / "jars" / "*")]
 
 
@@ -126,7 +127,8 @@ def install(from_dir: Path | None = None, progress: bool = True, group: str = ""
     Raises MedallionError when a jar cannot be had; those that could be are kept.
     """
     target = paths.writable(folder(), "MEDALLION_CACHE")
-    with FileLock(target.parent / "jars.filelock"):
+    console = Console(stderr=True, quiet=not progress)
+    with _alone(target.parent / "jars.filelock", console):
         for half in target.glob(".*.new"):  # what was being written when set-up was killed
             half.unlink()
         wanted = [jar for jar in locked(group) if what_is_wrong(target / jar.file, jar)]
@@ -136,12 +138,24 @@ def install(from_dir: Path | None = None, progress: bool = True, group: str = ""
             _take(wanted, from_dir, target)
             return
         counted = f"{len(wanted)} jar{'s' if len(wanted) > 1 else ''}"
-        console = Console(stderr=True, quiet=not progress)
         with console.status(f"Fetching {counted} for Spark") as status:
             fetch = functools.partial(maven.fetch, tell=status.update)
             if missed := _put(wanted, target, fetch, ALTERED):
                 raise MedallionError(f"{'; '.join(missed)}. {maven.FIX}")
         console.print(f"{counted} in {target}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _alone(file: Path, console: Console) -> Iterator[None]:
+    """Keep other set-ups off the jars; wait for one that is at work, and say so."""
+    lock = FileLock(file)
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        console.print(f"Another set-up is at work on {file.parent}; waiting for it", soft_wrap=True)
+        held = lock.acquire()
+    with held:
+        yield
 
 
 def _take(wanted: list[Jar], from_dir: Path, target: Path) -> None:

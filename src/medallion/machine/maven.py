@@ -2,10 +2,12 @@
 
 The repository is Maven Central, at the address that Spark's own resolver has for it. `MEDALLION_MAVEN` (an
 address, or a folder in Maven's layout) takes its place, and then it alone is asked. Proxies are those of
-`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, as Python reads them. Whether the right bytes arrived is for the
-caller to say, who knows their SHA-256.
+`HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`, as Python reads them. A name and a password in these addresses are
+for the other side alone: no error says them. Whether the right bytes arrived is for the caller to say, who
+knows their SHA-256.
 """
 
+import base64
 import http.client
 import importlib.util
 import os
@@ -62,12 +64,18 @@ def fetch(coordinates: str, tell: Callable[[str], object] = lambda line: None) -
     """
     group, artifact, version = coordinates.split(":")
     name = file_name(coordinates)
-    address = "/".join([_repository(), *group.split("."), artifact, version, name])
+    repository, login = _repository()
+    address = "/".join([repository, *group.split("."), artifact, version, name])
+    request = urllib.request.Request(address)
+    if login:  # not for the host that a redirection may name
+        coded = base64.b64encode(login.encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {coded}")
     failed = f"{coordinates} could not be fetched:"
     content = bytearray()
     try:
-        with _opener(address).open(address, timeout=SILENCE) as answer:
-            size = int(answer.headers["Content-Length"] or 0)
+        with _opener(address).open(request, timeout=SILENCE) as answer:
+            length = answer.headers["Content-Length"] or ""
+            size = int(length) if re.fullmatch("[0-9]{1,12}", length) else 0
             while piece := answer.read(MB):
                 content += piece
                 tell(f"Fetching {name}: {len(content) / MB:.1f} of {max(size, len(content)) / MB:.1f} MB")
@@ -86,6 +94,8 @@ def fetch(coordinates: str, tell: Callable[[str], object] = lambda line: None) -
         if isinstance(cause, FileNotFoundError):  # the repository is a folder
             raise NotServed(f"{failed} the repository does not have it") from None
         raise MedallionError(f"{failed} {_explained(cause, address)}") from error
+    except ValueError:  # which says the whole address
+        raise MedallionError(f"{failed} the address of the proxy cannot be read. {PROXY_FIX}") from None
     return bytes(content)
 
 
@@ -104,16 +114,25 @@ def central() -> str:
     return found[0].decode()
 
 
-def _repository() -> str:
+def _repository() -> tuple[str, str]:
+    """Return the address of the repository, and the name and password that it asks for: "" for none."""
     mirror = os.environ.get("MEDALLION_MAVEN") or central()
     local = Path(mirror).expanduser()
     if local.is_dir():
-        return local.absolute().as_uri()
-    if urllib.parse.urlsplit(mirror).scheme not in ("https", "http", "file"):
+        return local.absolute().as_uri(), ""
+    try:
+        parts = urllib.parse.urlsplit(mirror)
+        known = parts.scheme in ("https", "http", "file") and parts.port != 0
+    except ValueError:  # what stands for a port is no number
+        known = False
+    if not known:
+        _, at, rest = mirror.rpartition("@")
+        shown = f"…@{rest}" if at else mirror
         raise MedallionError(
-            f"MEDALLION_MAVEN is {mirror}, neither a folder nor an address. Correct it or unset it."
+            f"MEDALLION_MAVEN is {shown}, neither a folder nor an address. Correct it or unset it."
         )
-    return mirror.rstrip("/")
+    login, _, host = parts.netloc.rpartition("@")
+    return parts._replace(netloc=host).geturl().rstrip("/"), urllib.parse.unquote(login)
 
 
 def _opener(address: str) -> urllib.request.OpenerDirector:

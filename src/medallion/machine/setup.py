@@ -1,5 +1,7 @@
 """Everything that is done once on a machine, in order, with progress: jars, class archive, sources."""
 
+import sys
+
 import kestrel
 from medallion import paths
 from medallion.errors import MedallionError
@@ -9,13 +11,15 @@ from medallion.machine import archive, jars
 def prepare(scale: float | None = None, progress: bool = True, lineage: bool = False) -> None:
     """Install the jars, make the class archive, and generate the source files, whichever is missing.
 
-    `scale` is the size of the source files; None leaves what is there and otherwise means 1. With `lineage`
-    what records lineage is installed too.
-    Raises MedallionError when one of them cannot be made.
+    `scale` is the size of the source files; None leaves what is there, but for moments of arrival that are
+    lost, and otherwise means 1. With `lineage` what records lineage is installed too.
+    Raises MedallionError when one of them cannot be made, and Refused for source files that have changed.
     """
     prepare_spark(progress, lineage)
-    if scale is not None or not (paths.landing() / "_manifest.json").exists():
+    if scale is not None or not (paths.landing() / kestrel.MANIFEST).exists():
         kestrel.generate(paths.landing(), scale=1 if scale is None else scale, progress=progress)
+    for sentence in kestrel.mend(paths.landing()):
+        print(f"medallion: {sentence}", file=sys.stderr)
 
 
 def prepare_spark(progress: bool = True, lineage: bool = False) -> None:

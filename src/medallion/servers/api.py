@@ -7,14 +7,17 @@ with serve(path) as url:
 import csv
 import json
 import secrets
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
+from urllib.parse import parse_qs
 
 from medallion.errors import MedallionError
+from medallion.servers.server import HOST, NAMES, is_ours
 
 __all__ = ["serve"]
 
@@ -25,7 +28,8 @@ PAGE = 500
 def serve(path: Path) -> Iterator[tuple[str, str]]:
     """Serve the rows of the CSV file `path` while the block runs, and yield the address and its key.
 
-    A request without the header `Authorization: Bearer <key>` gets 401, a page that does not exist 404.
+    A request without the header `Authorization: Bearer <key>` gets 401, a page that does not exist 404, and
+    one under another name than that of this machine 421.
     Every value is text, as in the file. Raises MedallionError when there is no such file.
     """
     if not path.exists():
@@ -33,26 +37,40 @@ def serve(path: Path) -> Iterator[tuple[str, str]]:
     with path.open(encoding="utf-8", newline="") as source:
         rows = list(csv.DictReader(source))
     key = secrets.token_urlsafe(16)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(rows, key))
+    server = _Server((HOST, 0), _handler(rows, key))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}/rows", key
+        yield f"http://{HOST}:{server.server_port}/rows", key
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *request: Any) -> None:
+        """Write no traceback into the notebook when somebody hangs up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(*request)
+
+
 def _handler(rows: list[dict[str, str]], key: str) -> type[BaseHTTPRequestHandler]:
     pages = max(1, -(-len(rows) // PAGE))
+    numbers = {str(number) for number in range(1, pages + 1)}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            asked = parse_qs(urlsplit(self.path).query).get("page", ["1"])[0]
-            if not secrets.compare_digest(self.headers.get("Authorization", ""), f"Bearer {key}"):
+            path, _, query = self.path.partition("?")
+            asked = parse_qs(query).get("page", ["1"])[0]
+            sent = self.headers.get("Authorization", "").encode()
+            if not is_ours(self.headers.get("Host", "")):
+                self._answer(421, {"error": f"this API is there for {' and '.join(NAMES)} only"})
+            elif not secrets.compare_digest(sent, f"Bearer {key}".encode()):
                 self._answer(401, {"error": "send the header 'Authorization: Bearer <key>'"})
-            elif not asked.isdigit() or not 1 <= int(asked) <= pages:
+            elif path != "/rows":
+                self._answer(404, {"error": "there is only /rows"})
+            elif asked not in numbers:
                 self._answer(404, {"error": f"there is no page {asked!r}; pages are 1 to {pages}"})
             else:
                 page = int(asked)

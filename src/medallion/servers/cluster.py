@@ -11,7 +11,7 @@ import secrets
 import signal
 import socket
 import subprocess
-import tempfile
+import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -19,8 +19,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from medallion import paths
+from medallion import paths, temporary
 from medallion.errors import MedallionError
+from medallion.machine import own_classes
 from medallion.servers.server import HOST
 from medallion.spark import session
 
@@ -55,22 +56,29 @@ def running(workers: int = 2, cores: int = 1, memory: int = 1000) -> Iterator[Cl
     Of each worker a session gets `cores` and `memory` MB. There is room for two sessions at once, since a
     chapter may start a second one.
 
-    Raises MedallionError when it does not come up; what its processes said is in the logs of the lakehouse.
+    Raises MedallionError for less than one worker or core or 500 MB, and when it does not come up; what its
+    processes said is in the logs of the lakehouse.
     """
-    with tempfile.TemporaryDirectory(prefix="medallion-cluster-") as folder, ExitStack() as stack:
-        settings = Path(folder) / "conf"
+    for name, given, least in (("workers", workers, 1), ("cores", cores, 1), ("memory", memory, 500)):
+        if given < least:
+            raise MedallionError(f"--{name} is {given}. Give it {least} or more.")
+    with temporary.folder("cluster-") as folder, ExitStack() as stack:
+        settings = folder / "conf"
         _write(settings, memory, workers * cores)
         port, page = _free(), _free()
         cluster = Cluster(f"spark://{HOST}:{port}", f"http://{HOST}:{page}/", settings)
         environment = {**os.environ, **session.for_any_jvm(), **cluster.environment}
-        environment["SPARK_WORKER_DIR"] = str(Path(folder) / "work")
+        environment["SPARK_DAEMON_CLASSPATH"] = str(own_classes.path())
+        environment["SPARK_WORKER_DIR"] = str(folder / "work")
         ports = ["--host", HOST, "--port", str(port), "--webui-port", str(page)]
-        stack.enter_context(_process("master", [_MASTER, *ports], environment))
+        master = _process("master", [_MASTER, *ports], environment, folder)
+        processes = {"master": stack.enter_context(master)}
         for number in range(1, workers + 1):
             room = ["--cores", str(2 * cores), "--memory", f"{2 * memory}m"]
             program = [_WORKER, "--host", HOST, "--webui-port", "0", *room, cluster.master]
-            stack.enter_context(_process(f"worker-{number}", program, environment))
-        _wait(cluster, workers)
+            name = f"worker-{number}"
+            processes[name] = stack.enter_context(_process(name, program, environment, folder))
+        _wait(cluster, workers, processes)
         yield cluster
 
 
@@ -96,11 +104,17 @@ def _write(settings: Path, memory: int, cores: int) -> None:
     lines = [
         "spark.authenticate true",
         f"spark.authenticate.secret {secrets.token_hex(32)}",
+        # There Spark takes programs to run from whoever asks, also from a page in the browser
+        "spark.master.rest.enabled false",
         f"spark.executor.memory {memory}m",
         f"spark.cores.max {cores}",
+        f"spark.executor.defaultJavaOptions -Djava.io.tmpdir={settings.parent}",
         # The defaults, 200 and 50, are made for clusters of many machines.
         f"spark.sql.shuffle.partitions {cores}",
         f"spark.databricks.delta.snapshotPartitions {cores}",
+        # The web page of a session that connects to us is guarded by a class of ours
+        f"spark.driver.extraClassPath {own_classes.path()}",
+        *(f"{name} {value}" for name, value in own_classes.page_settings().items()),
     ]
     file = settings / "spark-defaults.conf"
     file.touch(mode=0o600)
@@ -115,30 +129,30 @@ def _free() -> int:
 
 
 @contextmanager
-def _process(name: str, program: list[str], environment: Mapping[str, str]) -> Iterator[None]:
-    """Run a class of Spark until the end of the block, and then end it and the executors that it started."""
+def _process(
+    name: str, program: list[str], environment: Mapping[str, str], folder: Path
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a class of Spark until the end of the block, or of this process, which also removes `folder`."""
+    around = [sys.executable, "-P", "-m", "medallion.servers.group", str(os.getpid()), str(folder)]
     spark_class = Path(environment["SPARK_HOME"]) / "bin" / "spark-class"
     with paths.log(f"cluster-{name}").open("ab") as log:
         process = subprocess.Popen(
-            [str(spark_class), *program],
+            [*around, str(spark_class), *program],
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # closed when this process ends, whatever ends it
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C is for us: we end them in order
         )
+    assert process.stdin is not None
     try:
-        yield
+        yield process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        process.stdin.close()
+        process.wait()
 
 
-def _wait(cluster: Cluster, workers: int) -> None:
+def _wait(cluster: Cluster, workers: int, processes: Mapping[str, "subprocess.Popen[bytes]"]) -> None:
     """Return when all workers have found the master."""
     ask = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy between us and loopback
     give_up = time.monotonic() + _SECONDS
@@ -149,6 +163,12 @@ def _wait(cluster: Cluster, workers: int) -> None:
                 f"Of {workers} workers {alive} have found the master within {_SECONDS} seconds. "
                 f"What they said is in {paths.home() / 'logs'}; free memory, and try again."
             )
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise MedallionError(
+                    f"The {name} has ended. What it said is in {paths.home() / 'logs'}, in the newest file "
+                    f"cluster-{name}-*.log; mend that, and try again."
+                )
         time.sleep(0.2)
         try:
             with ask.open(f"{cluster.page}json/", timeout=5) as answer:

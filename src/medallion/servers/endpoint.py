@@ -1,18 +1,17 @@
-"""A model behind HTTP: `mlflow models serve`, started from a notebook on loopback, which ends with it.
+"""A model behind HTTP: what `mlflow models serve` runs, on loopback, until the notebook that started it ends.
 
     with endpoint.start("models:/churn@champion") as served:
         requests.post(served.url, json={"dataframe_split": ...}, timeout=5)
 
-MLflow's scoring server asks for no password, so it listens on this machine only. Its command starts processes
-of its own; this module is also the one that we start around it, which ends them all together.
+MLflow's scoring server asks for no password, so it answers on this machine only, and only under its names.
+This module is also the process that serves. MLflow's command would start two processes of its own, which take
+twice the memory, and knows no names.
 """
 
 import os
 import signal
 import socket
-import subprocess
 import sys
-from pathlib import Path
 
 from medallion import paths
 from medallion.servers import server
@@ -26,9 +25,7 @@ class Endpoint(server.Server):
     """A model that is served: where to ask, and whether it still answers."""
 
     def __init__(self, model: str, listener: socket.socket) -> None:
-        # MLflow's command looks for Uvicorn, which is beside our Python
-        search = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-        environment = {**mlflow_settings.ENVIRONMENT, "MLFLOW_TRACKING_URI": store.uri(), "PATH": search}
+        environment = {**mlflow_settings.ENVIRONMENT, "MLFLOW_TRACKING_URI": store.uri()}
         # Of each endpoint its own, and all of them among those that are removed
         log = paths.log("endpoint")
         log = log.with_stem(f"{log.stem}-{listener.getsockname()[1]}")
@@ -59,12 +56,15 @@ def start(model: str) -> Endpoint:
 
 
 def _serve(model: str, listener: socket.socket) -> None:
-    """Run MLflow's command on the port of `listener`, and end this whole group of processes with it."""
-    with listener:  # the command takes a number and no socket
-        port = str(listener.getsockname()[1])
-    arguments = ["models", "serve", "--model-uri", model, "--host", server.HOST, "--port", port]
-    subprocess.call([sys.executable, "-m", "mlflow", *arguments, "--env-manager", "local"])
-    os.killpg(0, signal.SIGKILL)
+    """Serve a model on `listener` until the end of this process."""
+    import uvicorn
+    from mlflow.pyfunc import scoring_server
+
+    from medallion.servers import asgi
+
+    app = scoring_server.init(scoring_server.load_model_with_mlflow_config(model))
+    config = uvicorn.Config(asgi.guarded(app))
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":

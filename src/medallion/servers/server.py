@@ -19,10 +19,13 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from medallion.errors import MedallionError
 
 HOST = "127.0.0.1"
+# Under another name, another site's page could have this machine's browser ask us in its own name
+NAMES = (HOST, "localhost")
 _SECONDS = 90
 
 
@@ -136,12 +139,25 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
+def is_ours(host: str) -> bool:
+    """Return whether the header `Host` names this machine."""
+    try:
+        return urlsplit(f"//{host}").hostname in NAMES
+    except ValueError:
+        return False
+
+
+def is_there(parent: int) -> bool:
+    """Return whether `parent` runs and holds our standard input open, which takes a second when it does."""
+    # The pipe alone would not do: a process that the parent has forked may hold its other end.
+    return os.getppid() == parent and not select.select([sys.stdin], [], [], 1)[0]
+
+
 def end_with(parent: int) -> None:
     """Have this process and all of its group end when `parent` ends or closes our standard input."""
 
     def watch() -> None:
-        # The pipe alone would not do: a process that the parent has forked may hold its other end.
-        while os.getppid() == parent and not select.select([sys.stdin], [], [], 1)[0]:
+        while is_there(parent):
             pass
         os.killpg(0, signal.SIGKILL)
 

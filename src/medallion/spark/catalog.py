@@ -25,18 +25,38 @@ def sql_text(path: Path) -> str:
 def register(spark: "SparkSession") -> None:
     """Make every table that is there known to `spark`, as a managed table of its schema, and every view.
 
-    Tables and views that this session knows already are left as they are.
+    Tables and views that this session knows already are left as they are. One whose folder is gone, removed
+    by a `medallion reset` in a terminal, is forgotten.
     """
-    catalog = spark._jsparkSession.sharedState().externalCatalog()
     known = set()
     for schema in SCHEMAS:
         place = sql_text(paths.home() / schema)
         spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{place}'")
-        known |= {f"{schema}.{name}" for name in catalog.listTables(schema).mkString("\n").split("\n")}
-    new = [table for table in tables.present() if table not in known]
+        known |= {f"{schema}.{name}" for name in _external(spark).listTables(schema).mkString("\n").split()}
+    present = tables.present()
+    for name in known.difference(present):
+        _forget_if_gone(spark, name)
+    new = [table for table in present if table not in known]
     if new:
         _register(spark, new)
     views.recreate(spark, [view for schema in SCHEMAS for view in view_files.kept(schema)])
+
+
+def _external(spark: "SparkSession") -> Any:
+    return spark._jsparkSession.sharedState().externalCatalog()
+
+
+def _forget_if_gone(spark: "SparkSession", name: str) -> None:
+    """Remove a table from the catalog when its folder is not there any more; a view has none and stays."""
+    record = _external(spark).getTable(*name.split("."))
+    place = record.storage().locationUri()
+    if place.isEmpty() or Path(place.get().getPath()).exists():
+        return
+    jvm: Any = spark._jvm
+    # As one that is elsewhere: with a managed table Spark would remove what another process makes there now
+    elsewhere = jvm.org.apache.spark.sql.catalyst.catalog.CatalogTableType.EXTERNAL()
+    _external(spark).alterTable(_copier(record)(tableType=elsewhere))
+    spark.sql(f"DROP TABLE {tables.quoted(name)}")
 
 
 def _register(spark: "SparkSession", names: list[str]) -> None:
@@ -47,8 +67,9 @@ def _register(spark: "SparkSession", names: list[str]) -> None:
     which are in the Delta log. So one record made by SQL is the pattern for all.
     """
     first = names[0]
-    spark.sql(f"CREATE TABLE {first} USING delta LOCATION '{sql_text(tables.folder(first))}'")
-    catalog = spark._jsparkSession.sharedState().externalCatalog()
+    place = sql_text(tables.folder(first))
+    spark.sql(f"CREATE TABLE {tables.quoted(first)} USING delta LOCATION '{place}'")
+    catalog = _external(spark)
     pattern = catalog.getTable(*first.split("."))
     record, identifier, storage = map(_copier, (pattern, pattern.identifier(), pattern.storage()))
     jvm: Any = spark._jvm

@@ -17,7 +17,6 @@ import os
 import re
 import shutil
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -164,11 +163,12 @@ def land(scale: float = 1) -> int:
         made = Path(folder) / "landing"
         manifest = kestrel.generate(made, scale=scale)
         shutil.rmtree(landing, ignore_errors=True)
-        files = [made / file["path"] for file in manifest["files"]]
-        files.sort(key=lambda file: (file.stat().st_mtime, file.as_posix()))
+        arrivals = {file["path"]: file["arrived"] for file in manifest["files"]}
+        files = sorted(arrivals, key=lambda path: (arrivals[path], path))
         for file in files:
-            _copy(file, landing / file.relative_to(made))
-        landing.with_name(ARRIVALS).write_text(_arrivals(files, made), encoding="utf-8")
+            _copy(made / file, landing / file)
+        lines = ["_source_file,_arrived_at", *(f"{file},{arrivals[file]}" for file in files)]
+        landing.with_name(ARRIVALS).write_text("\n".join(lines) + "\n", encoding="utf-8")
         for name in (kestrel.TRUTH, kestrel.MANIFEST):  # the manifest last: it says that all is there
             _copy(made / name, landing / name)
         return len(files)
@@ -177,14 +177,6 @@ def land(scale: float = 1) -> int:
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)  # the bytes alone: a volume keeps no times and no permissions
-
-
-def _arrivals(files: list[Path], made: Path) -> str:
-    lines = ["_source_file,_arrived_at"]
-    for file in files:
-        moment = datetime.fromtimestamp(file.stat().st_mtime, UTC)
-        lines.append(f"{file.relative_to(made).as_posix()},{moment:%Y-%m-%dT%H:%M:%SZ}")
-    return "\n".join(lines) + "\n"
 
 
 def track(experiment: str) -> str:

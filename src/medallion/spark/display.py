@@ -20,14 +20,32 @@ def notebook() -> Any:
 
 
 def show_once() -> None:
-    """From now on let IPython show a DataFrame as HTML, its schema as text. Outside IPython: nothing."""
+    """From now on let IPython show a DataFrame as HTML, its schema as text. Outside IPython: nothing.
+
+    A DataFrame that fails as it is shown fails its cell. IPython itself prints what fails, asks for the next
+    form, which fails too, and calls the cell a success.
+    """
     from pyspark.sql import DataFrame
 
-    if (shell := notebook()) is not None:
-        shell.display_formatter.mimebundle_formatter.for_type(DataFrame, _bundle)
+    shell = notebook()
+    if shell is None or "format" in vars(shell.display_formatter):
+        return
+    others = shell.display_formatter.format
+
+    def formatted(
+        shown: Any, include: Any = None, exclude: Any = None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        if not isinstance(shown, DataFrame):
+            return others(shown, include, exclude)
+        forms = _bundle(shown).items()
+        return {
+            kind: text for kind, text in forms if kind in (include or [kind]) and kind not in (exclude or ())
+        }, {}
+
+    shell.display_formatter.format = formatted
 
 
-def _bundle(frame: "DataFrame", include: Any = None, exclude: Any = None) -> dict[str, str]:
+def _bundle(frame: "DataFrame") -> dict[str, str]:
     html = frame._repr_html_()
     # From the first HTML on, the text of a DataFrame is its schema, and costs nothing.
     return {"text/plain": repr(frame)} | ({"text/html": html} if html else {})

@@ -60,11 +60,13 @@ def into(folder: Path) -> Iterator[None]:
 def refuse_odd(home: Path) -> None:
     """Raise MedallionError when the path of the lakehouse has a character that OpenLineage cannot bear.
 
-    It then leaves out of its events what Spark has read there, and says so only in the log.
+    It then leaves out of its events what Spark has read there, and says so only in the log. Behind a link
+    deltalake, which writes gold.lineage, still finds the folder's own path and fails.
     """
-    if odd := _ODD.search(str(home)):
+    place = home.resolve()
+    if odd := _ODD.search(str(place)):
         raise MedallionError(
-            f"Lineage cannot be recorded in {home}: OpenLineage cannot name files below a folder with "
+            f"Lineage cannot be recorded in {place}: OpenLineage cannot name files below a folder with "
             f"{odd[0]!r} in its path. Set MEDALLION_HOME to another folder."
         )
 

@@ -6,9 +6,10 @@ anyone.
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from medallion import temporary
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -16,13 +17,14 @@ if TYPE_CHECKING:
 
 def rehearse(archive: Path) -> None:
     """Run a short session whose JVM writes `archive` as it exits, and wait for it to exit."""
-    with tempfile.TemporaryDirectory(prefix="medallion-rehearsal-") as folder:
-        os.environ["MEDALLION_HOME"] = folder
+    with temporary.folder("rehearsal-") as folder:
+        os.environ["MEDALLION_HOME"] = str(folder)
+        from medallion import paths
         from medallion.spark import recording, session
 
         os.environ.pop(recording.VARIABLE, None)  # a record's listener is in no other session
         spark = session.local("learn", archive_to=archive)
-        _first_minute(spark, Path(folder))
+        _first_minute(spark, paths.home())
         gateway: Any = spark.sparkContext._gateway
         spark.stop()
         gateway.shutdown()
@@ -32,7 +34,9 @@ def rehearse(archive: Path) -> None:
 
 
 def _first_minute(spark: "SparkSession", folder: Path) -> None:
-    spark.sql(f"CREATE SCHEMA demo LOCATION '{folder}/demo'")
+    from medallion.spark import catalog
+
+    spark.sql(f"CREATE SCHEMA demo LOCATION '{catalog.sql_text(folder / 'demo')}'")
     _read(spark, folder)
     _change(spark)
     _stream(spark, folder)

@@ -7,25 +7,33 @@ After `databricks.use` it makes there what a chapter needs.
 """
 
 import atexit
+import importlib.metadata
 import os
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medallion import contract, paths
+from medallion import contract, paths, temporary
 from medallion.errors import MedallionError
 from medallion.lakehouse import snapshots, tables
-from medallion.machine import archive, jars, java, local_files
+from medallion.machine import archive, jars, java, own_classes, surroundings
 from medallion.spark import catalog, databricks, display, mlflow_settings, recording, tracebacks
 
 if TYPE_CHECKING:
+    from filelock import FileLock
     from pyspark.sql import SparkSession
 
 PROFILES = ("learn", "scale")
+# Of what a Java says that ends at once
+_LINES, _CHARACTERS = 3, 500
+_STUMBLED = "CMD: bad array subscript"
+_EXTENSIONS = "spark.sql.extensions"
 
 
 def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSession":
@@ -38,8 +46,15 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     the memory, the full compiler); without one, MEDALLION_PROFILE says which, else it is "learn".
     Calling it again returns the same session with the tables anew.
 
-    Raises MedallionError for an unknown profile, a missing Java or jar, or a missing table.
+    Raises MedallionError for an unknown profile, a missing Java or jar, a missing table, source files that
+    have changed, a session of somebody else's in this process, a Spark that does not start, and a
+    SPARK_REMOTE that does not answer.
     """
+    surroundings.clean()
+    if not databricks.is_elsewhere():
+        _refuse_another_pyspark()
+    paths.make_settings_absolute()
+    tracebacks.shorten()
     profile = profile or os.environ.get("MEDALLION_PROFILE") or PROFILES[0]
     if profile not in PROFILES:
         raise MedallionError(f"There is no profile {profile!r}. Choose one of {', '.join(PROFILES)}.")
@@ -51,24 +66,53 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     if chapter is not None:
         wanted = contract.read(chapter)
         tables.require(wanted)
+        _mend_sources()
         snapshots.take(wanted)
     master = os.environ.get("MEDALLION_MASTER")
     spark = on_cluster(master) if master else local(profile)
     _prepare_scratch()
     catalog.register(spark)
     spark.sql(f"CREATE SCHEMA IF NOT EXISTS scratch LOCATION '{catalog.sql_text(paths.scratch())}'")
-    tracebacks.shorten()
     display.show_once()
     return spark
+
+
+def _mend_sources() -> None:
+    """Put right what a copy of the source files has lost, and say so.
+
+    Raises MedallionError when they are no longer what the generator wrote.
+    """
+    import kestrel
+
+    try:
+        told = kestrel.mend(paths.landing())
+    except kestrel.Refused as error:
+        raise MedallionError(str(error)) from error
+    for sentence in told:
+        warnings.warn(sentence, stacklevel=3)  # the cell that calls `start`
 
 
 def _elsewhere() -> "SparkSession | None":
     """Return the session that the surroundings have, or None when Spark is to be started from here."""
     if not databricks.is_elsewhere():
         return None
+    surroundings.require_remote()
     from pyspark.sql import SparkSession
 
     return SparkSession.builder.getOrCreate()
+
+
+def _refuse_another_pyspark() -> None:
+    """Raise MedallionError when this process has imported a PySpark that is not the installed one."""
+    import pyspark
+
+    installed = importlib.metadata.distribution("pyspark").locate_file("pyspark")
+    found = Path(pyspark.__file__).parent
+    if found.resolve() != Path(str(installed)).resolve():
+        raise MedallionError(
+            f"This Python has imported PySpark {pyspark.__version__} from {found}, not the course's. "
+            "Take that folder off PYTHONPATH, where this notebook was started, and start it again."
+        )
 
 
 def on_cluster(master: str) -> "SparkSession":
@@ -84,27 +128,54 @@ def on_cluster(master: str) -> "SparkSession":
         "spark.driver.extraJavaOptions": " ".join(_plain_java_options()),
         "spark.executor.extraJavaOptions": "-Duser.timezone=UTC",
     }
-    with _surroundings():
-        return _session(settings)
+    with _surroundings() as log:
+        return _session(settings, log)
 
 
 def local(profile: str, archive_to: Path | None = None) -> "SparkSession":
     """Return the Spark session of this process, started on this machine with `settings(profile)`."""
-    chosen = settings(profile, archive_to) | local_files.settings() | recording.begin()
+    ours = own_classes.file_settings() | own_classes.page_settings()
+    chosen = settings(profile, archive_to) | ours | recording.begin()
     conf = str(Path(for_any_jvm()["SPARK_HOME"]) / "conf")
-    with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1"):
-        return _session(chosen)
+    with _surroundings(SPARK_CONF_DIR=conf, SPARK_LOCAL_IP="127.0.0.1") as log:
+        return _session(chosen, log)
 
 
-def _session(chosen: dict[str, str]) -> "SparkSession":
+def _session(chosen: dict[str, str], log: Path) -> "SparkSession":
+    from pyspark import SparkContext
+    from pyspark.errors import PySparkRuntimeError
     from pyspark.sql import SparkSession
 
+    running = SparkContext._active_spark_context
+    if running and running.getConf().get(_EXTENSIONS) != chosen[_EXTENSIONS]:
+        raise MedallionError(
+            "This process has a Spark session that medallion.start did not start, and that has no Delta. "
+            "Restart the kernel, and let medallion.start be the first that starts Spark."
+        )
     builder = SparkSession.builder.appName("medallion")
     for key, value in chosen.items():
         builder = builder.config(key, value)
-    spark = builder.getOrCreate()
+    begins = log.stat().st_size
+    try:
+        spark = builder.getOrCreate()
+    except PySparkRuntimeError as error:
+        if error.getCondition() != "JAVA_GATEWAY_EXITED":
+            raise
+        raise MedallionError(
+            f"Java ended before Spark had started. {_last_words(log, begins)}All that it said is in {log}; "
+            "`medallion doctor` looks for the cause."
+        ) from None
     tracebacks.quieten()
     return spark
+
+
+def _last_words(log: Path, begins: int) -> str:
+    """Return what was said last in `log` from the byte `begins` on, but for frames; "" for nothing."""
+    said = map(str.strip, log.read_bytes()[begins:].decode(errors="replace").splitlines())
+    # Where Java said nothing that it expects, Spark's script stumbles and adds a line of its own.
+    told = [line for line in said if line and not line.startswith(("at ", "...")) and _STUMBLED not in line]
+    last = " / ".join(told[-_LINES:])
+    return f"It said last: {last[-_CHARACTERS:].rstrip('.')}. " if last else ""
 
 
 def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
@@ -137,7 +208,7 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
 def _relied_on() -> dict[str, str]:
     """Return the settings without which the chapters do something else, wherever Spark runs."""
     return {
-        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        _EXTENSIONS: "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         # Tables are folders of the lakehouse, registered in memory: no metastore that locks.
         "spark.sql.catalogImplementation": "in-memory",
@@ -156,7 +227,9 @@ def _relied_on() -> dict[str, str]:
 
 def _plain_java_options() -> list[str]:
     log4j = (Path(__file__).parent / "log4j2.properties").as_uri()
-    return [f"-Dlog4j2.configurationFile={log4j}", "-Duser.timezone=UTC", "-Duser.language=en"]
+    options = [f"-Dlog4j2.configurationFile={log4j}", "-Duser.timezone=UTC", "-Duser.language=en"]
+    # There Spark keeps what does not fit in memory, which is nobody else's to read, and unpacks libraries.
+    return [*options, f"-Djava.io.tmpdir={temporary.of_process()}"]
 
 
 def _java_options(learn: bool, archive_to: Path | None) -> list[str]:
@@ -217,8 +290,8 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _surroundings(**more: str) -> Iterator[None]:
-    """Set what a JVM of ours inherits as it starts: Java, UTC, UTF-8, `more`, and a log for its output.
+def _surroundings(**more: str) -> Iterator[Path]:
+    """Set what a JVM of ours inherits as it starts: Java, UTC, UTF-8, `more`, and a log, which is yielded.
 
     Python's own clock is set to UTC for good: `collect()` converts timestamps by it, and outputs
     must be the same in Kolkata and in Quito.
@@ -228,8 +301,9 @@ def _surroundings(**more: str) -> Iterator[None]:
     # These stay: they are read again whenever a Python worker starts, and when MLflow is imported.
     mlflow_settings.prepare()
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
-    with _environment(for_any_jvm() | more), _output_to(paths.log("spark")):
-        yield
+    log = paths.log("spark")
+    with _environment(for_any_jvm() | more), _output_to(log):
+        yield log
 
 
 @contextmanager
@@ -251,13 +325,37 @@ def _output_to(log: Path) -> Iterator[None]:
 
 
 def _prepare_scratch() -> None:
-    """Make this session's scratch folder, and remove those of sessions that were killed."""
-    import psutil
+    """Make this session's scratch folder, and remove those of sessions that are gone.
+
+    A session holds a lock until it ends, however it ends. The number of its process would tell nothing of one
+    in another container, or on another machine with the same disk.
+    """
+    from filelock import FileLock, Timeout
 
     mine = paths.scratch()
-    for folder in mine.parent.glob("*"):
-        if folder.name.isdigit() and folder != mine and not psutil.pid_exists(int(folder.name)):
+    _hold(mine)
+    mine.mkdir(parents=True, exist_ok=True)
+    for folder in mine.parent.glob("[0-9]*"):
+        if folder == mine:
+            continue
+        with suppress(Timeout, OSError, NotImplementedError), FileLock(_lock(folder), timeout=0):
             shutil.rmtree(folder, ignore_errors=True)
-    if not mine.exists():
-        mine.mkdir(parents=True)
-        atexit.register(shutil.rmtree, mine, ignore_errors=True)
+            _lock(folder).unlink(missing_ok=True)
+
+
+@cache
+def _hold(scratch: Path) -> "FileLock":
+    """Lock a scratch folder for this process, and have it removed when the process ends."""
+    from filelock import FileLock
+
+    scratch.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(_lock(scratch))
+    with suppress(OSError, NotImplementedError):  # where a disk has no locks, nobody removes what is left
+        lock.acquire(timeout=0)
+    atexit.register(_lock(scratch).unlink, missing_ok=True)
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    return lock
+
+
+def _lock(scratch: Path) -> Path:
+    return scratch.with_name(f".{scratch.name}.lock")

@@ -80,7 +80,7 @@ def recreate(spark: "SparkSession", names: list[str]) -> None:
     A view whose tables are not there is left out. Any other definition that fails is told in a warning
     that names its file; nothing is raised, so that a session starts whatever the files hold.
     """
-    waiting = [name for name in names if not spark.catalog.tableExists(name)]
+    waiting = [name for name in names if not spark.catalog.tableExists(tables.quoted(name))]
     if not waiting:
         return
     spark.sparkContext.setJobDescription(REGISTERING)
@@ -91,7 +91,7 @@ def recreate(spark: "SparkSession", names: list[str]) -> None:
     spark.sparkContext.setJobDescription(None)  # type: ignore[arg-type]  # it may be None
     for name, error in failed.items():
         if tracebacks.reason(error) != _NOT_THERE:
-            said = tracebacks.message(error).splitlines()[0]
+            said = tracebacks.message(error).strip().splitlines()[0]
             warnings.warn(
                 f"{view_files.path(name)} does not make the view {name}: {said} "
                 "Mend it, or remove it and run the chapter that makes the view.",

@@ -27,9 +27,11 @@ _GIVEN = frozenset(dir(builtins)) | {"__name__", "dbutils", "display", "displayH
 # What starts servers of its own, or runs whole chapters: it is not in the bundle
 NOT_COPIED = (
     "medallion.course",
+    "medallion.servers.asgi",
     "medallion.servers.cluster",
     "medallion.servers.dashboard",
     "medallion.servers.endpoint",
+    "medallion.servers.group",
 )
 # A session names what is in `machine`, and does not use it in a workspace
 _ON_A_LAPTOP = (*NOT_COPIED, "medallion.machine")

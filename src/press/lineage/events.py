@@ -7,7 +7,6 @@ are left out.
 """
 
 import json
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -199,6 +198,6 @@ def named(path: str, home: Path) -> str | None:
         parts = place.relative_to(known).parts
         if len(parts) > 1 and parts[0] in (*contract.SCHEMAS, contract.LANDING):
             return f"{parts[0]}.{parts[1]}"
-        if len(parts) > 2 and parts[0] == "scratch" and re.fullmatch(r"\d+", parts[1]):
+        if len(parts) > 2 and parts[0] == "scratch":
             return f"scratch.{parts[2]}"  # of the folder's own process: sessions share no scratch schema
     return str(place)

@@ -13,14 +13,13 @@ the sources are those of the scratch table or of the files. Files that Spark did
 That a table is made from itself, as by a MERGE, is no lineage.
 """
 
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from medallion import contract, paths
+from medallion import contract, paths, temporary
 from medallion.spark import recording, views
 from press.lineage import events, models
 from press.lineage.events import Batch, Execution, Process, Run, is_table
@@ -82,8 +81,8 @@ def observing(number: str) -> Iterator[Callable[[], Observed]]:
     Raises MedallionError when the path of the lakehouse is such that nothing can be recorded.
     """
     recording.refuse_odd(paths.home())
-    with tempfile.TemporaryDirectory(prefix="medallion-lineage-") as folder, recording.into(Path(folder)):
-        yield lambda: of(number, Path(folder), paths.home())
+    with temporary.folder("lineage-") as folder, recording.into(folder):
+        yield lambda: of(number, folder, paths.home())
 
 
 def of(number: str, folder: Path, home: Path) -> Observed:

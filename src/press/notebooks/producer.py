@@ -109,7 +109,7 @@ def stale(chapter: Chapter, target: Path) -> list[Problem]:
 
 def _lessons(wanted: Sequence[str], folder: Path) -> list[Path]:
     known = contract.lessons(folder)
-    numbers_wanted = [number.zfill(2) for number in wanted] or list(known)
+    numbers_wanted = [contract.number_of(number) for number in wanted] or list(known)
     for number in numbers_wanted:
         if number not in known:
             chapters_known = ", ".join(known) or "none yet"

@@ -16,7 +16,9 @@ LONGEST = 160
 def policy(*scripts: str) -> str:
     """Return the content security policy: everything from this host, and of inline scripts only `scripts`.
 
-    Styles in elements are allowed: Plotly sets them on what it draws.
+    Styles in elements are allowed: Plotly sets them on what it draws. The policy stands in a `<meta>`, where
+    browsers take no `frame-ancestors`: whether others may frame a page is for the host of the site to say, in
+    a header. The pages have no forms that change anything, and no logins.
     """
     hashes = " ".join(f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts)
     return "; ".join(

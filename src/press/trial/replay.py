@@ -9,14 +9,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from medallion import paths
+from medallion import paths, temporary
 from medallion.course.execute import CELL_SECONDS, CellFailed, execute
 from medallion.spark.recording import VARIABLE
 from press.notebooks import outputs
@@ -50,8 +49,8 @@ def replay(
             found += compare(path, home, lineage=lineage and lineage / number)
             if after is not None:
                 found += after(number, home)
-            with tempfile.TemporaryDirectory(prefix="medallion-copy-") as copies:
-                copy = Path(copies) / "lakehouse"
+            with temporary.folder("copy-") as copies:
+                copy = copies / "lakehouse"
                 shutil.copytree(home, copy)
                 found += work(root / "exercises" / path.name, root / "solutions" / path.name, copy)
     return found
@@ -68,8 +67,8 @@ def compare(path: Path, home: Path, lineage: Path | None = None) -> list[Problem
     command += ["-p", "no:dash"]  # Dash's plugin for pytest, which would load Dash
     # Not the project's configuration, which is about its unit tests.
     command += ["-c", os.devnull, "--rootdir", str(path.parent), str(path)]
-    with tempfile.TemporaryDirectory(prefix="medallion-") as ipython:
-        env = {**os.environ, **_environment(home), "IPYTHONDIR": ipython, VARIABLE: str(lineage or "")}
+    with temporary.folder() as ipython:
+        env = {**os.environ, **_environment(home), "IPYTHONDIR": str(ipython), VARIABLE: str(lineage or "")}
         done = subprocess.run(command, cwd=path.parent, env=env, check=False)
     if done.returncode:
         text = "an output differs or a cell fails; nbval's report is above."

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +20,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 import kestrel
-from medallion import contract, paths
+from medallion import contract, paths, temporary
 from medallion.errors import MedallionError
 from medallion.lakehouse.reset import reset
 from medallion.spark import recording
@@ -54,8 +53,7 @@ def main(numbers: Sequence[str]) -> int:
     """
     wanted = sorted({contract.read(number).number for number in numbers})
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="medallion-test-") as name:
-        folder = Path(name)
+    with temporary.folder("test-") as folder:
         first, second = _lanes(wanted, folder)
         ended = lanes.run([first, second] if _at_once(console) else [first | second], folder, console)
         counts = {step: _counts(step, status, folder) for step, (status, _) in ended.items()}
@@ -142,8 +140,8 @@ def replay_notebooks(counts: Path, wanted: Sequence[str]) -> None:
         touched = lakehouse.touched(number, states[number], lakehouse.state())
         return lakehouse.other_tables(number) + touched
 
-    with tempfile.TemporaryDirectory(prefix="medallion-test-") as folder:
-        home, recorded = Path(folder) / "lakehouse", Path(folder) / "lineage"
+    with temporary.folder("test-") as folder:
+        home, recorded = folder / "lakehouse", folder / "lineage"
         os.environ["MEDALLION_HOME"] = str(home)
         recording.refuse_odd(home)
         kestrel.generate(home / "landing", scale=1)

@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming import StatefulProcessor
 from test_crash import functions
 
-from medallion import paths
+from medallion import temporary
 from medallion.lesson import arrivals
 
 HOUR = 3_600_000
@@ -134,6 +134,6 @@ def test_the_state_is_read_from_a_folder_with_a_space_and_an_accent(
     reader = spark.read.format("statestore")
     with pytest.raises(PySparkException, match="STDS_COMMITTED_BATCH_UNAVAILABLE"):
         reader.load(str(notes)).count()  # once this is read, plain_path has no use any more
-    found = reader.load(paths.plain_path(notes)).selectExpr("key.id", "value.count").orderBy("id").collect()
-    assert [tuple(row) for row in found] == [(1, 2), (2, 1)]
-    assert paths.plain_path(source) == str(source), "a plain path stays as it is"
+    found = reader.load(temporary.plain_path(notes)).selectExpr("key.id", "value.count").orderBy("id")
+    assert [tuple(row) for row in found.collect()] == [(1, 2), (2, 1)]
+    assert temporary.plain_path(source) == str(source), "a plain path stays as it is"

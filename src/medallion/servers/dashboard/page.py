@@ -3,13 +3,16 @@
 Once a second its script asks for `/state`, some bytes; after a change the page asks for the rest.
 """
 
+import traceback
 from pathlib import Path
 from typing import Any
 
 import dash
 import plotly.graph_objects as go
 from dash import ClientsideFunction, Input, Output, State, dcc, html
-from flask import Response, jsonify
+from dash.exceptions import DependencyException
+from flask import Response, jsonify, request
+from werkzeug.exceptions import HTTPException
 
 from medallion.lesson import charts
 from medallion.servers.dashboard.feed import Feed, Part, Sales
@@ -90,7 +93,23 @@ def make(feed: Feed) -> dash.Dash:
         return answer
 
     app.server.add_url_rule("/state", view_func=state)
+    app.server.register_error_handler(Exception, _refuse)
     return app
+
+
+def _refuse(error: Exception) -> Response | HTTPException:
+    """Answer a request that Dash cannot read: our page sends none, so it is no failure of ours.
+
+    Raises what failed in our own code, which Flask answers with 500 and writes to the log.
+    """
+    if isinstance(error, HTTPException):
+        return error
+    if isinstance(error, DependencyException):
+        return Response("There is no such file.\n", 404, mimetype="text/plain")
+    through = {frame.filename for frame in traceback.extract_tb(error.__traceback__)}
+    if request.path == "/_dash-update-component" and __file__ not in through:
+        return Response("No page of ours asks this.\n", 400, mimetype="text/plain")
+    raise error
 
 
 def _layout(table: str) -> html.Main:

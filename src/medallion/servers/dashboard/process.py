@@ -7,15 +7,12 @@ reader on one machine needs no other. Its debugger and its reloader are not in u
 import socket
 import sys
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from medallion.servers import server
 
-# Under another name, another site's page could have this machine's browser ask us in its own name
-_OURS = ("127.0.0.1", "localhost")
 # Everything from here, and of inline scripts only Dash's own. Styles in elements are allowed: Plotly sets
 # them on what it draws.
 _POLICY = (
@@ -41,8 +38,8 @@ def serve(listener: socket.socket, table: str) -> None:
     app: Flask = made.server
     guard(app, _POLICY.format(scripts=" ".join(made.csp_hashes())))
     host, port = listener.getsockname()
-    with make_server(host, port, app, threaded=True, request_handler=_Quiet, fd=listener.fileno()) as server:
-        server.serve_forever()
+    with make_server(host, port, app, threaded=True, request_handler=_Quiet, fd=listener.fileno()) as web:
+        web.serve_forever()
 
 
 def guard(app: Flask, policy: str) -> None:
@@ -56,21 +53,15 @@ def guard(app: Flask, policy: str) -> None:
 
     @app.before_request
     def refuse_other_names() -> Response | None:
-        if _is_ours(request.environ.get("HTTP_HOST", "")):
+        if server.is_ours(request.environ.get("HTTP_HOST", "")):
             return None
-        return Response("This page is there for 127.0.0.1 and localhost only.\n", 421, mimetype="text/plain")
+        told = f"This page is there for {' and '.join(server.NAMES)} only.\n"
+        return Response(told, 421, mimetype="text/plain")
 
     @app.after_request
     def keep_apart(answer: Response) -> Response:
         answer.headers.update(headers)
         return answer
-
-
-def _is_ours(host: str) -> bool:
-    try:
-        return urlsplit(f"//{host}").hostname in _OURS
-    except ValueError:
-        return False
 
 
 if __name__ == "__main__":

@@ -12,22 +12,21 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from medallion.servers import server
+from medallion.servers import asgi, server
 from medallion.servers.tracking import store, ui
 from medallion.spark import mlflow_settings
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-# Under another name, another site's page could have this machine's browser ask us in its own name
-_OURS = "127.0.0.1,127.0.0.1:*,localhost,localhost:*"
-
 
 def serve(listener: socket.socket) -> None:
     """Serve MLflow on `listener` until the end of this process, which works in MLflow's folder."""
     import uvicorn  # before MLflow, which by it sees that it is a server
 
-    config = uvicorn.Config(_application(), access_log=False)
+    # MLflow itself trusts the pages of every program on this machine, whatever its settings say
+    app = asgi.guarded(_application())
+    config = uvicorn.Config(app, access_log=False)
     uvicorn.Server(config).run(sockets=[listener])
 
 
@@ -36,7 +35,7 @@ def _application() -> "FastAPI":
     os.environ.update(
         mlflow_settings.ENVIRONMENT,
         _MLFLOW_SGI_NAME="uvicorn",  # without it, MLflow's application is one for other servers
-        MLFLOW_SERVER_ALLOWED_HOSTS=_OURS,
+        MLFLOW_SERVER_ALLOWED_HOSTS=",".join(f"{name},{name}:*" for name in server.NAMES),
         MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false",
         MLFLOW_AUTH_CONFIG_PATH=str(Path(__file__).with_name("users.ini")),
         MLFLOW_AUTH_ADMIN_USERNAME=user,

@@ -6,13 +6,14 @@ bear. MLflow lets a writer wait 20 seconds for another, so that several notebook
 
 import os
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from filelock import FileLock
 
 from medallion import contract, paths
 from medallion.errors import MedallionError
+from medallion.machine import surroundings
 from medallion.spark import databricks, mlflow_settings
 
 _FOLDER = "mlflow"
@@ -61,6 +62,8 @@ def lock() -> FileLock:
     """
     paths.writable(paths.home(), "MEDALLION_HOME")
     place().mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # a disk without permissions, or another user's folder
+        place().chmod(0o700)  # models are code: nobody else may write here
     return FileLock(place() / ".lock")
 
 
@@ -75,6 +78,7 @@ def use(experiment: str) -> str:
     """
     if databricks.has_catalog():
         return databricks.track(experiment)
+    surroundings.clean()
     mlflow_settings.keep()
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -115,22 +119,47 @@ def _make() -> None:
 
 
 def follow() -> None:
-    """Have the database name its files where they are now, after the lakehouse was moved or copied."""
-    with closing(sqlite3.connect(database(), timeout=20)) as connection, connection:
-        # MLflow's own experiment, which is always there
-        query = "SELECT artifact_location FROM experiments WHERE experiment_id = 0"
-        before = connection.execute(query).fetchone()[0].removesuffix("/0")
-        if before == artifacts_uri():
-            return
-        for table, column in _ADDRESSES:
-            connection.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
-                (artifacts_uri(), len(before) + 1, len(before) + 1, f"{before}/"),
-            )
+    """Have the database name its files where they are now, after the lakehouse was moved or copied.
+
+    Raises MedallionError when the file is empty, cut or not MLflow's, and when it cannot be used.
+    """
+    try:
+        with closing(sqlite3.connect(database(), timeout=20)) as connection, connection:
+            _follow(connection)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "no such table" not in str(error):
+            raise MedallionError(
+                f"{database()} cannot be used ({error}). Shut down the other notebooks that use it, see "
+                "whether its disk has room, and try again."
+            ) from error
+        chapter = contract.leaver(_FOLDER)
+        raise MedallionError(
+            f"{database()} is damaged or not MLflow's ({error}). Remove it with `medallion reset {chapter}`, "
+            f"and run chapter {chapter} again."
+        ) from error
+
+
+def _follow(connection: sqlite3.Connection) -> None:
+    (sound,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if sound != "ok":
+        raise sqlite3.DatabaseError(sound)
+    # MLflow's own experiment, which is always there
+    query = "SELECT artifact_location FROM experiments WHERE experiment_id = 0"
+    row = connection.execute(query).fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("it has no experiment")
+    before = row[0].removesuffix("/0")
+    if before == artifacts_uri():
+        return
+    for table, column in _ADDRESSES:
         connection.execute(
-            "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?",
-            (artifacts_uri(), before),
+            f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) = ?",
+            (artifacts_uri(), len(before) + 1, len(before) + 1, f"{before}/"),
         )
+    connection.execute(
+        "UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?",
+        (artifacts_uri(), before),
+    )
 
 
 def _forget_connections() -> None:
