@@ -16,7 +16,7 @@ ODD = ["Kurs [2026]", "{1}", "what?", "*", "a:b", "b`c"]
 REFUSED = {
     "back\\slash": "'\\\\'",
     "two\nlines": "'\\n'",
-    os.fsdecode(b"caf\xe9"): "'\\udce9'",
+    os.fsdecode(b"ol\xe9"): "'\\udce9'",
     "a%41": "'%41'",
 }
 
