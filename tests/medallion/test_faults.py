@@ -68,6 +68,7 @@ def test_a_fault_of_the_machine_is_a_sentence_with_its_mend(
     "error",
     [
         KeyError("orders"),
+        OSError("host='central.sonatype.com' refused"),
         FileNotFoundError(errno.ENOENT, "No such file or directory", "/gone"),
         ModuleNotFoundError("No module named 'medallion.gone'", name="medallion.gone"),
     ],

@@ -198,10 +198,19 @@ def test_a_remote_that_does_not_answer_is_refused_at_once(monkeypatch: pytest.Mo
     )
 
 
-@pytest.mark.parametrize("remote", ["local[*]", "sc://", "http://host", "sc://host:x"])
+def test_the_remote_of_a_workspace_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = {"SPARK_REMOTE": "unix:///databricks/grpc.sock", "DATABRICKS_RUNTIME_VERSION": "client.5"}
+    monkeypatch.setattr(os, "environ", workspace)
+    surroundings.require_remote()
+
+
+@pytest.mark.parametrize(
+    "remote", ["local[*]", "sc://", "http://me:secret@host", "sc://host:x/;token=secret"]
+)
 def test_a_remote_that_is_no_address_is_refused(remote: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"SPARK_REMOTE": remote})
     with pytest.raises(
         MedallionError, match=r"SPARK_REMOTE is .*, not the address sc://HOST:PORT of a server"
-    ):
+    ) as refused:
         surroundings.require_remote()
+    assert "secret" not in str(refused.value)

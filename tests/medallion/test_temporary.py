@@ -15,8 +15,8 @@ from medallion.errors import MedallionError
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder that suits, in force as the one for temporary files."""
+def short(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """A folder that suits, in force as the one for temporary files; pytest's own is made before."""
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         monkeypatch.setattr(tempfile, "tempdir", folder)
         yield Path(folder)
@@ -67,3 +67,14 @@ def test_what_a_killed_process_left_is_swept_and_what_a_living_one_has_is_not(sh
         child.wait()
         with temporary.folder():
             assert not made.exists()
+
+
+def test_a_forked_process_leaves_its_parent_s_folder(short: Path) -> None:
+    program = (
+        "import os; from medallion import temporary; made = temporary.of_process()\n"
+        "if (child := os.fork()): os.waitpid(child, 0); print(made.is_dir())"
+    )
+    environment = {**os.environ, "TMPDIR": str(short)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.stdout == "True\n", done.stderr
+    assert not list(short.glob("medallion-course-*"))
