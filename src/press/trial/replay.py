@@ -65,8 +65,9 @@ def compare(path: Path, home: Path, lineage: Path | None = None) -> list[Problem
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-q", "--no-header"]
     command += ["--nbval-cell-timeout", str(CELL_SECONDS), "-p", "no:cacheprovider", "-p", VERDICTS]
     command += ["-p", "no:dash"]  # Dash's plugin for pytest, which would load Dash
-    # Not the project's configuration, which is about its unit tests.
-    command += ["-c", os.devnull, "--rootdir", str(path.parent), str(path)]
+    # Not the project's configuration, which is about its unit tests. The file by its name alone: pytest takes
+    # brackets in a path for the parameters of a test.
+    command += ["-c", os.devnull, "--rootdir", str(path.parent), path.name]
     with temporary.folder() as ipython:
         env = {**os.environ, **_environment(home), "IPYTHONDIR": str(ipython), VARIABLE: str(lineage or "")}
         done = subprocess.run(command, cwd=path.parent, env=env, check=False)
