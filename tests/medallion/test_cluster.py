@@ -44,7 +44,8 @@ from urllib.parse import urlsplit
 sys.path.append(sys.argv[1])
 import strangers
 strangers.are_refused(urlsplit(spark.sparkContext.uiWebUrl).port, "/jobs/")
-ports = [port for jvm in psutil.Process().children(recursive=True) for port in jvm.net_connections()]
+family = [one for one in psutil.Process().children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+ports = [port for process in family for port in process.net_connections()]
 print(json.dumps({
     "open to": sorted({port.laddr.ip.removeprefix("::ffff:") for port in ports if port.status == "LISTEN"}),
     "master": spark.sparkContext.master,

@@ -2,6 +2,7 @@
 
 import errno
 import importlib.util
+import os
 import resource
 import shutil
 import socket
@@ -119,7 +120,8 @@ def test_too_little_memory_or_disk(subject, limit, mend, tmp_path, monkeypatch):
 
 
 def test_what_is_left_out_and_a_server_that_does_not_answer(monkeypatch):
-    for name in (surroundings.LEFT_OUT, "SPARK_REMOTE"):
+    proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
+    for name in (surroundings.LEFT_OUT, "SPARK_REMOTE", *proxies):
         monkeypatch.delenv(name, raising=False)
     assert line("variables").finding == "none is set that is for another Spark, Java, Python or MLflow"
     monkeypatch.setenv(surroundings.LEFT_OUT, "PIP PYTHONPATH")

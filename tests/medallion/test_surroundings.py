@@ -87,7 +87,7 @@ print(sys.flags.optimize, sys.argv[1], os.environ["MEDALLION_LEFT_OUT"])
 
 
 def test_a_command_starts_again_without_what_python_had_taken_in() -> None:
-    environment = {**os.environ, "PYTHONOPTIMIZE": "2", "SPARK_HOME": "/opt/spark"}
+    environment = {"PATH": os.environ["PATH"], "PYTHONOPTIMIZE": "2", "SPARK_HOME": "/opt/spark"}
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, "a b"], env=environment, capture_output=True, text=True, timeout=60
     )
