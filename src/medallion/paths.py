@@ -20,13 +20,15 @@ from contextlib import suppress
 from functools import cache as once
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from platformdirs import user_cache_path, user_data_path
 
 from medallion.errors import MedallionError
 
 _LOGS_KEPT = 20
 # What Spark takes for a pattern, an address or the end of a name: a link without it leads there
-_LINKED = re.compile(r"[*?\[\]{}:`]")
+_LINKED = re.compile(r"[*?{}:`]")
+# Below these deltalake 1.6 cannot write, also behind a link: the lakehouse is elsewhere, and the link is here
+_MOVED = re.compile(r"[\[\]^|]")
 # What deltalake misreads in the path of a folder, also behind a link
 _REFUSED = re.compile(r"\\|%[0-9A-Fa-f]{2}|[\x00-\x1f\x7f\ud800-\udfff]")
 _SETTINGS = ("MEDALLION_HOME", "MEDALLION_CACHE", "MEDALLION_JAVA_HOME")
@@ -47,8 +49,9 @@ def make_settings_absolute() -> None:
 def home() -> Path:
     """Return the absolute path of the lakehouse folder. It need not exist yet.
 
-    Where its own path has a character that Spark takes for a pattern, as in `Kurs [2026]`, this is a link to
-    it, always the same one, and the folder is made.
+    Where its own path has a character that Spark takes for a pattern, as in `what?`, this is a link to it,
+    always the same one, and the folder is made. Below a folder such as `Kurs [2026]` it is made in the user's
+    data, and a link to that is put there.
     Raises MedallionError for a path that cannot be used, and when the folder or the link cannot be made.
     """
     own = Path(os.environ.get("MEDALLION_HOME") or root() / "lakehouse").expanduser().absolute()
@@ -57,7 +60,32 @@ def home() -> Path:
             f"The lakehouse cannot be in {str(own)!a}: Delta tables do not bear {odd[0]!a} in a "
             "path. Set MEDALLION_HOME to another folder."
         )
+    if odd := _MOVED.search(str(own)):
+        return _moved(own, odd[0])
     return _linked(own) if _LINKED.search(str(own)) else own
+
+
+def _moved(folder: Path, odd: str) -> Path:
+    """Return the folder in the user's data that holds the lakehouse; `folder` becomes a link to it."""
+    real = user_data_path("medallion") / "lakehouses" / _digest(folder)
+    refusal = f"The lakehouse cannot be in {folder}: Delta tables are not written below a path with {odd!r}. "
+    if _LINKED.search(str(real)) or _MOVED.search(str(real)):
+        raise MedallionError(f"{refusal}Set MEDALLION_HOME to another folder.")
+    if folder.resolve() == real.resolve():
+        return real
+    if folder.exists() and (folder.is_symlink() or not folder.is_dir() or any(folder.iterdir())):
+        raise MedallionError(f"{refusal}Rename the folder that has it in its name, or set MEDALLION_HOME.")
+    writable(real, "MEDALLION_HOME")
+    with suppress(OSError):  # where no link can be put, the lakehouse is there without one
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if folder.is_dir():
+            folder.rmdir()
+        folder.symlink_to(real, target_is_directory=True)
+    return real
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
 
 
 def _linked(folder: Path) -> Path:
@@ -67,12 +95,12 @@ def _linked(folder: Path) -> Path:
     in each process and tomorrow.
     """
     place = cache() / "links"
-    if _LINKED.search(str(place)):
+    if _LINKED.search(str(place)) or _MOVED.search(str(place)):
         raise MedallionError(
             f"Spark cannot work in {folder}, nor reach it by a link in {place}. "
             "Set MEDALLION_HOME, or else MEDALLION_CACHE, to a folder without any of *?[]{}:` in its path."
         )
-    link = place / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    link = place / _digest(folder)
     if not folder.is_dir():
         writable(folder, "MEDALLION_HOME")
     if not link.is_symlink():

@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
+import pyarrow as pa
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from medallion import paths
 from medallion.errors import MedallionError
 
-ODD = ["Kurs [2026]", "{1}", "what?", "*", "a:b", "b`c"]
+ODD = ["{1}", "what?", "*", "a:b", "b`c"]
 REFUSED = {
     "back\\slash": "'\\\\'",
     "two\nlines": "'\\n'",
@@ -56,7 +58,7 @@ def test_a_path_that_no_link_mends_is_refused(
 
 
 def test_another_process_has_the_same_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "Kurs [2026]"))
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "Kurs {1}"))
     program = "from medallion import paths; print(paths.home())"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == str(paths.home())
@@ -71,14 +73,45 @@ def test_a_path_that_spark_bears_stays(tmp_path: Path, monkeypatch: pytest.Monke
 def test_an_odd_path_without_a_plain_cache_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "[1]"))
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "{1}"))
     monkeypatch.setenv("MEDALLION_CACHE", str(tmp_path / "[2]"))
     with pytest.raises(MedallionError) as refused:
         paths.home()
     assert str(refused.value) == (
-        f"Spark cannot work in {tmp_path / '[1]'}, nor reach it by a link in {tmp_path / '[2]' / 'links'}. "
+        f"Spark cannot work in {tmp_path / '{1}'}, nor reach it by a link in {tmp_path / '[2]' / 'links'}. "
         "Set MEDALLION_HOME, or else MEDALLION_CACHE, to a folder without any of *?[]{}:` in its path."
     )
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the user's data, and a lakehouse below a folder with brackets in force."""
+    monkeypatch.setattr(paths, "user_data_path", lambda _: tmp_path / "data")
+    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "Kurs [2026] {ä}" / "lake"))
+    return tmp_path / "data"
+
+
+def test_below_brackets_the_lakehouse_is_in_the_user_s_data_and_written_by_deltalake(
+    tmp_path: Path, data: Path
+) -> None:
+    home, asked = paths.home(), tmp_path / "Kurs [2026] {ä}" / "lake"
+    assert home.parent == data / "lakehouses" and paths.home() == home
+    assert asked.is_symlink() and asked.resolve() == home
+    write_deltalake(str(home / "bronze" / "orders"), pa.table({"id": [1]}))
+    write_deltalake(str(home / "bronze" / "orders"), pa.table({"id": [2]}), mode="append")
+    assert DeltaTable(str(asked / "bronze" / "orders")).count() == 2
+
+
+def test_a_lakehouse_that_came_below_brackets_is_refused_and_stays(tmp_path: Path, data: Path) -> None:
+    asked = tmp_path / "Kurs [2026] {ä}" / "lake"
+    (asked / "bronze").mkdir(parents=True)
+    with pytest.raises(MedallionError) as refused:
+        paths.home()
+    assert str(refused.value) == (
+        f"The lakehouse cannot be in {asked}: Delta tables are not written below a path with '['. "
+        "Rename the folder that has it in its name, or set MEDALLION_HOME."
+    )
+    assert (asked / "bronze").is_dir() and not data.exists()
 
 
 def test_relative_settings_mean_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

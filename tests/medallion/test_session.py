@@ -514,7 +514,7 @@ def test_two_sessions_at_once_read_and_write_bronze(
     launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a folder whose name Spark takes for a pattern."""
-    home = tmp_path / "Kurs [2026] {1}?"
+    home = tmp_path / "Kurs {1}?"
     place = home / "bronze" / "shared"
     (home / "landing" / "a").mkdir(parents=True)
     (home / "landing" / "a" / "a.txt").write_text("1\n2\n", encoding="utf-8")

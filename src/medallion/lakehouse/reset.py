@@ -1,7 +1,6 @@
 """Undoing chapters: the lakehouse as it was before one of them ran."""
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Iterable
@@ -10,8 +9,6 @@ from pathlib import Path
 from medallion import contract, paths
 from medallion.contract import Contract
 from medallion.lakehouse import snapshots, tables, view_files
-
-_BRACKETS = re.compile(r"[\[\]]")
 
 
 def reset(number: str) -> list[str]:
@@ -74,13 +71,8 @@ def _size(place: Path) -> int:
 
 
 def _forget_lineage(numbers: Iterable[str]) -> list[str]:
-    """Remove from gold.lineage what it says of chapters; return its name when nothing is left of it.
-
-    Where deltalake cannot write, as below a folder that was renamed to `Kurs [2026]`, all of it goes.
-    """
-    if not tables.exists(tables.LINEAGE):
-        return []
-    if not _BRACKETS.search(str(paths.home().resolve())) and forget_lineage(numbers):
+    """Remove from gold.lineage what it says of chapters; return its name when nothing is left of it."""
+    if not tables.exists(tables.LINEAGE) or forget_lineage(numbers):
         return []
     _remove(tables.folder(tables.LINEAGE))
     return [tables.LINEAGE]
