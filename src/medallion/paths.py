@@ -50,14 +50,14 @@ def home() -> Path:
     """Return the absolute path of the lakehouse folder. It need not exist yet.
 
     Where its own path has a character that Spark takes for a pattern, as in `what?`, this is a link to it,
-    always the same one, and the folder is made. Below a folder such as `Kurs [2026]` it is made in the user's
-    data, and a link to that is put there.
+    always the same one, and the folder is made. The default below a folder such as `Kurs [2026]` is made in
+    the user's data, and a link to that is put there.
     Raises MedallionError for a path that cannot be used, and when the folder or the link cannot be made.
     """
     own = Path(os.environ.get("MEDALLION_HOME") or root() / "lakehouse").expanduser().absolute()
     if odd := _REFUSED.search(str(own)):
         raise MedallionError(
-            f"The lakehouse cannot be in {str(own)!a}: Delta tables do not bear {odd[0]!a} in a "
+            f"The lakehouse cannot be in {str(own)!a}: Delta tables cannot have {odd[0]!a} in their "
             "path. Set MEDALLION_HOME to another folder."
         )
     if odd := _MOVED.search(str(own)):
@@ -69,7 +69,8 @@ def _moved(folder: Path, odd: str) -> Path:
     """Return the folder in the user's data that holds the lakehouse; `folder` becomes a link to it."""
     real = user_data_path("medallion") / "lakehouses" / _digest(folder)
     refusal = f"The lakehouse cannot be in {folder}: Delta tables are not written below a path with {odd!r}. "
-    if _LINKED.search(str(real)) or _MOVED.search(str(real)):
+    # A place that somebody has chosen, for its disk perhaps, is not exchanged for another without a word.
+    if os.environ.get("MEDALLION_HOME") or _LINKED.search(str(real)) or _MOVED.search(str(real)):
         raise MedallionError(f"{refusal}Set MEDALLION_HOME to another folder.")
     if folder.resolve() == real.resolve():
         return real

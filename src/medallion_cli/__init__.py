@@ -36,9 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("medallion: stopped. Nothing is lost: the same command goes on.", file=sys.stderr)
         return 130
     except Exception as error:
-        if not (
+        hung_up = (
             isinstance(error, BrokenPipeError) and _nobody_reads()
-        ):  # as in `medallion progress | head -1`
+        )  # as in `medallion progress | head -1`
+        if not hung_up:
             print(f"medallion: {_told(error)}", file=sys.stderr)
         _let_go_of_output()
         return 1

@@ -52,7 +52,7 @@ def test_a_path_that_no_link_mends_is_refused(
     with pytest.raises(MedallionError) as refused:
         paths.home()
     assert str(refused.value) == (
-        f"The lakehouse cannot be in {str(tmp_path / name)!a}: Delta tables do not bear {odd} in a "
+        f"The lakehouse cannot be in {str(tmp_path / name)!a}: Delta tables cannot have {odd} in their "
         "path. Set MEDALLION_HOME to another folder."
     )
 
@@ -85,16 +85,17 @@ def test_an_odd_path_without_a_plain_cache_is_refused(
 
 @pytest.fixture
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder of the user's data, and a lakehouse below a folder with brackets in force."""
+    """The folder of the user's data; the clone is below a folder with brackets."""
+    monkeypatch.delenv("MEDALLION_HOME", raising=False)
     monkeypatch.setattr(paths, "user_data_path", lambda _: tmp_path / "data")
-    monkeypatch.setenv("MEDALLION_HOME", str(tmp_path / "Kurs [2026] {ä}" / "lake"))
+    monkeypatch.setattr(paths, "root", lambda: tmp_path / "Kurs [2026] {ä}")
     return tmp_path / "data"
 
 
 def test_below_brackets_the_lakehouse_is_in_the_user_s_data_and_written_by_deltalake(
-    tmp_path: Path, data: Path
+    data: Path,
 ) -> None:
-    home, asked = paths.home(), tmp_path / "Kurs [2026] {ä}" / "lake"
+    home, asked = paths.home(), paths.root() / "lakehouse"
     assert home.parent == data / "lakehouses" and paths.home() == home
     assert asked.is_symlink() and asked.resolve() == home
     write_deltalake(str(home / "bronze" / "orders"), pa.table({"id": [1]}))
@@ -102,8 +103,8 @@ def test_below_brackets_the_lakehouse_is_in_the_user_s_data_and_written_by_delta
     assert DeltaTable(str(asked / "bronze" / "orders")).count() == 2
 
 
-def test_a_lakehouse_that_came_below_brackets_is_refused_and_stays(tmp_path: Path, data: Path) -> None:
-    asked = tmp_path / "Kurs [2026] {ä}" / "lake"
+def test_a_lakehouse_that_came_below_brackets_is_refused_and_stays(data: Path) -> None:
+    asked = paths.root() / "lakehouse"
     (asked / "bronze").mkdir(parents=True)
     with pytest.raises(MedallionError) as refused:
         paths.home()
@@ -112,6 +113,13 @@ def test_a_lakehouse_that_came_below_brackets_is_refused_and_stays(tmp_path: Pat
         "Rename the folder that has it in its name, or set MEDALLION_HOME."
     )
     assert (asked / "bronze").is_dir() and not data.exists()
+
+
+def test_a_chosen_place_below_brackets_is_refused(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEDALLION_HOME", str(data / "[1]"))
+    with pytest.raises(MedallionError, match=r"path with '\['\. Set MEDALLION_HOME to another folder\."):
+        paths.home()
+    assert not data.exists()
 
 
 def test_relative_settings_mean_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -167,7 +167,7 @@ def _wait(cluster: Cluster, workers: int, processes: Mapping[str, "subprocess.Po
             if process.poll() is not None:
                 raise MedallionError(
                     f"The {name} has ended. What it said is in {paths.home() / 'logs'}, in the newest file "
-                    f"cluster-{name}-*.log; mend that, and try again."
+                    f"cluster-{name}-*.log; fix that, and try again."
                 )
         time.sleep(0.2)
         try:

@@ -328,7 +328,7 @@ def _prepare_scratch() -> None:
     """Make this session's scratch folder, and remove those of sessions that are gone.
 
     A session holds a lock until it ends, however it ends. The number of its process would tell nothing of one
-    in another container, or on another machine with the same disk.
+    in another container.
     """
     from filelock import FileLock, Timeout
 
