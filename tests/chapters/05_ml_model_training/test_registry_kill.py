@@ -24,7 +24,7 @@ from conftest import run_chapter
 import medallion
 from medallion.servers import tracking
 
-KILLS = int(os.environ.get("MEDALLION_KILLS", "0"))
+KILLS = int(os.environ.get("MEDALLION_KILLS") or 0)
 ROWS = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0] * 20, "b": [1.0, 0.0, 1.0, 0.0] * 20})
 # The processes to kill are forked from one that has imported this already and opened nothing.
 FORKS = multiprocessing.get_context("forkserver")

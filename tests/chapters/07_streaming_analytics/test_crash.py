@@ -4,7 +4,7 @@ A batch is killed at each of its steps: before its first write, after each of it
 last is the moment between a commit of the table and the checkpoint's note of the batch. The pipeline waits at
 a step until it is told to go on, and has on the disk then what it would leave if it were killed. So one
 process gives all steps: its folders are copied at each, and at the last it is killed. Each copy is resumed
-here, through the batch that was cut off and one more.
+here, through the batch that was cut off, and the killed one by a batch more.
 
 `MEDALLION_KILLS=50` adds fifty moments that are drawn by lot. For these the process stands still (SIGSTOP).
 """
@@ -34,7 +34,7 @@ Launch = Callable[..., "subprocess.Popen[str]"]
 
 STEPS = ("begun", "aside", "alerts", "live")
 CUT = 2  # the batch that is killed; the first has no alerts
-KILLS = int(os.environ.get("MEDALLION_KILLS", "0"))
+KILLS = int(os.environ.get("MEDALLION_KILLS") or 0)
 A_PROCESS = 5  # moments at random that one process gives
 SECONDS = 240
 DAYS = 5
@@ -257,14 +257,15 @@ def begun(spark: SparkSession, tmp_path: Path) -> Callable[[str], Chain]:
 
 
 def resumed(spark: SparkSession, left: list[Chain]) -> tuple[int, int]:
-    """Go on with each chain, through the batch that was cut off and one more; return rows lost and doubled.
+    """Go on with each chain, through the batch that was cut off; return rows lost and doubled.
 
-    The files of the days after that are removed, so the chains that have come furthest are first.
+    The last one, whose process was killed, goes on by a batch more. The files of the days after that are
+    removed, so the chains that are to come furthest are first.
     """
     names, batches = functions(), dict[int, Batch]()
     lost = doubled = 0
-    for one in sorted(left, key=lambda chain: len(chain.noted()), reverse=True):
-        days = min(DAYS, len(one.noted()) + 2)
+    goals = [(min(DAYS, len(one.noted()) + 1 + (one is left[-1])), one) for one in left]
+    for days, one in sorted(goals, key=lambda goal: goal[0], reverse=True):
         for file in sorted(one.arrivals.iterdir())[days:]:
             file.unlink()
         exec(one.task, {"names": names, "spark": spark})
