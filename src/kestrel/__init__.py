@@ -18,7 +18,7 @@ _WHERE = {
     "generate": "kestrel.landing",
     "is_current": "kestrel.landing",
     "manifest": "kestrel.listing",
-    "mend": "kestrel.copies",
+    "repair": "kestrel.copies",
     "truth": "kestrel.listing",
 }
 

@@ -17,7 +17,7 @@ from kestrel.listing import manifest
 File = dict[str, Any]
 
 
-def mend(target: Path) -> list[str]:
+def repair(target: Path) -> list[str]:
     """Give the files of a landing folder back the moments of their arrival, which a copy has lost.
 
     Return what is to be told, a sentence each: of that, and of files that are not the generator's. Without a

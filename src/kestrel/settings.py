@@ -246,6 +246,6 @@ def load(file: Path | None = None) -> Settings:
     except UnicodeDecodeError as error:
         raise Refused(f"{file} is not UTF-8 text. Save it as UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
-        raise Refused(f"{file} is not valid TOML: {error}. Mend that line.") from error
+        raise Refused(f"{file} is not valid TOML: {error}. Fix that line.") from error
     except ValidationError as error:
-        raise Refused(f"{file}, {wrong(error, text)}. Mend that line.") from None
+        raise Refused(f"{file}, {wrong(error, text)}. Fix that line.") from None

@@ -1,8 +1,8 @@
-"""The one kind of error that is meant for a person: what is wrong, and the mend."""
+"""The one kind of error that is meant for a person: what is wrong, and the fix."""
 
 
 class MedallionError(Exception):
-    """Something the user can mend. The message says what is wrong and then what to do.
+    """Something the user can fix. The message says what is wrong and then what to do.
 
     The command line prints it without a traceback and exits with 1; a notebook shows
     the message alone.

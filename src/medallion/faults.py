@@ -1,4 +1,4 @@
-"""Faults of the machine, told with their mend: a full disk, another user's file, a Python without a part."""
+"""Faults of the machine, told with their fix: a full disk, another user's file, a Python without a part."""
 
 import errno
 import os
@@ -16,7 +16,7 @@ _OTHERS = (
     "It may be another user's, as root's after a sudo; `ls -l` says whose. Give yourself access to it, or "
     "set MEDALLION_HOME to a folder that is yours."
 )
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
     errno.EACCES: _OTHERS,
@@ -39,7 +39,7 @@ _ENCODING = "Set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8."
 
 
 def sentence(error: BaseException) -> str | None:
-    """Return what is wrong with the machine and the mend; None for an error that is not the machine's."""
+    """Return what is wrong with the machine and the fix; None for an error that is not the machine's."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return _MEMORY
     if isinstance(error, UnicodeEncodeError):
@@ -47,11 +47,11 @@ def sentence(error: BaseException) -> str | None:
     if isinstance(error, ImportError | OSError) and getattr(error, "errno", None) is None:
         return _of_import(error)
     if type(error).__module__.startswith("zmq."):
-        mend = _MENDS.get(getattr(error, "errno", 0), "Set TMPDIR to a short path on this machine.")
-        return f"The notebook's process cannot be reached ({error}). {mend}"
-    if isinstance(error, OSError) and error.errno in _MENDS:
+        fix = _FIXES.get(getattr(error, "errno", 0), "Set TMPDIR to a short path on this machine.")
+        return f"The notebook's process cannot be reached ({error}). {fix}"
+    if isinstance(error, OSError) and error.errno in _FIXES:
         name = "A file" if error.filename is None else os.fsdecode(error.filename)
-        return f"{name} cannot be used ({error.strerror}). {_MENDS[error.errno]}"
+        return f"{name} cannot be used ({error.strerror}). {_FIXES[error.errno]}"
     return None
 
 

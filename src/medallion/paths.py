@@ -177,7 +177,7 @@ def _written_at(file: Path) -> float:
 def writable(folder: Path, moved_by: str) -> Path:
     """Make `folder` if it is missing, prove that a file can be written in it, and return it.
 
-    `moved_by` is the environment variable that the error names as the mend.
+    `moved_by` is the environment variable that the error names as the fix.
     Raises MedallionError when the folder cannot be made or written, also because the disk is full.
     """
     try:

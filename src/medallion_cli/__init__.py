@@ -96,7 +96,7 @@ def _let_go_of_output() -> None:
 
 
 def _told(error: Exception) -> str:
-    """Return what is wrong and the mend; for a mistake of ours, where its traceback is."""
+    """Return what is wrong and the fix; for a mistake of ours, where its traceback is."""
     if isinstance(error, MedallionError):
         return str(error)
     if said := faults.sentence(error):

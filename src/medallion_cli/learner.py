@@ -73,7 +73,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--lineage", action="store_true", help="also install what records lineage, a jar of 43 MB"
     )
     doctor = add("doctor", _doctor, "check this machine, line by line")
-    doctor.add_argument("--mend", action="store_true", help="also do what can be done about a FAIL")
+    doctor.add_argument("--fix", action="store_true", help="also do what can be done about a FAIL")
 
 
 def require_chapters(numbers: Iterable[str]) -> None:
@@ -183,4 +183,4 @@ def _setup(arguments: argparse.Namespace) -> None:
 def _doctor(arguments: argparse.Namespace) -> int:
     from medallion.machine import doctor
 
-    return doctor.main(mend=arguments.mend)
+    return doctor.main(fix=arguments.fix)

@@ -787,20 +787,20 @@ def _copied(small: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(small, tmp_path / "landing", copy_function=shutil.copyfile))
 
 
-@pytest.mark.parametrize("how", ["mend", "generate"])
+@pytest.mark.parametrize("how", ["repair", "generate"])
 def test_a_copy_gets_back_when_its_files_arrived(tmp_path, small, how):
     target = _copied(small, tmp_path)
     assert not _times(target).items() & _times(small).items()
-    if how == "mend":
+    if how == "repair":
         count = len(kestrel.manifest(small)["files"])
         told = f"{count} source files had lost the time of their arrival, as copies do; they have it again."
-        assert kestrel.mend(target) == [told]
+        assert kestrel.repair(target) == [told]
     else:
         before = _snapshot(target)
         assert kestrel.generate(target, SMALLEST) == kestrel.manifest(small)
         assert _snapshot(target) == before, "no file is made again"
     assert _times(target) == _times(small)
-    assert kestrel.mend(target) == []
+    assert kestrel.repair(target) == []
 
 
 @pytest.mark.parametrize(
@@ -816,7 +816,7 @@ def test_source_files_that_have_changed_are_refused(tmp_path, small, file, chang
     elif change == "as long as before":
         (target / file).write_bytes(content.replace(b"1", b"2", 1) if file.endswith("l") else content[::-1])
     with pytest.raises(kestrel.Refused) as refused:
-        kestrel.mend(target)
+        kestrel.repair(target)
     assert str(refused.value) == (
         f"{target} does not hold what the generator wrote: {file} is missing or changed. "
         "Make the source files anew with `medallion data --force --scale 0.02`."
@@ -829,7 +829,7 @@ def test_what_the_generator_did_not_write_is_told(tmp_path, small):
         (target / "orders" / name).touch()
     (target / "mine").mkdir()
     (target / "mine" / "thesis.txt").touch()
-    assert kestrel.mend(target) == [
+    assert kestrel.repair(target) == [
         f"In {target} orders/a.jsonl:Zone.Identifier and 1 more are not from the generator. "
         "Spark reads what is there as data: move it away, unless that is meant."
     ]
@@ -843,13 +843,13 @@ def test_a_time_that_cannot_be_set_is_told(tmp_path, small, monkeypatch):
 
     monkeypatch.setattr(os, "utime", forbidden)
     with pytest.raises(kestrel.Refused, match=r"cannot be set \(Operation not permitted\)\. .* `cp -a`"):
-        kestrel.mend(target)
+        kestrel.repair(target)
 
 
 def test_a_folder_of_an_older_generator_is_left_alone(tmp_path):
     (tmp_path / kestrel.MANIFEST).write_text('{"generator": 1, "files": [{"path": "orders/a.jsonl"}]}')
-    assert kestrel.mend(tmp_path) == []
-    assert kestrel.mend(tmp_path / "nothing") == []
+    assert kestrel.repair(tmp_path) == []
+    assert kestrel.repair(tmp_path / "nothing") == []
 
 
 @pytest.mark.parametrize("link", ["lake", "lake/landing"])

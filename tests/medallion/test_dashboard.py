@@ -157,9 +157,9 @@ def test_a_read_that_fails_keeps_the_last_numbers_and_is_tried_again(
     assert first.note == again.note == BROKEN
     assert capsys.readouterr().err.count("Traceback") == 1, "told once, not once a second"
     away.rename(newest)
-    mended = fed.look()
-    assert mended.sales and (mended.sales.version, mended.note) == (1, "")
-    assert len({first.stamp, mended.stamp}) == 2
+    fixed = fed.look()
+    assert fixed.sales and (fixed.sales.version, fixed.note) == (1, "")
+    assert len({first.stamp, fixed.stamp}) == 2
 
 
 def test_half_a_commit_is_no_table_to_fall_over(house: Path) -> None:

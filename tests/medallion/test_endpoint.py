@@ -209,7 +209,7 @@ def test_a_model_that_is_not_there(store: Path) -> None:
         MedallionError, match=r"The endpoint of models:/nobody@champion does not answer"
     ) as told:
         endpoint.start("models:/nobody@champion")
-    log = Path(str(told.value).split("said is in ")[1].split("; mend")[0])
+    log = Path(str(told.value).split("said is in ")[1].split("; fix")[0])
     assert "nobody" in log.read_text(encoding="utf-8")
     assert not (logs / "endpoint-1-0.log").exists()
     assert len(list(logs.glob("endpoint-*.log"))) <= 21

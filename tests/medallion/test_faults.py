@@ -1,4 +1,4 @@
-"""What goes wrong and is not the course's doing is told with its mend; what is our mistake is kept whole."""
+"""What goes wrong and is not the course's doing is told with its fix; what is our mistake is kept whole."""
 
 import errno
 import os
@@ -55,7 +55,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[Except
 
 
 @pytest.mark.parametrize(("error", "told"), FAULTS)
-def test_a_fault_of_the_machine_is_a_sentence_with_its_mend(
+def test_a_fault_of_the_machine_is_a_sentence_with_its_fix(
     failing: Callable[[Exception], int], capfd: pytest.CaptureFixture[str], error: Exception, told: str
 ) -> None:
     assert failing(error) == 1

@@ -126,9 +126,9 @@ def test_a_way_back_that_does_not_lead_back_is_told(played: Played, home: Path) 
     states = {last: {**played[1][last], "silver/orders/gone.parquet": ""}}
     where = f"notebooks/{contract.read(last).name}.ipynb:1: 'medallion reset {last}'"
     assert [str(problem) for problem in lakehouse.way_back(states)] == [
-        f"{where} leaves gold.stray. Mend lakehouse/reset.py.",
-        f"{where} also removes silver.orders. Mend lakehouse/reset.py.",
-        f"{where} changes landing. Mend lakehouse/reset.py.",
+        f"{where} leaves gold.stray. Fix lakehouse/reset.py.",
+        f"{where} also removes silver.orders. Fix lakehouse/reset.py.",
+        f"{where} changes landing. Fix lakehouse/reset.py.",
     ]
 
 
@@ -261,5 +261,5 @@ def test_a_replay_notes_what_each_chapter_leaves_and_goes_back(
         where = f"notebooks/{contract.read('03').name}.ipynb:1:"
         assert said == [
             f"{where} it changes silver.orders, which is not its own. Work in the scratch schema.",
-            f"{where} 'medallion reset 03' leaves gold.stray, silver.orders. Mend lakehouse/reset.py.",
+            f"{where} 'medallion reset 03' leaves gold.stray, silver.orders. Fix lakehouse/reset.py.",
         ]

@@ -324,7 +324,7 @@ def test_what_an_interrupted_run_had_begun_is_made_again(
     assert tables.exists("silver.a")
     assert needed("04") == []
     assert needed("03") == ["02"]
-    runner.run(["4"], progress=False)  # a run of its own, which does not mend it
+    runner.run(["4"], progress=False)  # a run of its own, which does not fix it
     assert [one.number for one in runner.catch_up("03", progress=False)] == ["02"]
     assert needed("03") == []
 

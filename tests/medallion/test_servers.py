@@ -137,7 +137,7 @@ def test_one_that_cannot_begin_says_where_to_look(
     with pytest.raises(MedallionError) as refused:
         kind.start()
     log = house / "logs" / f"{COMMAND[kind]}-{os.getpid()}.log"
-    told = f"{NAME[kind]} does not answer. What it said is in {log}; mend that and start it again."
+    told = f"{NAME[kind]} does not answer. What it said is in {log}; fix that and start it again."
     assert str(refused.value) == told
     assert "ImportError: a broken installation" in log.read_text(encoding="utf-8")
 

@@ -59,7 +59,7 @@ def test_the_java_of_the_lock_which_brings_no_archive_of_its_own(
     assert java.find().version == 21
     [check] = [check for check in doctor.CHECKS if check.subject == "archive"]
     [line] = check.run()
-    assert not line.ok and line.mend == "Run `medallion setup`."
+    assert not line.ok and line.fix == "Run `medallion setup`."
     made = archive.make()
     assert {file.name for file in made.parent.iterdir()} == {
         own_classes.path().name,

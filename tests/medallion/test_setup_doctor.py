@@ -1,4 +1,4 @@
-"""The doctor: each thing that can be wrong is made wrong, and its line says so with the mend."""
+"""The doctor: each thing that can be wrong is made wrong, and its line says so with the fix."""
 
 import errno
 import importlib.util
@@ -54,8 +54,8 @@ def test_mend_installs_a_damaged_jar_again(jars_alone, tmp_path, monkeypatch):
         "MEDALLION_MAVEN", str(maven_folder(tmp_path / "m", {j.coordinates: p for j, p in entries}))
     )
     (jars_alone / "delta-storage-4.4.0.jar").write_bytes(b"half")
-    [mended] = doctor.report(mend=True)
-    assert mended.ok, mended
+    [fixed] = doctor.report(fix=True)
+    assert fixed.ok, fixed
     assert len(jars.verified()) == 8
 
 
@@ -63,7 +63,7 @@ def test_mend_that_fails_says_why(jars_alone, tmp_path, monkeypatch):
     (tmp_path / "empty").mkdir()
     monkeypatch.setenv("MEDALLION_MAVEN", str(tmp_path / "empty"))
     (jars_alone / "delta-storage-4.4.0.jar").unlink()
-    [failed] = doctor.report(mend=True)
+    [failed] = doctor.report(fix=True)
     assert not failed.ok
     assert "delta-storage:4.4.0 could not be fetched: the repository does not have it" in failed.finding
 
@@ -106,17 +106,17 @@ def test_a_fault_of_the_machine_is_a_line_that_fails(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("subject", "limit", "mend"),
+    ("subject", "limit", "fix"),
     [
         ("memory", "CHAPTER_MEMORY", "Close other programs"),
         ("disk", "LAKEHOUSE_DISK", "Make room, or set MEDALLION_HOME"),
     ],
 )
-def test_too_little_memory_or_disk(subject, limit, mend, tmp_path, monkeypatch):
+def test_too_little_memory_or_disk(subject, limit, fix, tmp_path, monkeypatch):
     monkeypatch.setenv("MEDALLION_HOME", str(tmp_path))
     monkeypatch.setattr(doctor, limit, 1e18)
     found = line(subject)
-    assert not found.ok and found.mend.startswith(mend)
+    assert not found.ok and found.fix.startswith(fix)
 
 
 def test_what_is_left_out_and_a_server_that_does_not_answer(monkeypatch):
@@ -136,7 +136,7 @@ def test_a_python_without_sqlite(monkeypatch):
     assert len(lines("Python")) == 1
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     found = lines("Python")[1]
-    assert not found.ok and "built without sqlite3" in found.finding and "MEDALLION_PYTHON" in found.mend
+    assert not found.ok and "built without sqlite3" in found.finding and "MEDALLION_PYTHON" in found.fix
 
 
 def test_a_folder_for_temporary_files_that_does_not_suit(tmp_path, monkeypatch):
@@ -156,7 +156,7 @@ def test_too_few_open_files(monkeypatch):
         assert line("files").ok is ok
     monkeypatch.setattr(resource, "getrlimit", lambda _: (256, 256))
     found = line("files")
-    assert found.finding == "a process may open 256 files; Spark needs 1,024." and "ulimit -Hn" in found.mend
+    assert found.finding == "a process may open 256 files; Spark needs 1,024." and "ulimit -Hn" in found.fix
 
 
 def test_a_taken_port_is_told_and_no_failure_until_all_are_taken(monkeypatch):
@@ -167,7 +167,7 @@ def test_a_taken_port_is_told_and_no_failure_until_all_are_taken(monkeypatch):
         assert found.ok and f"{first} is taken by another program; JupyterLab takes " in found.finding
         monkeypatch.setattr(doctor, "PORTS_TRIED", 1)
         found = line("ports")
-        assert not found.ok and "Shut down other notebook servers" in found.mend
+        assert not found.ok and "Shut down other notebook servers" in found.fix
 
 
 def test_packages_that_are_not_the_locked_ones(tmp_path, monkeypatch):
@@ -175,4 +175,4 @@ def test_packages_that_are_not_the_locked_ones(tmp_path, monkeypatch):
     monkeypatch.setattr("medallion.paths.root", lambda: tmp_path)
     found = line("packages")
     assert not found.ok and "no-such-package is missing, the lock has 1" in found.finding
-    assert "the lock has 0.1" in found.finding and "Remove .venv" in found.mend
+    assert "the lock has 0.1" in found.finding and "Remove .venv" in found.fix

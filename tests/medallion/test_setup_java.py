@@ -55,7 +55,7 @@ def test_java_home_of_another_version_is_passed_over_and_named(tmp_path, version
     assert found.why == f"JAVA_HOME ({wrong}) is Java {major}; using Java 21 from the PATH ({right})"
 
 
-def test_java_too_old_and_no_other_is_refused_with_the_mend(tmp_path):
+def test_java_too_old_and_no_other_is_refused_with_the_fix(tmp_path):
     old = java_home(tmp_path / "old", "11.0.2")
     new = java_home(tmp_path / "new", "25")
     with pytest.raises(MedallionError) as refused:

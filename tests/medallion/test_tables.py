@@ -131,7 +131,7 @@ def test_reset_of_no_chapter(house: Path) -> None:
     assert tables.rows("bronze.orders") == 3
 
 
-def test_a_missing_table_names_its_chapter_and_the_mend(house: Path, chapter_02: None) -> None:
+def test_a_missing_table_names_its_chapter_and_the_fix(house: Path, chapter_02: None) -> None:
     with pytest.raises(MedallionError) as refused:
         tables.require(contract.read("2"))
     assert str(refused.value) == (

@@ -232,7 +232,7 @@ except MedallionError as error:
 
 
 @pytest.mark.parametrize("part", [0, 3000, 500_000, None])
-def test_a_store_that_is_empty_cut_or_foreign_is_told_with_its_mend(
+def test_a_store_that_is_empty_cut_or_foreign_is_told_with_its_fix(
     full: Path, house: Path, part: int | None
 ) -> None:
     (house / "mlflow").mkdir(parents=True)

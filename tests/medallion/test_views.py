@@ -159,7 +159,7 @@ def test_later_sessions_have_the_views_and_are_told_what_is_broken(
         assert "Invalid YAML version: 9" in told[broken[0]]
         assert told[broken[2]] == (
             f"{broken[2]} does not make the view gold.empty: its statement does not begin with CREATE OR "
-            "REPLACE VIEW gold.empty. Mend it, or remove it and run the chapter that makes the view."
+            "REPLACE VIEW gold.empty. Fix it, or remove it and run the chapter that makes the view."
         )
     assert tables.rows("gold.sales") == 3, "a file that holds another statement is not run"
 

@@ -590,7 +590,7 @@ RULES = {
     "no Python": (
         ("sum(numbers)", "total = 1\nsum numbers"),
         "sum numbers",
-        "this is not Python (invalid syntax). Mend the cell.",
+        "this is not Python (invalid syntax). Fix the cell.",
     ),
     "long cell": (
         ("sum(numbers)", "a = 1\n" * 16 + "sum(numbers)"),
@@ -726,7 +726,7 @@ def test_names_are_read_where_functions_are_defined_and_bound_in_order():
 def test_a_cell_that_fails_is_named_by_its_line(sample, tmp_path):
     path = sample(("sum(numbers)", "total = 1\n\nraise ValueError('no\\nmore')"))
     assert refused(path, tmp_path) == (
-        f"{path}:{line_of(path, 'raise ValueError')}: this cell fails: ValueError: no. Mend it."
+        f"{path}:{line_of(path, 'raise ValueError')}: this cell fails: ValueError: no. Fix it."
     )
     assert not list((tmp_path / "notebooks").iterdir())
 
@@ -736,7 +736,7 @@ def test_a_failing_line_below_a_marker_is_counted_in_the_chapter(sample, tmp_pat
     message = (
         f"{path}:{line_of(path, 'last = numbers[99]')}: this cell fails: IndexError: list index out of range."
     )
-    assert refused(path, tmp_path) == f"{message} Mend it."
+    assert refused(path, tmp_path) == f"{message} Fix it."
 
 
 def notebook_of(*cells):
@@ -843,7 +843,7 @@ def test_other_outputs_that_are_refused():
         "something was written to stderr: 'WARN'. Stop it, or catch it and show it."
     ]
     error = nbformat.v4.new_output("error", ename="E", evalue="no", traceback=["E: no"])
-    assert output_faults(error) == ["it failed: E: no. Mend it, or tag the cell raises-exception."]
+    assert output_faults(error) == ["it failed: E: no. Fix it, or tag the cell raises-exception."]
     assert output_faults(error, ["raises-exception"]) == []
     widget = {"application/vnd.jupyter.widget-view+json": {"model_id": "a"}}
     assert len(output_faults(nbformat.v4.new_output("display_data", data=widget))) == 1
@@ -876,7 +876,7 @@ def test_a_build_names_every_fault_of_the_outputs_by_its_line(sample, tmp_path):
         "It is 821": "the number 821 is in no output and no code of this chapter. "
         "Correct it, or name it in given=[...].",
         "check.double": "the check does not accept the solution: "
-        "✗ Exercise 98.1. 21 becomes 63, not 42. Mend one of them.",
+        "✗ Exercise 98.1. 21 becomes 63, not 42. Fix one of them.",
         "We see": "the number 9,087 comes from a cell that is left out of the comparison. Do not quote it.",
     }
     assert rest == [f"{path}:{line_of(path, at)}: {text}" for at, text in said.items()]
@@ -943,7 +943,7 @@ def test_a_replay_compares_works_and_leaves_blank_from_a_home_of_its_own(replaye
         "exercises/98_sample.ipynb:8: the check of a blank says: ✗ Exercise 98.2. 7 is not the last. "
         "Let it answer self.not_done().",
         "solutions/98_sample.ipynb:5: the check does not accept the solution: ✗ Exercise 98.1. "
-        "21 becomes 63, not 42. Mend one.",
+        "21 becomes 63, not 42. Fix one.",
     ]
     assert [path.name for path in home.iterdir()] == ["98"]
     report = capfd.readouterr().out
@@ -962,7 +962,7 @@ def test_blank_exercises_and_solutions_must_run_and_solutions_find_no_names_of_t
     change(both[0], "only_here = ...", "numbers + 7")
     assert [str(problem) for problem in replay.work(*both, replayed)] == [
         "exercises/98_sample.ipynb:7: with its blanks this cell fails: "
-        'TypeError: can only concatenate list (not "int") to list. Mend the starter.'
+        'TypeError: can only concatenate list (not "int") to list. Fix the starter.'
     ]
 
 

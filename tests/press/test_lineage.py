@@ -543,9 +543,9 @@ def test_the_replay_reports_each_difference_by_its_chapter(tmp_path, monkeypatch
     (tmp_path / "02").mkdir()
     assert [str(problem) for problem in testing._lineage("02", tmp_path / "02", tmp_path)] == [
         "notebooks/02_data_quality_silver.ipynb:1: missing: nothing was seen to write silver.a. "
-        "Mend its header.",
+        "Fix its header.",
         "notebooks/02_data_quality_silver.ipynb:1: "
-        "missing: silver.a declares bronze.a, and was not seen to read it. Mend its header.",
+        "missing: silver.a declares bronze.a, and was not seen to read it. Fix its header.",
     ]
     assert not (tmp_path / "02").exists()
 
@@ -641,7 +641,7 @@ def test_nothing_is_recorded_unless_it_is_asked_for(monkeypatch):
     assert "spark.extraListeners" not in session.settings("learn")
 
 
-def test_a_missing_jar_names_the_mend(tmp_path, monkeypatch):
+def test_a_missing_jar_names_the_fix(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDALLION_CACHE", str(tmp_path))
     monkeypatch.setenv(recording.VARIABLE, str(tmp_path / "record"))
     with pytest.raises(MedallionError, match=r"is missing\. Run `\./medallion setup --lineage`\."):

@@ -122,11 +122,11 @@ def test_a_table_that_is_not_the_recorded_one_is_told(repository, monkeypatch):
         assert (problem.path, problem.line) == ("notebooks/02_sorting.ipynb", 1)
         return problem.text
 
-    mend = "If that is meant, run './medallion build 02'; if each run gives other rows, mend the cell."
+    fix = "If that is meant, run './medallion build 02'; if each run gives other rows, fix the cell."
     write(repository, ORDER, {"id": [1, 3]})
-    assert told() == f"silver.orders has 2 rows, as recorded, but not the same. {mend}"
+    assert told() == f"silver.orders has 2 rows, as recorded, but not the same. {fix}"
     write(repository, ORDER, {"id": [1, 2, 2]})
-    assert told() == f"silver.orders has 3 rows, recorded are 2. {mend}"
+    assert told() == f"silver.orders has 3 rows, recorded are 2. {fix}"
     shutil.rmtree(repository / "lakehouse" / "silver")
     assert told() == "silver.orders is not there as a table. Run the chapter that makes it."
     schema = repository / schemas.FILE
@@ -169,9 +169,9 @@ def test_an_unrecorded_table_a_stray_one_and_an_old_page_are_out_of_date(reposit
         reference.check(PARSER, repository)
     assert [line.split(":1: ")[1] for line in str(refused.value).splitlines()] == [
         "missing: silver.orders declares bronze.orders, and was not seen to read it. "
-        "Mend the header, or run './medallion build 02'.",
+        "Fix the header, or run './medallion build 02'.",
         "not declared: silver.orders was made from bronze.else. "
-        "Mend the header, or run './medallion build 02'.",
+        "Fix the header, or run './medallion build 02'.",
     ]
     reference.record("02", 100, repository, MADE)
     with pytest.raises(MedallionError, match=r"tables\.md:1: this page is out of date"):

@@ -1,4 +1,4 @@
-"""`medallion doctor`: what a chapter needs of this machine, one line each, with the mend where it fails."""
+"""`medallion doctor`: what a chapter needs of this machine, one line each, with the fix where it fails."""
 
 import importlib.metadata
 import importlib.util
@@ -32,15 +32,15 @@ PORTS_TRIED = 16  # both programs try the following ports when theirs is taken, 
 
 @dataclass(frozen=True)
 class Line:
-    """One finding. `mend` says what to do and is empty when `ok`."""
+    """One finding. `fix` says what to do and is empty when `ok`."""
 
     ok: bool
     subject: str
     finding: str
-    mend: str = ""
+    fix: str = ""
 
 
-Finding = tuple[str, str]  # what was found, and the mend: "" where there is nothing to mend
+Finding = tuple[str, str]  # what was found, and the fix: "" where there is nothing to fix
 
 
 @dataclass(frozen=True)
@@ -55,22 +55,22 @@ class Check:
         lines: list[Line] = []
         try:
             with faults.told():
-                for finding, mend in self.look():
-                    lines.append(Line(not mend, self.subject, finding, mend))
+                for finding, fix in self.look():
+                    lines.append(Line(not fix, self.subject, finding, fix))
         except MedallionError as error:
             lines.append(Line(False, self.subject, str(error)))
         return lines
 
 
-def report(mend: bool = False) -> list[Line]:
+def report(fix: bool = False) -> list[Line]:
     """Check this machine and return a line for each thing that was checked.
 
-    With `mend`, first do what can be done without asking: install the jars, make the class archive.
+    With `fix`, first do what can be done without asking: install the jars, make the class archive.
     """
     lines: list[Line] = []
     for check in CHECKS:
         found = check.run()
-        if mend and check.repair is not None and not all(line.ok for line in found):
+        if fix and check.repair is not None and not all(line.ok for line in found):
             try:
                 check.repair()
                 found = check.run()
@@ -80,9 +80,9 @@ def report(mend: bool = False) -> list[Line]:
     return lines
 
 
-def main(mend: bool = False) -> int:
+def main(fix: bool = False) -> int:
     """Print the report; return 0 when every line is OK and 1 otherwise."""
-    lines = report(mend)
+    lines = report(fix)
     console = Console(soft_wrap=True, highlight=False)
     for line in lines:
         console.print(as_text(line))
@@ -90,17 +90,17 @@ def main(mend: bool = False) -> int:
 
 
 def as_text(line: Line) -> Text:
-    """Return the line as it is printed: OK or FAIL, the subject, the finding, the mend."""
+    """Return the line as it is printed: OK or FAIL, the subject, the finding, the fix."""
     verdict = ("OK  ", "green") if line.ok else ("FAIL", "bold red")
-    return Text.assemble(verdict, f"  {line.subject:<9} {' '.join(filter(None, [line.finding, line.mend]))}")
+    return Text.assemble(verdict, f"  {line.subject:<9} {' '.join(filter(None, [line.finding, line.fix]))}")
 
 
 def _python() -> Iterator[Finding]:
     fits = f"{sys.version_info.major}.{sys.version_info.minor}" in packages.PYTHONS
-    mend = "Set MEDALLION_PYTHON to a Python 3.11, 3.12 or 3.13, remove .venv, run `./medallion`."
-    yield f"{sys.version.split()[0]} in {sys.prefix}", "" if fits else mend
+    fix = "Set MEDALLION_PYTHON to a Python 3.11, 3.12 or 3.13, remove .venv, run `./medallion`."
+    yield f"{sys.version.split()[0]} in {sys.prefix}", "" if fits else fix
     if importlib.util.find_spec("_sqlite3") is None:
-        yield "it is built without sqlite3, in which MLflow keeps runs and models.", mend
+        yield "it is built without sqlite3, in which MLflow keeps runs and models.", fix
 
 
 def _variables() -> Iterator[Finding]:
@@ -135,7 +135,7 @@ def _jars() -> Iterator[Finding]:
         if (trouble := jars.what_is_wrong(jars.folder() / jar.file, jar))
     ]
     if wrong:
-        yield f"in {jars.folder()}: {'; '.join(wrong)}.", jars.MENDS[""]
+        yield f"in {jars.folder()}: {'; '.join(wrong)}.", jars.FIXES[""]
     else:
         yield f"{len(jars.locked())} in {jars.folder()}, as jars.lock says", ""
 
@@ -147,7 +147,7 @@ def _lineage() -> Iterator[Finding]:
             size = f"{jar.bytes / MB:.0f} MB"
             yield f"no {jar.file} ({size}): only `run --lineage` needs it, and fetches it", ""
         elif trouble := jars.what_is_wrong(path, jar):
-            yield f"{path} {trouble}.", jars.MENDS[jars.LINEAGE]
+            yield f"{path} {trouble}.", jars.FIXES[jars.LINEAGE]
         else:
             yield f"{jar.file} is as jars.lock says", ""
 
@@ -162,9 +162,9 @@ def _archive() -> Iterator[Finding]:
 
 def _memory() -> Iterator[Finding]:
     free = min(psutil.virtual_memory().available, _container_memory())
-    mend = "Close other programs, or shut down the kernels of other notebooks."
+    fix = "Close other programs, or shut down the kernels of other notebooks."
     finding = f"{free / GB:.1f} GB free; a chapter takes up to {CHAPTER_MEMORY / GB:.1f} GB."
-    yield finding, "" if free >= CHAPTER_MEMORY else mend
+    yield finding, "" if free >= CHAPTER_MEMORY else fix
 
 
 def _container_memory() -> float:
@@ -187,8 +187,8 @@ def _disk() -> Iterator[Finding]:
     ):
         paths.writable(folder, variable)
         free = shutil.disk_usage(folder).free
-        mend = "" if free >= needed else f"Make room, or set {variable} to a folder on another disk."
-        yield f"{what} {folder}: writable, {free / GB:.1f} GB free, {needed / GB:.1f} GB needed.", mend
+        fix = "" if free >= needed else f"Make room, or set {variable} to a folder on another disk."
+        yield f"{what} {folder}: writable, {free / GB:.1f} GB free, {needed / GB:.1f} GB needed.", fix
 
 
 def _temporary() -> Iterator[Finding]:
@@ -204,8 +204,8 @@ def _files() -> Iterator[Finding]:
     if most == resource.RLIM_INFINITY:
         yield "a process may open any number of files", ""
         return
-    mend = "" if most >= OPEN_FILES else "Raise what `ulimit -Hn` shows, or ask who runs this machine."
-    yield f"a process may open {most:,} files; Spark needs {OPEN_FILES:,}.", mend
+    fix = "" if most >= OPEN_FILES else "Raise what `ulimit -Hn` shows, or ask who runs this machine."
+    yield f"a process may open {most:,} files; Spark needs {OPEN_FILES:,}.", fix
 
 
 def _notebooks() -> Iterator[Finding]:
@@ -236,8 +236,8 @@ def _is_free(port: int) -> bool:
 
 def _encoding() -> Iterator[Finding]:
     encoding = sys.getfilesystemencoding()
-    mend = "Set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8."
-    yield f"file names are {encoding}", "" if encoding.lower() == "utf-8" else mend
+    fix = "Set PYTHONUTF8=1, or a UTF-8 locale such as LC_ALL=C.UTF-8."
+    yield f"file names are {encoding}", "" if encoding.lower() == "utf-8" else fix
 
 
 CHECKS = (

@@ -24,8 +24,8 @@ from medallion.errors import MedallionError
 from medallion.machine import maven, own_classes
 
 LINEAGE = "lineage"  # the group of what is needed only where lineage is recorded
-MENDS = {
-    "": "Run `./medallion setup` (or `medallion doctor --mend`).",
+FIXES = {
+    "": "Run `./medallion setup` (or `medallion doctor --fix`).",
     LINEAGE: "Run `./medallion setup --lineage`.",
 }
 ALTERED = (
@@ -84,7 +84,7 @@ def verified(group: str = "") -> list[Path]:
     for jar in locked(group):
         path = folder() / jar.file
         if wrong := what_is_wrong(path, jar):
-            raise MedallionError(f"The jar {path} {wrong}. {MENDS[group]}")
+            raise MedallionError(f"The jar {path} {wrong}. {FIXES[group]}")
         found.append(path)
     return found
 

@@ -18,7 +18,7 @@ def prepare(scale: float | None = None, progress: bool = True, lineage: bool = F
     prepare_spark(progress, lineage)
     if scale is not None or not (paths.landing() / kestrel.MANIFEST).exists():
         kestrel.generate(paths.landing(), scale=1 if scale is None else scale, progress=progress)
-    for sentence in kestrel.mend(paths.landing()):
+    for sentence in kestrel.repair(paths.landing()):
         print(f"medallion: {sentence}", file=sys.stderr)
 
 

@@ -104,7 +104,7 @@ class Server:
                         return
                 time.sleep(0.2)
             raise MedallionError(
-                f"{name} does not answer. What it said is in {self.log}; mend that and start it again."
+                f"{name} does not answer. What it said is in {self.log}; fix that and start it again."
             )
         except BaseException:
             self.stop()

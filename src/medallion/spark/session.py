@@ -66,7 +66,7 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     if chapter is not None:
         wanted = contract.read(chapter)
         tables.require(wanted)
-        _mend_sources()
+        _repair_sources()
         snapshots.take(wanted)
     master = os.environ.get("MEDALLION_MASTER")
     spark = on_cluster(master) if master else local(profile)
@@ -77,7 +77,7 @@ def start(chapter: str | None = None, *, profile: str | None = None) -> "SparkSe
     return spark
 
 
-def _mend_sources() -> None:
+def _repair_sources() -> None:
     """Put right what a copy of the source files has lost, and say so.
 
     Raises MedallionError when they are no longer what the generator wrote.
@@ -85,7 +85,7 @@ def _mend_sources() -> None:
     import kestrel
 
     try:
-        told = kestrel.mend(paths.landing())
+        told = kestrel.repair(paths.landing())
     except kestrel.Refused as error:
         raise MedallionError(str(error)) from error
     for sentence in told:

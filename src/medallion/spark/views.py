@@ -94,7 +94,7 @@ def recreate(spark: "SparkSession", names: list[str]) -> None:
             said = tracebacks.message(error).strip().splitlines()[0]
             warnings.warn(
                 f"{view_files.path(name)} does not make the view {name}: {said} "
-                "Mend it, or remove it and run the chapter that makes the view.",
+                "Fix it, or remove it and run the chapter that makes the view.",
                 stacklevel=4,  # the cell that calls `start`
             )
 

@@ -43,7 +43,7 @@ def faults(notebook: NotebookNode) -> Iterator[tuple[int, str]]:
         if "check" in tags and not answers(cell, RIGHT):
             yield (
                 index,
-                f"the check does not accept the solution: {shown(cell).rstrip('.')}. Mend one of them.",
+                f"the check does not accept the solution: {shown(cell).rstrip('.')}. Fix one of them.",
             )
 
 
@@ -80,7 +80,7 @@ def _kinds(cell: NotebookNode, tags: list[str]) -> Iterator[str]:
             first = output.text.strip().splitlines()[0] if output.text.strip() else ""
             yield f"something was written to stderr: {first!r}. Stop it, or catch it and show it."
         if output.output_type == "error" and RAISES not in tags:
-            yield f"it failed: {output.ename}: {output.evalue}. Mend it, or tag the cell {RAISES}."
+            yield f"it failed: {output.ename}: {output.evalue}. Fix it, or tag the cell {RAISES}."
         held = output.get("data", {})
         if _WIDGET in held:
             yield "the output is a widget, which a page cannot show. Progress bars are for the terminal."

@@ -88,7 +88,7 @@ def run(
     except CellFailed as failed:
         lines = page.lines[failed.index]
         line = lines[min(failed.line, len(lines)) - 1]
-        text = f"this cell fails: {failed.short.rstrip('.')}. Mend it."
+        text = f"this cell fails: {failed.short.rstrip('.')}. Fix it."
         raise MedallionError(str(chapter.problem(line, text))) from failed
 
 

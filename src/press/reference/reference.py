@@ -132,7 +132,7 @@ def _unrecorded(found: Sequence[Chapter], target: Path) -> Iterator[Problem]:
             lacking.append(f"{lineage.FILE} lacks what this chapter was seen to make: run {build}")
         elif chapter.makes:
             differing = compare.differences(chapter.makes, compare.as_observed(edges[chapter.number]))
-            lacking += [f"{line} Mend the header, or run {build}" for line in differing]
+            lacking += [f"{line} Fix the header, or run {build}" for line in differing]
         yield from (chapter.problem(1, text) for text in lacking)
     for table in held:
         if not any(table in chapter.makes for chapter in found):

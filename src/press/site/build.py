@@ -32,7 +32,7 @@ def build(root: Path | None = None) -> Path:
     if done.returncode != 0:
         raise MedallionError(
             "The site was not built: each line with WARNING or ERROR above names a file and what is wrong "
-            "in it. Mend them and run this again."
+            "in it. Fix them and run this again."
         )
     (made / ".buildinfo").unlink(missing_ok=True)  # only an incremental build reads it
     old = out.with_name("html.old")
@@ -68,7 +68,7 @@ def check_links() -> None:
     command = [*_sphinx("sphinx"), "--fresh-env", *folders, str(root), str(root / "_build" / "links")]
     if subprocess.run(command, cwd=root, env=_environment(root), check=False).returncode != 0:
         raise MedallionError(
-            "Some links lead nowhere: each line with 'broken' above names its page. Mend the address, or "
+            "Some links lead nowhere: each line with 'broken' above names its page. Fix the address, or "
             "check the network."
         )
 

@@ -87,7 +87,7 @@ def _more_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     for old, new in app.config.redirects.items():
         if new not in app.env.titles or old in app.env.titles:
             _LOG.warning(
-                "_config.yml: the redirect from %s to %s leads from a page, or to none. Mend it.", old, new
+                "_config.yml: the redirect from %s to %s leads from a page, or to none. Fix it.", old, new
             )
             continue
         title = app.env.titles[new].astext()

@@ -24,7 +24,7 @@ _HEADING = re.compile(r"#+\s*Exercise\s+(\d+\.\d+)\s*:\s*(.+)")
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that the author of a chapter has to mend: where, what is wrong, and the mend."""
+    """Something that the author of a chapter has to fix: where, what is wrong, and the fix."""
 
     path: str
     line: int

@@ -101,7 +101,7 @@ def _python(chapter: Chapter) -> Iterator[Problem]:
             ast.parse(_as_python(cell.source))
         except SyntaxError as error:
             line = cell.line + (error.lineno or 1) - 1
-            yield chapter.problem(line, f"this is not Python ({error.msg}). Mend the cell.")
+            yield chapter.problem(line, f"this is not Python ({error.msg}). Fix the cell.")
 
 
 def _lengths(chapter: Chapter) -> Iterator[Problem]:

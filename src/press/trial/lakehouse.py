@@ -39,7 +39,7 @@ def other_tables(number: str) -> list[Problem]:
 
 
 def _other(table: str, recorded: dict[str, Any], number: str) -> str | None:
-    """Return in which way a table is another than the recorded one, and the mend; None when it is not."""
+    """Return in which way a table is another than the recorded one, and the fix; None when it is not."""
     if "rows" not in recorded:
         return None  # a view
     if "digest" not in recorded:
@@ -55,7 +55,7 @@ def _other(table: str, recorded: dict[str, Any], number: str) -> str | None:
     )
     return (
         f"{table} has {rows:,} rows, {than}. If that is meant, run './medallion build {number}'; if each run "
-        "gives other rows, mend the cell."
+        "gives other rows, fix the cell."
     )
 
 
@@ -83,7 +83,7 @@ def way_back(states: Mapping[str, State]) -> list[Problem]:
         for what, differing in _differences(states[number], state()).items():
             if files := [path for path in differing if path not in told]:
                 told.update(files)
-                text = f"'medallion reset {number}' {what} {_names(files)}. Mend lakehouse/reset.py."
+                text = f"'medallion reset {number}' {what} {_names(files)}. Fix lakehouse/reset.py."
                 found.append(_problem(number, text))
     return found
 

@@ -93,16 +93,16 @@ def work(exercises: Path, solutions: Path, home: Path) -> list[Problem]:
     except CellFailed as failed:
         short = failed.short.rstrip(".")
         if failed.index < first:
-            text = f"with its blanks this cell fails: {short}. Mend the starter."
+            text = f"with its blanks this cell fails: {short}. Fix the starter."
             return [Problem(_where(exercises), failed.index + 1, text)]
-        return [Problem(_where(solutions), failed.index - first, f"this cell fails: {short}. Mend it.")]
+        return [Problem(_where(solutions), failed.index - first, f"this cell fails: {short}. Fix it.")]
     found = [
         Problem(_where(exercises), place, f"the check of a blank says: {_said(cell)}. {_MEND_CHECK}")
         for place, cell in enumerate(cells[:first], 1)
         if "check" in cell.metadata.get("tags", []) and not outputs.answers(cell, outputs.BLANK)
     ]
     return found + [
-        Problem(_where(solutions), place, f"the check does not accept the solution: {_said(cell)}. Mend one.")
+        Problem(_where(solutions), place, f"the check does not accept the solution: {_said(cell)}. Fix one.")
         for place, cell in enumerate(cells[first + 1 :], 1)
         if "check" in cell.metadata.get("tags", []) and not outputs.answers(cell, outputs.RIGHT)
     ]

@@ -163,7 +163,7 @@ def _lineage(number: str, recorded: Path, home: Path) -> list[Problem]:
     shutil.rmtree(recorded, ignore_errors=True)  # some hundred megabytes
     where = f"notebooks/{contract.read(number).name}.ipynb"
     return [
-        Problem(where, 1, f"{line} Mend its header.")
+        Problem(where, 1, f"{line} Fix its header.")
         for line in compare.differences(contract.read(number).makes, seen)
     ]
 
