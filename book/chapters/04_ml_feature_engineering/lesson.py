@@ -98,8 +98,8 @@ people.count()
 # %% [markdown]
 # ## Labels in a table of their own
 #
-# The answer to a prediction is its **label**. Here it is 1 for a customer who stops, which means: who has *no* row in
-# the orders of the four weeks. A join that finds only customers with an order loses exactly these.
+# The answer to a prediction is its **label**. Here it is 1 for a customer who stops, that is, who has *no* row in the
+# orders of these four weeks. A join that finds only customers with an order loses exactly these.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 4.1: who has stopped
@@ -131,8 +131,8 @@ check.churned(churned)
 # the last of those days has arrived, on the following Monday. That day is `known_at`; a training run on 27 November
 # may use labels with a `known_at` up to then.
 #
-# We freeze the label on that day: orders that arrive later do not change it, and it can stay 1 although the customer
-# ordered. (The alternative is to take each label as it is known on the day of the training.)
+# We freeze the label on that day: orders that arrive later do not change it, so a label can stay 1 although the
+# customer ordered. (The alternative is to take each label as it is known on the day of the training.)
 
 # %%
 spark.sql(
@@ -192,8 +192,8 @@ first.groupBy("churned").agg(
 # %% [markdown]
 # All 1,463 customers with label 0 have their last order after the cutoff, because the label is defined that way. Of
 # the 855 with label 1, 447 do: they ordered after the four weeks, or their order came in a late file. So label 1
-# often means a pause, not a loss for ever. The feature holds most of the answer, nothing fails, and the model looks
-# splendid.
+# often means a pause, not a loss for ever. The feature holds most of the answer, nothing fails, and a model trained
+# on it looks splendid.
 #
 # Two rules follow. The moment is an argument, never the clock. Nothing from after the moment may come in.
 
@@ -287,10 +287,10 @@ RECENT = """
 """
 
 # %% [markdown]
-# The first of these form the family called **RFM**: recency (`last_order_at`), frequency (`orders_28`, `orders_84`)
-# and monetary value (`spend_84_cents`). Three more follow. `trend` is the orders of the last four weeks minus those
-# of the four weeks before. `gap_days` is the mean gap between two orders, and `undone_84` counts the undone orders.
-# We store the time of the last order, because the days since then would be wrong an hour later.
+# Four of these columns form the family called **RFM**: recency (`last_order_at`), frequency (`orders_28`,
+# `orders_84`) and monetary value (`spend_84_cents`). Three more follow. `trend` is the orders of the last four weeks
+# minus those of the four weeks before. `gap_days` is the mean gap between two orders, and `undone_84` counts the
+# undone orders. We store the time of the last order, because the days since then would be wrong an hour later.
 
 # %%
 events = spark.sql("""
@@ -369,8 +369,8 @@ features.agg(F.count("*").alias("rows"), F.countDistinct("as_of").alias("runs"))
 # %% [markdown]
 # ## Leakage test: hide the future and compare
 #
-# How do we know that nothing from the future came in? By reading the code, or by a **blindfold**, which needs no
-# knowledge of the code. Hide everything that arrived after the moment, build the features again, and compare. If a
+# How do we know that nothing from the future came in? We can read the code, or use a **blindfold**, a test that needs
+# no knowledge of it. Hide everything that arrived after the moment, build the features again, and compare. If a
 # feature uses nothing from the future, hiding the future does not change it.
 
 # %% [markdown] tags=["exercise"]
@@ -404,8 +404,8 @@ check.leaks(leaks)
 
 # %% [markdown]
 # The pipeline has a shorter form: `exceptAll` returns the rows of the full build that the blindfolded build does not
-# have. We test the features of the orders on one of the 22 Mondays. (A pipeline tests every source and every run,
-# because a leak may show on some days only.)
+# have. We test only the features of the orders, on one of the 22 Mondays. (A pipeline tests every source and every
+# run, because a leak may show on some days only.)
 
 
 # %%
@@ -439,9 +439,9 @@ differences(careless, "2025-10-13")
 # ## Point-in-time join: features as of a cutoff
 #
 # The cutoffs of the labels are Thursdays, the features are of Mondays. A **point-in-time join** gives each label the
-# newest features of a Monday not after the cutoff, *and* written not after it. They should not be too old either. How
-# old they may be is their **time to live**, TTL. Where every row is older, NULL is better than a value from a month
-# ago.
+# newest features of a Monday not after the cutoff, *and* written not after it. The features should not be too old
+# either; how old they may be is their **time to live**, TTL. Where every row is older, NULL is better than a value
+# from a month ago.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 4.3: as of a moment
@@ -583,15 +583,16 @@ careless_join = latest_only.withColumn("created_at", F.col("as_of"))
 changed(known_at(questions, careless_join, 14).toPandas())
 
 # %% [markdown]
-# The careful join finds no change. The careless one gives other features to 2,989 labels. These are those of 2
-# October whose orders came in late files, and nearly all of 16 October, whose run it takes to be in time.
+# The careful join finds no change. The careless one gives other features to 2,989 labels. They are the labels of 2
+# October whose orders came in late files, and nearly all of 16 October. The careless join takes the run of 13 October
+# to be in time.
 
 # %% [markdown]
 # ## Feature store: registry, offline and online store
 #
 # We have built by hand what a **feature store** keeps for a company: tables with two times, and a point-in-time join.
-# It adds a **registry**, which lists the features for everybody, and an **online store**, a fast database that
-# answers for one customer in milliseconds. We use Feast, which reads our Delta table (the **offline store**) through
+# It adds a **registry**, which lists the features for everybody, and an **online store**, a fast database made to
+# answer for one customer in milliseconds. We use Feast, which reads our Delta table (the **offline store**) through
 # our Spark session. Its registry in a file and its online store in SQLite are small on purpose; a company shares both
 # on servers.
 
@@ -765,7 +766,7 @@ len(same), int((~same).sum().sum())
 # `date_trunc('SECOND', …)` above.
 #
 # One difference remains between the two stores. The offline store applies the TTL. We test the online store with a
-# customer whose last features are of October. We put them in as an old run would have, and ask for them.
+# customer whose last features are of October. We write these features as an old run would have, and ask for them.
 
 # %%
 gone = features.groupBy("customer_id").agg(F.max("as_of").alias("last_seen"))
@@ -780,9 +781,9 @@ written = datetime.fromtimestamp(answer["orders_84__ts"][0])
 answer["orders_84"], f"{written:%d %B}", now - written > timedelta(days=14)
 
 # %% [markdown]
-# It returns features that are two months old, without a warning: Feast `0.67` does not apply the TTL online ([issue
-# of September 2026](https://github.com/feast-dev/feast/issues/6821)). The caller has to check the time of the answer.
-# (In Redis, `key_ttl_seconds` lets keys expire.)
+# The online store returns features that are two months old, without a warning: Feast `0.67` does not apply the TTL
+# online ([issue of September 2026](https://github.com/feast-dev/feast/issues/6821)). The caller has to check the time
+# of the answer. (In Redis, `key_ttl_seconds` lets keys expire.)
 #
 # The old run did more harm. We ask for all customers of the last Monday, and count those whose answer is older than
 # two weeks.
@@ -806,8 +807,8 @@ before, stale()
 
 # %% [markdown]
 # The old run left 2,379 of the 3,170 customers with features older than the TTL. Feast's SQLite store keeps the row
-# that was written last, not the newest. (Its Redis store skips an older row.) So after a backfill into SQLite, write
-# the current span once more.
+# that was written last, not the newest. (By default, its Redis store skips an older row.) So after a backfill into
+# SQLite, write the current span once more.
 
 # %% [markdown]
 # ## Event features: windows that leave out the current row
@@ -1060,8 +1061,8 @@ spark.table("ml.cdnow_rfm").groupBy("sampled").agg(
 ).orderBy("sampled")
 
 # %% [markdown] given=["39"]
-# Published are 2,357 customers in the sample (Fader, Hardie and Lee, 2005), and 946 who bought again in these 39
-# weeks (Hardie's note on the gamma-gamma model). Ours are the same.
+# The literature gives 2,357 customers for the sample (Fader, Hardie and Lee, 2005), and 946 who bought again in these
+# 39 weeks (Hardie's note on the gamma-gamma model). Ours are the same.
 
 # %% [markdown]
 # ## Failure lab: data leakage from a monthly report
@@ -1152,9 +1153,10 @@ charts.show(
 )
 
 # %% [markdown]
-# In validation the leaky model is far ahead; in the replay nothing is left of that. On 13 November it has 0.72,
-# against 0.80 of the honest one. On the other cutoffs it has 0.79 against 0.80, which may be chance. Both fall at the
-# end of a month, where the known orders come closer to the finished report.
+# In validation the leaky model is far ahead; in the replay nothing is left of that. On 13 November its AUC is 0.72,
+# against 0.80 of the honest one. On the other cutoffs it is 0.79 against 0.80, which may be chance. Both fall at the
+# end of a month, where the known orders come closer to the finished report. (The honest 0.78 and 0.80 are of
+# different cutoffs and do not show that the model improved.)
 #
 # The validation could not warn us: the rows kept aside carry the same leak, and so would a split in time of the
 # finished report. What warns is the blindfold, which needs no model.
