@@ -149,10 +149,10 @@ def by_hour(rows):
 once = clicks(files=2).dropDuplicatesWithinWatermark(["event_id"])
 
 # %% [markdown]
-# A stream reads from a **source**, here a folder of files, and writes to a **sink**, here a Delta table. It works in
-# micro-batches: each reads the next files, processes them and writes the result. The trigger says when the next one
-# starts; `availableNow` processes what is there, in several micro-batches, and ends. How far the source has been read,
-# the offset, and the state are kept in a folder, the checkpoint.
+# A stream reads from a **source**, here a folder of files and elsewhere often a Kafka topic, and writes to a **sink**,
+# here a Delta table. It works in micro-batches: each reads the next files, processes them and writes the result. The
+# trigger says when the next one starts; `availableNow` processes what is there, in several micro-batches, and ends. How
+# far the source has been read, the offset, and the state are kept in a folder, the checkpoint.
 
 
 # %%
@@ -742,8 +742,8 @@ def known(payments, disputes):
 # %% [markdown]
 # ## Fraud scoring in `foreachBatch`: model and rules
 #
-# The model is the champion of chapter 05, trained on payments before 1 November. Two rules stand beside it: three
-# earlier attempts on the device within an hour, and a customer who has travelled faster than a plane.
+# The model is the champion of chapter 05, trained on payments before 1 November. Two rules stand beside it: velocity,
+# three earlier attempts on the device within an hour, and impossible travel, faster than a plane.
 #
 # This is small on purpose: one partition for the features, and pandas on the driver for the score. At scale the rows
 # stay in their partitions and are scored there, with `spark_udf` as in chapter 06. The model is loaded once, so a new
@@ -916,8 +916,8 @@ aside["reason"].value_counts().to_dict(), len(sent) - len(live) - len(aside)
 # %% [markdown]
 # ## Parity: are the stream's features those of the batch?
 #
-# The batch has the same payments, all of them in the order in which they were made. We compare the ten features of
-# each.
+# The batch table of chapter 04 has the same payments, all of them in the order in which they were made. We compare the
+# ten features of each.
 
 # %%
 theirs = batch.where("paid_at >= '2025-11-01'").select("payment_id", *SIGNS)
@@ -955,8 +955,9 @@ len(both), int(((both["score"] - both["score_batch"]).abs() > 1e-9).sum())
 # The shop knows a fraud when its chargeback arrives, and some never come. Here we also open the generator's notes of
 # what it planted, because this cell only reconciles. A review costs the shop 4 euros (an assumption), and a fraud that
 # is stopped saves its amount. Model and rules give 233 alerts, and the analysts look at 25 in each of the four
-# micro-batches, the first by four rankings. This is hindsight: the first 25 of eight days are known only when these are
-# over. An alert within minutes needs a rule that decides at arrival, such as a limit or a budget for each day.
+# micro-batches: the first by one of four rankings. This is hindsight: the first 25 of eight days are known only when
+# these are over. An alert within minutes needs a rule that decides at arrival, such as a limit or a budget for each
+# day.
 
 # %%
 truth = json.loads((medallion.landing() / "_truth.json").read_text())["fraud"]
@@ -1031,8 +1032,8 @@ paid.groupby(crowd.rename("customers of the card"))["fraud"].agg(["size", "sum"]
 # All 159 payments with a card that four or more customers use are fraud; no honest payment in these data is like that.
 # In a real shop there are companies and shared flats. So the 100 of 100 show that the model has found the rings, and
 # not that it would be as sure elsewhere. Where the card belongs to one customer, 35 frauds hide among 6,609 payments,
-# and we have not counted how many of them the model finds. Its recall does not show it: with 244 frauds, a hundred
-# alerts cannot reach more than 0.41.
+# and we have not counted how many of them the model finds. The recall of 0.41 does not show it either: with 244 frauds,
+# a hundred alerts cannot reach more.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 7.4: an alert, once
