@@ -96,8 +96,8 @@ spark.sql(f"""
 # only because we asked for one step more than we needed. Another suspect may need ten, and each step is one more join
 # to write.
 #
-# `WITH RECURSIVE` repeats a join, but cannot remember which vertices it has visited. Spark 4.2 allows only `UNION
-# ALL` in it. A graph with cycles is walked again and again, until a limit of steps or rows ends the query with an
+# `WITH RECURSIVE` repeats a join, but cannot remember which vertices it has visited. It allows only
+# `UNION ALL` in Spark 4.2. A graph with cycles is walked again and again, until a limit of steps or rows ends the query with an
 # error (`spark.sql.cteRecursionLevelLimit`, `spark.sql.cteRecursionRowLimit`).
 #
 # That was a single suspect. Now one step for all customers:
