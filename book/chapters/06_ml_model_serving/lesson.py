@@ -18,31 +18,34 @@
 #       ml.inference_log: one row of a request, as one version of the model answered it
 #       ml.serving_quality: one version of the model, and one of two groups of customers
 #     minutes: {read: 40, practise: 45}
-#     summary: a model behind HTTP, and what happens when it dies
+#     summary: a model behind HTTP, equal to the batch, and what happens when it dies
 #     outline: >-
-#       The same model in a batch and behind HTTP, with equal answers. Bad input refused by name. Features
-#       looked up, and how old they are. A second version in the shadow of the first, a part of the traffic,
-#       and the way back. Answers judged when their labels come. Latency under load, and what the caller
-#       does when the service is gone.
+#       Batch scoring with `spark_udf` and an HTTP endpoint, with equal answers. Bad input refused by name.
+#       Feature lookup at serving time, and the age of the features. Shadow deployment, a traffic split of
+#       champion and challenger, and rollback by alias. An inference table that is judged when the labels
+#       come. Latency under load, and time-out, retry and fallback when the endpoint dies.
 #     objectives:
-#     - serve one model in a batch and by HTTP, and prove that both give the same scores
+#     - serve one model in a batch and by HTTP, and show that both give the same scores
 #     - refuse bad input with a message that the caller can act on
-#     - put a new version beside the old one, compare them on real traffic, and go back in a moment
+#     - run a new version in the shadow, split the traffic, and roll back by an alias
 #     - measure latency under load, and keep answering when the endpoint dies
 # ---
 
 # %% [markdown]
 # # Model serving
 #
-# A score in a table is of yesterday. When a customer opens the shop, the page wants to know *now* whether to show a
-# voucher, and the answer has to be there before the page is drawn. In this chapter the model answers over HTTP, with
-# features from the online store. We see to it that it gives the same answers as the batch, that it refuses nonsense,
-# that a new version can be tried without anybody noticing, and that the page is drawn even when the model is gone.
+# A score in a table is as old as its last run. When a customer opens the shop, the page asks *now* whether to show a
+# voucher, and needs the answer before it is drawn. In this chapter the model answers over HTTP, with features from
+# the online store. It gives the same scores as the batch and refuses bad input. A new version is tried out of sight,
+# and the page is drawn even when the model is gone.
+#
+# Only the time in a request is fresh (`days_since`, `overdue`). The stored features are of the last weekly run, so an
+# order of ten minutes ago is not seen.
 #
 # ![Where we are in the flow: from models to an endpoint and to scores](../book/figures/flow-06.svg)
 #
-# This chapter starts two servers beside Spark. Together they need about 2.3 GB of memory; on Binder, which gives 2, it
-# may be stopped.
+# This chapter starts two servers beside Spark. Together they need about 2.3 GB of memory; on Binder, which gives 2,
+# it may be stopped.
 
 # %% tags=["setup"]
 import pandas as pd
@@ -53,13 +56,14 @@ check = medallion.checks("06")  # the file checks.py beside this lesson
 spark = medallion.start("06")
 
 # %% [markdown]
-# ## In a batch
+# ## Batch scoring with `spark_udf`
 #
-# The simplest way to serve a model is not to serve it: score everyone once a day, and let whoever needs a score read the
-# table. For that, Spark loads the model on each of its workers, as a function of columns. (MLflow warns that it does not
-# make the environment of the training anew. Ours is the one of the course's lock, so we let that pass.) Each worker
-# that scores a partition imports MLflow and loads the model first. For a few thousand rows that takes longer than the
-# scores, so `coalesce(1)` puts them into one partition. A table of millions of rows stays in many.
+# The simplest way to serve a model is a batch: score everyone once a day, and let programs read the table. For that,
+# Spark loads the model on its workers, as a function of columns (a UDF). (MLflow warns that it does not rebuild the
+# environment of the training; ours is that of the course's lock.) Each worker that scores a partition first imports
+# MLflow and loads the model. For a few thousand rows that takes longer than the scores, so `coalesce(1)` puts them
+# into one partition. A table of millions of rows stays in many. (Our table keeps neither version nor moment; one that
+# others read needs both, as in chapter 05.)
 
 # %%
 import logging
@@ -93,8 +97,9 @@ served.write.mode("overwrite").option("overwriteSchema", True).saveAsTable(
 )
 
 # %% [markdown]
-# The last chapter has scored the same customers with pandas. Two ways to the same number are two chances to be wrong, so
-# we compare all of them.
+# The last chapter scored the same customers with pandas. We compare the two for every customer. This tests agreement,
+# not quality: on that Monday morning some customers have a `days_since` below all training values, as chapter 05
+# found.
 
 # %%
 batch = spark.sql("""
@@ -106,9 +111,9 @@ equal = (batch["churn_probability"] - batch["by_pandas"]).abs() <= 1e-9
 {"customers": len(batch), "different": int((~equal).sum())}
 
 # %% [markdown]
-# ## A model that says no
+# ## Input validation: refuse bad values by name
 #
-# A signature knows names and types. In the last chapter we saw one thing that it lets pass:
+# A model signature checks names and types. In the last chapter we saw one thing that it lets pass:
 
 # %%
 known = inputs.orderBy("customer_id").limit(3).toPandas()[FEATURES]
@@ -116,18 +121,21 @@ without = known.assign(orders_28=float("nan"))
 champion.predict(known).round(3), champion.predict(without).round(3)
 
 # %% [markdown]
-# Without the number of orders the model still answers, with another number, and the caller cannot tell. A missing value
-# is right where it means something: who has ordered once has no usual gap. Elsewhere it means that somebody forgot to
-# ask, and the caller should hear that.
+# Without the number of orders the model still answers, with another number, and the caller cannot notice. A missing
+# value is right where it means something: a customer with one order has no usual gap. Elsewhere a missing value is a
+# mistake of the caller, and the caller should be told.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.1: what is wrong with this request?
 #
-# Write `complaints(row, required, optional)`. `row` is a dictionary of feature names and values, as a request brings it;
-# `required` and `optional` are lists of names. Return a sorted list of sentences, one for each fault:
-# `"NAME is missing"` for a name of either list that is not in the row; `"NAME must have a value"` for a required one that
-# is `None` or NaN; `"NAME is no number"` for a value of either list that is neither a number nor `None` (a boolean is no
-# number here); and `"NAME is not known"` for a name that is in neither list.
+# Write `complaints(row, required, optional)`. `row` is a dictionary of feature names and values, as a request brings
+# it; `required` and `optional` are lists of names. Return a sorted list of sentences, one for each fault:
+#
+# - `"NAME is missing"` for a name of either list that is not in the row;
+# - `"NAME must have a value"` for a required one that is `None` or NaN;
+# - `"NAME is no number"` for a value of either list that is neither a number nor `None` (a boolean is no number
+#   here);
+# - `"NAME is not known"` for a name that is in neither list.
 
 
 # %% tags=["solution"]
@@ -151,8 +159,8 @@ def complaints(row, required, optional):
 check.complaints(complaints)
 
 # %% [markdown]
-# Names and types are the signature's business already, so ours has to look at the values only. The check goes where
-# nobody can go around it: into the model. This is the code that will be served; the trees are those of the champion.
+# The signature already checks names and types, so our code checks the values only. It stands inside the model, where
+# no caller can go around it. The code below will be served; the trees are those of the champion.
 
 # %%
 CODE = """
@@ -182,8 +190,9 @@ mlflow.models.set_model(Churn())
 """
 
 # %% [markdown]
-# We register two versions under a name of its own: the champion of the last chapter, and its predecessor, which will
-# play the newcomer. (A name that is there from an earlier run is removed first, so that the versions count from one.)
+# We register two versions as `churn_api`: the champion of the last chapter as version 1, and its predecessor as
+# version 2. The older model plays the challenger, so the winner is known; we show the mechanics. (A model of this
+# name from an earlier run is deleted first. In production nobody deletes that history.)
 
 # %%
 from importlib import metadata
@@ -224,11 +233,11 @@ client.set_registered_model_alias("churn_api", "challenger", new)
 old, new
 
 # %% [markdown]
-# ## The endpoint
+# ## HTTP endpoint: `mlflow models serve`
 #
-# `mlflow models serve` loads a model and answers requests. `endpoint`, a module of this course, starts the same server for
-# us, waits until it answers, and ends it with the notebook, whatever happens. MLflow's server asks nobody for a password,
-# so it listens on this machine only; in a company something stands in front of it that knows who may ask.
+# `mlflow models serve` loads a model and answers requests. `endpoint`, a module of this course, starts the same
+# scoring server, waits until it answers, and ends it with the notebook, also after an error. MLflow's scoring server
+# asks for no password, so it listens on this machine only. In a company a gateway in front of it checks who may ask.
 
 # %%
 from medallion.servers import endpoint
@@ -256,7 +265,7 @@ status, scores = ask(first, known)
 status, [round(score, 3) for score in scores]
 
 # %% [markdown]
-# Then what a hurried colleague would send: a number forgotten, a column forgotten, and a word for a number.
+# Next come three faulty requests: a number is missing, a column is missing, and a word stands in place of a number.
 
 # %%
 bad = {
@@ -272,14 +281,17 @@ for what, rows in bad.items():
     print(f"{what}: {status} {named[-1].split('Error: ')[-1]}")
 
 # %% [markdown]
-# Three times 400, the status that says "it is your request, do not repeat it", each with the column's name.
+# All three get 400, the status for a faulty request, and each message names the column. We print only the end of the
+# message, because MLflow 3.17 repeats the request's features in it. In this version a 400 can also be a bug, since
+# any exception in `predict` that is not MLflow's own becomes one. In production, wrap those as `INTERNAL_ERROR`,
+# which gives a `500`.
 
 # %% [markdown]
-# ## Who asks knows only the customer
+# ## Feature lookup at serving time
 #
-# The page of the shop does not know how often somebody has ordered in 84 days. It knows who is there, and what time it
-# is. The features come from the online store of the feature chapter, and the two that depend on the moment are computed
-# by the function that was registered there.
+# The page of the shop does not know how often a customer has ordered in 84 days. It knows the customer and the time.
+# The stored features come from the online store of chapter 04. The two on-demand features are computed by the
+# function that was registered there.
 
 # %%
 import warnings
@@ -320,9 +332,9 @@ nine = datetime(2025, 12, 29, 9)
 look_up(["C000004"], nine)[["customer_id", "orders_84", "gap_days", "days_since"]]
 
 # %% [markdown]
-# Chapter 04 left a trap here: the online store answers with whatever it has, however old. So the caller looks at the
-# time that comes along. Somebody unknown, or known from too long ago, gets no score; the page then shows what it shows
-# to everybody.
+# In chapter 04 the online store returned features of any age. So the caller checks the time that comes with them. A
+# customer who is unknown, or whose features are too old, gets no score. The page then shows what it shows to
+# everybody.
 
 
 # %%
@@ -341,9 +353,10 @@ trio["fresh"] = fresh(trio, nine)
 trio[["customer_id", "orders_84", "fresh"]]
 
 # %% [markdown]
-# ## Batch equals online
+# ## Parity: batch equals online
 #
-# Now everyone of 29 December: features from SQLite, scores over HTTP. They have to be those of the table.
+# Now we score all customers of 29 December, with features from SQLite, over HTTP. The scores have to be those of the
+# table.
 
 # %%
 online = look_up(batch["customer_id"], nine)
@@ -353,13 +366,14 @@ apart = (compared["score"] - compared["churn_probability"]).abs()
 len(compared), bool((apart < 1e-9).all())
 
 # %% [markdown]
-# Equal for all of them, to nine digits. This comparison is worth running every day. It finds the fault that the failure
-# lab below is about.
+# All 3,170 scores agree with the batch to within `1e-9`. This comparison is worth running every day. It finds the
+# fault of the failure lab below.
 #
-# ## Failure lab: training and serving drift apart
+# ## Failure lab: training and serving skew
 #
-# Another team builds a page of its own. It takes the stored features and computes the two others itself: whole days,
-# since "a day is a day", and by the clock on the wall in Berlin, which in winter is an hour ahead.
+# Another team builds a page of its own. It takes the stored features and computes the other two itself: in whole
+# days, and by the clock in Berlin, in winter an hour ahead of ours. So the model meets other values than in training.
+# This is **training and serving skew**.
 
 # %%
 theirs = online[FEATURES].astype(float).copy()
@@ -377,9 +391,11 @@ letters = (online["score"] > 0.4) != (wrong > 0.4)
 )
 
 # %% [markdown]
-# Status 200, every value a number, every name right. No signature can see this. 89 of the 3,170 scores are more than a
-# hundredth apart, and 7 vouchers are given or withheld wrongly: few enough that nobody complains. What sees it is the
-# same comparison. We make it an assertion, which a page has to pass before it goes live.
+# The status is 200, every value is a number and every name is right, so no signature can see it. 89 of the 3,170
+# scores are more than 0.01 apart, and 7 vouchers are given or withheld wrongly: few enough that nobody complains.
+#
+# The same comparison sees it. We make it an assertion that a page has to pass before it goes live. (This short one
+# lets a missing score pass, because `NaN > 1e-9` is false. A real one joins by customer and refuses NaN.)
 
 
 # %%
@@ -398,8 +414,7 @@ except ValueError as error:
 refused
 
 # %% [markdown]
-# The mend is not to compute more carefully. It is to compute once: the features on demand belong to the store, and both
-# teams ask it.
+# The fix is to compute once: on-demand features belong to the store, and both teams ask it.
 
 # %%
 require_parity(
@@ -407,11 +422,11 @@ require_parity(
 )
 
 # %% [markdown]
-# ## A second version in the shadow
+# ## Shadow deployment
 #
-# The newcomer gets an endpoint of its own. Before it answers anybody, it runs in the **shadow**: each request goes to
-# both, the champion's answer is returned, and the newcomer's is only written down. The visitors are those of 27 November,
-# the last cutoff whose labels are known.
+# The challenger gets an endpoint of its own. Before it answers anybody, it runs in the **shadow**: each request goes
+# to both versions, the champion's answer is returned, and the challenger's is only logged. The visitors are those of
+# 27 November, the last cutoff with known labels.
 
 # %%
 second = endpoint.start("models:/churn_api@challenger")
@@ -424,8 +439,9 @@ visitors[FEATURES] = visitors[FEATURES].astype(float)
 len(visitors)
 
 # %% [markdown]
-# A shadow must cost the visitor nothing, neither time nor an answer. So the request to it is sent from another thread,
-# and nobody waits for what it says.
+# A shadow must cost the visitor neither time nor an answer. So another thread sends its request, and nobody waits for
+# the result. (The queue of this executor has no limit, so a shadow that hangs would fill it. In production, limit the
+# queue, and drop requests beyond it.)
 
 # %%
 from concurrent.futures import ThreadPoolExecutor
@@ -446,12 +462,14 @@ shadowed = [later.result() for _, later in told]
 len(told), sum(status == 200 for status, _ in shadowed)
 
 # %% [markdown]
-# All fifty requests reached the shadow too. Does the visitor notice when the shadow dies? We see that below, where we
-# kill an endpoint. First we let the whole day pass, to keep it simple in one request for each version.
+# All fifty requests reached the shadow too. Below we kill an endpoint, and see what a visitor notices of a dead
+# shadow. Here we send all visitors in one request for each version, to keep it short.
 #
-# What was asked and what was answered is worth keeping: without it nobody can say later what the model did, or learn from
-# it. The **inference table** is a Delta table with a row for each answer: who asked, which version answered, whether the
-# answer was used, and the features that it saw.
+# ## Inference table: requests and answers in Delta
+#
+# An **inference table** has a row for each answer: the customer, the moment, the version, whether the answer was
+# used, and the features. Without it, nobody can explain later what the model did. We overwrite ours so that the
+# chapter can be repeated. A real one is only appended to, and needs a rule for access and retention.
 
 
 # %%
@@ -484,8 +502,8 @@ wide = log.pivot(index="customer_id", columns="role", values="score")
 len(log), len(wide)
 
 # %% [markdown]
-# The two versions were trained a month apart, and their AUC differs by about a hundredth. Of the 3,026 customers, for how
-# many does it depend on the version whether they get a voucher? Write down a number, then open the output.
+# The two versions were trained a month apart, and their AUC differs by about a hundredth. Of the 3,026 customers, how
+# many get a different decision from the two versions? Write down a number, then open the output.
 
 # %% tags=["predict"]
 change = (wide["shadow"] - wide["champion"]).abs()
@@ -493,21 +511,22 @@ letters = (wide["shadow"] > 0.4) != (wide["champion"] > 0.4)
 round(float(change.mean()), 3), int(letters.sum())
 
 # %% [markdown]
-# 243, one in twelve, although the scores differ by only 0.051 on average: many customers stand near the 0.4 at which a
-# voucher begins to pay. Nobody has noticed anything, and we know already what a promotion would change.
+# It is 243, one in twelve, although the scores differ by only 0.051 on average. Many customers stand near 0.4, the
+# score from which a voucher pays. No visitor has noticed anything, and we already know how many decisions a promotion
+# would change.
 #
-# ## A part of the traffic
+# ## Traffic split: champion and challenger
 #
-# A shadow shows what would be said. What it would *do*, whether more customers stay, shows only when its answers are
-# used, by a part of the customers. Which part? Somebody who gets a voucher on one page and none on the next is annoyed,
-# so a customer has to be on the same side every time, on every server, without a list.
+# A shadow shows which answers the challenger would give. Whether more customers stay shows only when its answers are
+# used, by a part of the customers. A voucher on one page and none on the next is annoying, so each customer needs the
+# same version every time, on every server, without a list.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.2: which side?
 #
-# Write `side(customer_id, share)`, which returns `"challenger"` for about the share `share` of all customers (a number
-# from 0 to 1), and `"champion"` for the others. The same customer gets the same answer in every process, and whoever is
-# with the challenger at a share stays there when the share grows.
+# Write `side(customer_id, share)`, which returns `"challenger"` for about the share `share` of all customers (a
+# number from 0 to 1), and `"champion"` for the others. The same customer gets the same answer in every process. A
+# customer who is with the challenger at one share stays there when the share grows.
 
 
 # %% tags=["solution"]
@@ -526,7 +545,8 @@ def side(customer_id, share):
 check.side(side)
 
 # %% [markdown]
-# Python's own `hash` will not do, because it is another in each process. Ours takes a hash that is the same everywhere:
+# Python's own `hash` does not fit, because for strings it differs from process to process. Ours is the same
+# everywhere:
 
 # %%
 import hashlib
@@ -542,10 +562,12 @@ places = visitors["customer_id"].map(place_of)
 {share: round(float((places < share).mean()), 3) for share in (0.1, 0.3, 1.0)}
 
 # %% [markdown]
-# The name `voucher` is hashed along with the customer, so that the next experiment does not fall on the same people.
+# The name `voucher` is hashed along with the customer, so that an experiment with another name splits the customers
+# anew.
 #
-# The side says which alias answers, and the registry which version has it. It is asked at every request. (A real router
-# would remember it for some seconds.) So the caller never names a version.
+# The side gives the alias, and the registry gives the version behind it, so the caller never names a version. Here we
+# ask the registry at every request. A real router remembers the answer for some seconds, so that it can do without
+# the registry.
 
 # %%
 endpoints = {old: first, new: second}
@@ -558,7 +580,7 @@ def route(customer_id, share=0.0):
 
 
 # %% [markdown]
-# Three hundred visitors come back, and three in ten are to get the newcomer's answer.
+# Three hundred visitors come back, and three in ten should get the challenger's answer.
 
 # %%
 back_again = visitors.head(300)
@@ -582,11 +604,13 @@ before = answers[answers["customer_id"].isin(again["customer_id"])]
 len(again), before.reset_index(drop=True).equals(again)
 
 # %% [markdown]
-# 81 get the newcomer's answer. The first 100 ask a second time, and everybody gets the same answer from the same version.
+# 81 get the challenger's answer. The first 100 ask a second time, and each gets the same answer from the same
+# version. (This shows the routing. An effect on how many stay takes far more visitors, and a confidence interval.)
 #
-# ## The way back
+# ## Rollback by alias
 #
-# What if the newcomer turns out bad, or becomes the champion and turns out bad then? Both are a change of an alias.
+# What if the challenger turns out bad, perhaps after it became the champion? Promotion and rollback are both a change
+# of an alias.
 
 # %%
 someone = visitors[FEATURES].head(1)
@@ -598,20 +622,20 @@ for champion_now in (old, new, old):
 answers
 
 # %% [markdown]
-# There and back again, with one entry in the registry for each step, while both endpoints and the caller went on running.
+# Each step was one change in the registry, while both endpoints and the caller went on running.
 #
-# ## Labels come late
+# ## Monitoring: judging answers when labels come
 #
-# Four weeks later the labels of 27 November are there. They are joined to the inference table by customer and moment, and
-# now both versions can be judged on what they really said, by what the customers really did.
+# Four weeks later the labels of 27 November are known. We join them to the inference table by customer and moment. So
+# both versions are judged on what they answered, by what the customers did.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.3: what was it worth?
 #
 # Write `judged(log, labels, day)`. `log` is a pandas DataFrame with `customer_id`, `asked_at`, `model_version` and
-# `score`; `labels` has `customer_id`, `cutoff`, `churned` and `known_at`. Return the rows of `log` whose label is known
-# on `day` (a text; at 00:00 of that day at the latest), with all columns of `log` and the column `churned`. A label
-# belongs to an answer with the same customer and `cutoff` equal to `asked_at`.
+# `score`; `labels` has `customer_id`, `cutoff`, `churned` and `known_at`. Return the rows of `log` whose label is
+# known on `day` (a string; at 00:00 of that day at the latest), with all columns of `log` and the column `churned`. A
+# label belongs to an answer with the same customer and `cutoff` equal to `asked_at`.
 
 
 # %% tags=["solution"]
@@ -652,20 +676,19 @@ spark.createDataFrame(quality).write.mode("overwrite").saveAsTable("ml.serving_q
 quality.round(3)
 
 # %% [markdown]
-# Version 1, the champion, has the higher AUC in both groups, by little more than a hundredth. With some thousand answers
-# in each group that may be chance, but no gate would open for the newcomer. `said` and `happened` beside each other are
-# the simplest monitor there is: a mean score that leaves the share of those who stop is seen before any AUC.
+# Version 1, the champion, has the higher AUC in both groups, by little more than a hundredth. That may be chance, but
+# no gate would open for the challenger. `said` is the mean score, `happened` the share that stopped. In all four rows
+# `said` is higher, for version 1 0.592 against 0.566 and 0.223 against 0.211: the models expect more to stop than do.
+# `happened` is as late as the labels; a drift of `said` alone shows earlier.
 #
-# In our replay nobody got a voucher. Once vouchers go out, somebody who would have stopped and stays because of it has
-# the label 0, and the better model looks wrong. So a few customers, drawn by lot, get none, and the model is judged on
-# them.
+# In our replay nobody got a voucher. Once vouchers go out, a customer who stays because of one has the label 0, and
+# the better model looks wrong. So a few customers, drawn at random, get none, and the model is judged on them.
 #
-# ## How fast, and for how many at once?
+# ## Load test: latency p50, p95 and p99
 #
-# One request takes some milliseconds. What happens when many come at once? We send 96 requests from 1, 4 and 16 threads
-# each, and look at the median (p50), and at the times that 5 and 1 of a hundred requests exceed (p95, p99). An average
-# would hide those who wait. (Of 96 requests only the slowest is beyond p99. A real measurement sends many
-# thousands.)
+# One request takes some milliseconds. How long do many at once take? We send 96 requests from 1, 4 and 16 threads
+# each. We look at the median (p50), and at the times that 5 and 1 of a hundred requests exceed (p95, p99), because an
+# average hides the slowest. (Of 96 requests only one is beyond p99. A real measurement sends many thousands.)
 
 # %%
 import time
@@ -735,29 +758,29 @@ charts.show(
 )
 
 # %% [markdown]
-# Table and picture are of the machine that built this book; on another the numbers are others. Each caller waits for
-# its answer before it asks again, and shares the machine with the server. Real visitors do not wait for each other, so
-# their longest times are longer. The endpoint has one worker. Once that is busy all the time, more callers do not get
-# more answers in a second; each of them waits longer. Compare 4 and 16 callers: that is four times as many callers, and
-# far from four times as many answers in a second. The row of one caller says little beyond its median, because one
-# disturbance spoils p95 and p99 of 96 requests. The number of callers that a server can handle is where p99 reaches what
+# Table and chart are of one run on the machine that built this book. Each caller waits for its answer before it asks
+# again (a closed loop), and shares the machine with the server. Real visitors do not wait for each other, so at the
+# same rate their longest times are usually longer. The endpoint is one process. Once it is busy all the time, more
+# callers get hardly more answers in a second, and each waits longer: compare 4 and 16 callers. With one caller, one
+# disturbance changes p95 and p99 of 96 requests. A server can take as many callers as keep p99 below the time that
 # the page can wait.
 #
-# ## When the endpoint dies
+# ## When the endpoint dies: time-out, retry, fallback
 #
-# Processes end: a machine is replaced, memory runs out. The page must be drawn all the same. A caller needs three things:
-# a **time-out**, so that it does not wait for somebody who is gone; a **retry**, a small number of times and with a
-# growing pause, for what may pass; and a **fallback**, an answer that is worse and always there. Ours is the score of the
-# last batch.
+# Processes end: a machine is replaced, memory runs out. The page should be drawn all the same, and a caller needs
+# three things for that. A **time-out** ends the waiting for a server that is gone. A **retry**, a few times and with
+# a growing pause, helps against faults that pass. A **fallback** is a worse answer that is always there; ours is the
+# score of the last batch.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 6.4: patience with an end
 #
 # Write `patient(send, fallback, attempts, wait)`. It calls `send()`, which returns a status and a result, or raises
-# `ConnectionError` or `TimeoutError`. With the status 200, return the result. With a status from 400 to 499, except 408
-# (it took too long) and 429 (too many requests), the request itself is wrong and will stay so: raise `ValueError` with
-# the result as its text. For anything else try again, at most `attempts` times in all; before the second attempt call
-# `wait(1)`, before the third `wait(2)`, then `wait(4)`, and so on. When all attempts are used up, return `fallback()`.
+# `ConnectionError` or `TimeoutError`. With the status 200, return the result. With a status from 400 to 499, raise
+# `ValueError` with the result as its text, because repeating does not help. The exceptions are 408 (it took too long)
+# and 429 (too many requests). For these and for anything else try again, at most `attempts` times in all. Before the
+# second attempt call `wait(1)`, before the third `wait(2)`, then `wait(4)`, and so on. When all attempts are used up,
+# return `fallback()`.
 
 
 # %% tags=["solution"]
@@ -783,9 +806,10 @@ def patient(send, fallback, attempts, wait):
 check.patient(patient)
 
 # %% [markdown]
-# Ours says where an answer came from, too. The batch scores stand in a dictionary, as they would stand in the page's own
-# cache. Whoever is not in it gets no score, and sees what everybody sees. Three attempts of a second each are the longest
-# that a page waits.
+# Ours also returns where an answer came from. The batch scores stand in a dictionary, as in a page's cache; a
+# customer who is not in it gets no score. Each attempt has a time-out of one second. `requests` applies it to the
+# connection and to each wait for data, so three attempts can take longer than three seconds. In production, add a
+# deadline for all attempts, random pauses (jitter), a circuit breaker, and a limit to the age of the fallback.
 
 # %%
 yesterday = dict(zip(batch["customer_id"], batch["churn_probability"]))
@@ -808,8 +832,8 @@ def score_now(served, customer, rows, attempts=3):
 
 
 # %% [markdown]
-# A hundred customers ask, four at a time, and after some thirty answers we kill the endpoint with `kill -9`. It has no
-# chance to say goodbye to those whom it was answering.
+# A hundred customers ask, four at a time. After some thirty answers we kill the endpoint with `kill -9`, in the
+# middle of its work.
 
 # %%
 asking = online[online["customer_id"].isin(yesterday)].head(100)
@@ -836,8 +860,8 @@ last_ones = bool((sources.tail(50) == "last batch").all())
 all_answered, first_ones, last_ones, second.running
 
 # %% [markdown]
-# All 100 have a score. The first came from the endpoint, the last from the batch, and nobody saw an error. What a
-# caller without these three things sees:
+# All 100 have a score. The first came from the endpoint, the last from the batch, and no caller saw an error. (We
+# measure neither how long they waited nor a server that hangs.) A caller without these three things sees:
 
 # %%
 try:
@@ -847,7 +871,7 @@ except requests.RequestException as error:
 seen
 
 # %% [markdown]
-# The endpoint that died is also the shadow of above. Does a visitor of the champion notice? We serve the same fifty once
+# The endpoint that died also served the shadow. Does a visitor of the champion notice? We serve the same fifty once
 # more.
 
 # %%
@@ -856,9 +880,10 @@ lost = [later.exception() is not None for _, later in again]
 sum(lost), [score for score, _ in again] == [score for score, _ in told]
 
 # %% [markdown]
-# All 50 requests to the shadow failed, and every visitor got the answer of before.
+# All 50 requests to the shadow failed, and every visitor got the same answer as before.
 #
-# A bad request is not repeated. It is the caller's fault, and three attempts would be three faults:
+# A request that gets a 400 is not repeated. Ours raises `ValueError`, so that we see the fault; a page would count it
+# and show the fallback:
 
 # %%
 try:
@@ -868,10 +893,10 @@ except ValueError as error:
 complaint.split("rror: ")[-1]
 
 # %% [markdown]
-# In production a supervisor watches the processes and starts a dead one again. Until then a router that checks the
-# health of its endpoints sends everybody to the one that still runs. Ours does not check, so we ask the first endpoint
-# ourselves, and the page gets a model's answer again. (The customers of the newcomer then get the champion's score. The
-# log has to say so, or the comparison of the two is wrong.) Then we end what is left.
+# In production a supervisor restarts dead processes. Until then a router that checks the health of its endpoints
+# sends everybody to the one that still runs. Ours does not check, so we ask the first endpoint ourselves, and the
+# page gets a model's answer again. (The challenger's customers then get the champion's score. The log has to record
+# that, or the comparison of the two is wrong.) Then we stop what still runs.
 
 # %%
 source = score_now(first, "C000004", known.head(1))[1]
@@ -891,14 +916,15 @@ quiz.show("06")
 # ## What we know now
 #
 # - A batch and an endpoint are two ways to one number. Compare them, for everyone, every day.
-# - The signature checks names and types; what a value has to be is checked in the model, where nobody can go around it.
-# - A bad request gets a 400 with the name of the column. It is not repeated.
-# - Features are looked up, not computed again, and somebody looks at how old they are.
-# - A new version runs in the shadow first, then for a part of the customers, who stay on their side. The way back is one
-#   entry.
-# - What was answered is kept with the version and the features, and judged when the labels come.
+# - The signature checks names and types. The model itself checks values, where no caller can go around it.
+# - Bad input gets a 400 with the name of the column, and is not repeated. In MLflow 3.17 a bug in `predict` gets one
+#   too.
+# - Features are looked up, not computed again, and the caller checks their age.
+# - A new version runs in the shadow first, then for a part of the customers, who keep their side. A rollback is one
+#   change of an alias.
+# - An inference table keeps each answer with version and features. It is judged when the labels come.
 # - Look at p99, not at the average. A time-out, few retries and a fallback keep the page alive.
 #
-# **On Databricks** Model Serving hosts the endpoint, with a token and a private link in front of it. Two versions share
-# the traffic by `traffic_config`, an inference table is switched on with the endpoint, and features are looked up by the
-# model itself when it was logged with the feature engineering client.
+# **On Databricks** Model Serving hosts the endpoint, and asks for a token. Two versions share the traffic by
+# `traffic_config`, and an inference table is switched on for the endpoint. The model itself looks up its features if
+# it was logged with the feature engineering client.
