@@ -97,8 +97,8 @@ spark.sql(f"""
 # to write.
 #
 # `WITH RECURSIVE` repeats a join, but cannot remember which vertices it has visited. It allows only
-# `UNION ALL` in Spark 4.2. A graph with cycles is walked again and again, until a limit of steps or rows ends the query with an
-# error (`spark.sql.cteRecursionLevelLimit`, `spark.sql.cteRecursionRowLimit`).
+# `UNION ALL` in Spark 4.2. A graph with cycles is walked again and again, until a limit of steps or rows ends the
+# query with an error (`spark.sql.cteRecursionLevelLimit`, `spark.sql.cteRecursionRowLimit`).
 #
 # That was a single suspect. Now one step for all customers:
 
