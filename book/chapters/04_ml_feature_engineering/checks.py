@@ -21,7 +21,7 @@ class Churned(FrameExercise):
     """Exercise 4.1. Everybody once per cutoff, with 1 for those who place no order in the 28 days."""
 
     number = "4.1"
-    title = "who has stopped"
+    title = "label the customers who stop"
     takes = "a function of two DataFrames, people and orders"
     hints = (
         "Begin with the people. Which kind of join keeps those who have no order?",
@@ -106,7 +106,7 @@ class Leaks(FunctionExercise):
     """Exercise 4.2. Exactly the columns that change for somebody when what arrives later is hidden."""
 
     number = "4.2"
-    title = "the blindfold"
+    title = "find the columns that leak"
     takes = "a function of a build, its events and a moment that returns a list of names"
     hints = (
         "Build twice: from all events, and from those with arrived_at <= moment. Then put the two results "
@@ -204,7 +204,7 @@ class AsOf(FrameExercise):
     """Exercise 4.3. Each question once, with the newest row that was there in time and is fresh."""
 
     number = "4.3"
-    title = "as of a moment"
+    title = "join features as of a cutoff"
     takes = "a function of two DataFrames, questions and features, and a number of days"
     hints = (
         "First say which rows may be used for a question at all: beside the customer there are three "
@@ -277,7 +277,7 @@ class AttemptsBefore(FrameExercise):
     """Exercise 4.4. For each payment, those of its device in the hour before, without itself."""
 
     number = "4.4"
-    title = "the hour before"
+    title = "count the attempts of the hour before"
     takes = "a function of a DataFrame of payments"
     hints = (
         "A window needs no join and loses no payment. What of a window says how far it reaches, and what "
@@ -330,7 +330,7 @@ class Rfm(FrameExercise):
     """Exercise 4.5. Days that were bought on again, and two spans in weeks, as of a day."""
 
     number = "4.5"
-    title = "x, t_x and T"
+    title = "compute x, t_x and T"
     takes = "a function of a DataFrame of purchases and a text with a day"
     hints = (
         "First leave out what comes after end. Of what is left, which day is the first of a customer, "

@@ -102,7 +102,7 @@ people.count()
 # orders of these four weeks. A join that finds only customers with an order loses exactly these.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 4.1: who has stopped
+# ### Exercise 4.1: label the customers who stop
 #
 # Write `churned(people, orders)`. `people` has `customer_id` and `cutoff`; `orders` has `order_id`, `customer_id` and
 # `ordered_at`. Return each row of `people` once, with a column `churned`. It is 0 if the customer placed an order in
@@ -374,7 +374,7 @@ features.agg(F.count("*").alias("rows"), F.countDistinct("as_of").alias("runs"))
 # feature uses nothing from the future, hiding the future does not change it.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 4.2: the blindfold
+# ### Exercise 4.2: find the columns that leak
 #
 # Write `leaks(build, events, moment)`. `build(events, moment)` returns a DataFrame with a row for each `customer_id`
 # and some feature columns; `events` has at least `arrived_at`; `moment` is a string such as `'2025-10-13'`. Return
@@ -444,7 +444,7 @@ differences(careless, "2025-10-13")
 # from a month ago.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 4.3: as of a moment
+# ### Exercise 4.3: join features as of a cutoff
 #
 # Write `as_of(questions, features, days)`. `questions` has `customer_id` and `cutoff`; `features` has `customer_id`,
 # `as_of`, `created_at` and `orders_28`. Return each question once, with the `orders_28` of its customer's newest row
@@ -842,7 +842,7 @@ windows.groupBy("earlier").agg(
 # reaches 79.73. A first payment has no average then, and its ratio is NULL.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 4.4: the hour before
+# ### Exercise 4.4: count the attempts of the hour before
 #
 # Write `attempts_before(payments)`. `payments` has `payment_id`, `device_id` and `paid_at`. Return each payment once,
 # with all its columns and one more, `attempts`: the number of payments of the same device in the hour before it. A
@@ -990,7 +990,7 @@ spark.table("ml.fraud_labels").groupBy("fraud").agg(
 # have watched. Purchases after that day are to be predicted, so they stand apart, in `holdout`.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 4.5: x, t_x and T
+# ### Exercise 4.5: compute x, t_x and T
 #
 # Write `rfm(purchases, end)`. `purchases` has `customer_id` and `purchased_on` (a day), and some days twice; `end` is
 # a string such as `'1997-09-30'`. Return `customer_id`, `x`, `t_x` and `T` for each customer who bought by then. `x`

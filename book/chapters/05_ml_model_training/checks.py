@@ -14,7 +14,7 @@ class Split(Exercise):
     """Exercise 5.1. Known labels to train on, later cutoffs to test on, and the rest in neither."""
 
     number = "5.1"
-    title = "a split in time"
+    title = "split the rows in time"
     takes = "a function of a pandas DataFrame and a day, which returns two DataFrames"
     hints = (
         "Which column says that a label may be used on the day, and which says when its question was asked?",
@@ -64,7 +64,7 @@ class WorthWriting(FunctionExercise):
     """Exercise 5.2. A voucher is worth it where what it brings on average is more than it costs."""
 
     number = "5.2"
-    title = "to whom is it worth writing?"
+    title = "decide who gets a voucher"
     takes = "a function of an array of probabilities and the numbers cost, back and worth"
     hints = (
         "What does a voucher bring on average? Two things have to happen: the customer would stop, "
@@ -110,7 +110,7 @@ class FailedGates(FunctionExercise):
     """Exercise 5.3. The gates that a challenger fails, sorted; equal is good enough."""
 
     number = "5.3"
-    title = "the gatekeeper"
+    title = "compare a challenger with the champion"
     takes = "a function of two dictionaries, champion and challenger, which returns a list"
     hints = (
         "Four questions, each with an answer of its own: collect the names of those that fail, "
@@ -168,7 +168,7 @@ class Psi(FunctionExercise):
     """Exercise 5.4. The population stability index over given bins, half a value added to each."""
 
     number = "5.4"
-    title = "the index"
+    title = "compute the population stability index"
     takes = "a function of two arrays of numbers and a list of edges"
     hints = (
         "First the counts: in which bin is each value? Then shares, with half a value more in each bin.",
@@ -200,7 +200,7 @@ class ExpectedAverage(FunctionExercise):
     """Exercise 5.5. The average purchase to expect: their own average and everybody's, weighted."""
 
     number = "5.5"
-    title = "between their own average and everybody's"
+    title = "estimate the value of the next purchase"
     takes = "a function of the arrays x and mean and the numbers p, q and v"
     hints = (
         "Of somebody who never bought again you know nothing: expect what everybody spends. The more "

@@ -79,7 +79,7 @@ table.groupby("cutoff")["churned"].agg(["count", "mean"]).round(3)
 # covers the four weeks after, and is not known yet.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 5.1: a split in time
+# ### Exercise 5.1: split the rows in time
 #
 # Write `split(table, day)`. `table` is a pandas DataFrame with `cutoff` and `known_at`, two columns of timestamps, and
 # `day` is a string such as `"2025-11-27"`. Return two DataFrames, train and test. The first has the rows whose label is
@@ -241,7 +241,7 @@ float(everybody[-1]), best + 1, float(everybody[best])
 # break-even.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 5.2: to whom is it worth writing?
+# ### Exercise 5.2: decide who gets a voucher
 #
 # A model gives the probability of churn for each customer. Write `worth_writing(probability, cost, back, worth)`. For
 # each entry of the array `probability` it returns whether a voucher is expected to earn more than it costs, True or
@@ -638,7 +638,7 @@ used.name, {name: run.data.params[name] for name in ("churn_training_version", "
 # numbers. With more at stake, a gate asks for the lower end of a bootstrap interval.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 5.3: the gatekeeper
+# ### Exercise 5.3: compare a challenger with the champion
 #
 # Write `failed_gates(champion, challenger)`. Both are dictionaries with `pr_auc` and `profit` (numbers), `columns` (a
 # list of names, in any order) and `slices` (a dictionary with an AUC for each group of customers). Return the sorted
@@ -828,7 +828,7 @@ scores.assign(letters=letters(scores["churn_probability"])).groupby(
 # about ten bins; with fewer, like ours, the index tends to be lower.)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 5.4: the index
+# ### Exercise 5.4: compute the population stability index
 #
 # Write `psi(expected, actual, edges)`, the population stability index $\sum_i (a_i - e_i) \ln (a_i / e_i)$. `expected`
 # and `actual` are arrays of numbers; $e_i$ and $a_i$ are their shares in bin $i$. `edges` are the inner borders of the
@@ -1494,7 +1494,7 @@ by_band.round(2)
 # the common average where evidence is little, is called **shrinkage**.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 5.5: between their own average and everybody's
+# ### Exercise 5.5: estimate the value of the next purchase
 #
 # Write `expected_average(x, mean, p, q, v)`, which returns what the Gamma-Gamma model expects of a customer's
 # purchases. It is a weighted mean of the customer's own average `mean` and of the average of all customers, $pv/(q-1)$.

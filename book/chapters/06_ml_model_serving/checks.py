@@ -18,7 +18,7 @@ class Complaints(FunctionExercise):
     """Exercise 6.1. Every fault of a request by name, and nothing else."""
 
     number = "6.1"
-    title = "what is wrong with this request?"
+    title = "name the faults of a request"
     takes = "a function of a dictionary and two lists of names, which returns a list of sentences"
     hints = (
         "Go through the names that should be there, then through those that are there.",
@@ -75,7 +75,7 @@ class Side(Exercise):
     """Exercise 6.2. The same side for a customer always, about the share, and growing with it."""
 
     number = "6.2"
-    title = "which side?"
+    title = "split the traffic by a hash"
     takes = "a function of a customer_id and a share"
     hints = (
         "It needs a number between 0 and 1 that belongs to the customer: the same always, and spread evenly.",
@@ -163,7 +163,7 @@ class Judged(FrameExercise):
     """Exercise 6.3. Answers with the label of their moment, once it is known."""
 
     number = "6.3"
-    title = "what was it worth?"
+    title = "join the answers to their labels"
     takes = "a function of two DataFrames of pandas, log and labels, and a day"
     hints = (
         "First the labels that are known on the day, then the join. A label belongs to a customer and "
@@ -232,7 +232,7 @@ class Patient(Exercise):
     """Exercise 6.4. A few attempts with growing pauses, then the fallback; a bad request is told at once."""
 
     number = "6.4"
-    title = "patience with an end"
+    title = "retry, then fall back"
     takes = "a function of send, fallback, attempts and wait"
     hints = (
         "A loop over the attempts: wait (not before the first), send, and look at what came.",

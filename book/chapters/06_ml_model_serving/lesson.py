@@ -126,7 +126,7 @@ champion.predict(known).round(3), champion.predict(without).round(3)
 # mistake of the caller, and the caller should be told.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 6.1: what is wrong with this request?
+# ### Exercise 6.1: name the faults of a request
 #
 # Write `complaints(row, required, optional)`. `row` is a dictionary of feature names and values, as a request brings
 # it; `required` and `optional` are lists of names. Return a sorted list of sentences, one for each fault:
@@ -522,7 +522,7 @@ round(float(change.mean()), 3), int(letters.sum())
 # same version every time, on every server, without a list.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 6.2: which side?
+# ### Exercise 6.2: split the traffic by a hash
 #
 # Write `side(customer_id, share)`, which returns `"challenger"` for about the share `share` of all customers (a
 # number from 0 to 1), and `"champion"` for the others. The same customer gets the same answer in every process. A
@@ -630,7 +630,7 @@ answers
 # both versions are judged on what they answered, by what the customers did.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 6.3: what was it worth?
+# ### Exercise 6.3: join the answers to their labels
 #
 # Write `judged(log, labels, day)`. `log` is a pandas DataFrame with `customer_id`, `asked_at`, `model_version` and
 # `score`; `labels` has `customer_id`, `cutoff`, `churned` and `known_at`. Return the rows of `log` whose label is
@@ -773,7 +773,7 @@ charts.show(
 # score of the last batch.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 6.4: patience with an end
+# ### Exercise 6.4: retry, then fall back
 #
 # Write `patient(send, fallback, attempts, wait)`. It calls `send()`, which returns a status and a result, or raises
 # `ConnectionError` or `TimeoutError`. With the status 200, return the result. With a status from 400 to 499, raise

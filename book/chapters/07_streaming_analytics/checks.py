@@ -20,7 +20,7 @@ class Dropped(FunctionExercise):
     """Exercise 7.1. A batch drops by the watermark with which the batch before it was run."""
 
     number = "7.1"
-    title = "what would a stream drop?"
+    title = "count the late rows that are dropped"
     takes = "a function of a list of lists of numbers and a delay in minutes"
     hints = (
         "Keep the latest time after each batch in a list. Which entry of it does the next batch drop by, "
@@ -53,7 +53,7 @@ class Declined(Exercise):
     """Exercise 7.2. Declined payments in windows of ten minutes, on a frame or on a stream."""
 
     number = "7.2"
-    title = "declined, again and again"
+    title = "count declined payments per window"
     takes = "a function of a DataFrame"
     hints = (
         "Which rows count? Leave the others out before you group.",
@@ -114,7 +114,7 @@ class Reason(FrameExercise):
     """Exercise 7.3. The first thing that is wrong with a payment, and NULL for a good one; no row is lost."""
 
     number = "7.3"
-    title = "what is wrong with this payment?"
+    title = "give each bad payment its reason"
     takes = "a function of a DataFrame"
     hints = (
         "The first reason that applies: a CASE goes through its conditions in this order.",
@@ -166,7 +166,7 @@ class KeepAlerts(FrameExercise):
     """Exercise 7.4. Whatever comes, and however often, a payment is there once, with its best score."""
 
     number = "7.4"
-    title = "an alert, once"
+    title = "merge alerts, once per payment"
     takes = "a function of a DataFrame and the name of a table"
     hints = (
         "Two steps: first make each payment unique in what comes, then merge it into the table.",
@@ -221,7 +221,7 @@ class Silences(FunctionExercise):
     """Exercise 7.5. When a locker was silent, told the same whatever the order and the repetitions."""
 
     number = "7.5"
-    title = "when was it silent?"
+    title = "find a locker's silences"
     takes = "a function of a list of minutes, a limit and an end"
     hints = (
         "Bring the readings into order, and let each stand once. Then look at neighbours.",

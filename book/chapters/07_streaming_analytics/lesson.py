@@ -227,7 +227,7 @@ pd.Series(
 # will treat them differently.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 7.1: what would a stream drop?
+# ### Exercise 7.1: count the late rows that are dropped
 #
 # Write `dropped(batches, delay)`. `batches` is a list of micro-batches in the order of their arrival, each a list of
 # event times in minutes. `delay` is the minutes that the watermark allows. Return how many times are dropped. A
@@ -364,7 +364,7 @@ len(visited), float(minutes.median().round(1)), float(minutes.max().round(1))
 # takes at least two and a half hours of event time.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 7.2: declined, again and again
+# ### Exercise 7.2: count declined payments per window
 #
 # A card tester tries many cards, and most are declined. Write `declined(payments)`. `payments` has `payment_id`,
 # `status` and `paid_at`, and may be a stream that has a watermark. Return for each window of ten minutes that begins at
@@ -551,7 +551,7 @@ every_click.join(every_paid, matching).select("order_id").distinct().count()
 # each is set aside with its reason. It must not get lost, and it must not be scored.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 7.3: what is wrong with this payment?
+# ### Exercise 7.3: give each bad payment its reason
 #
 # Write `reason(payments)`. `payments` has `payment_id`, `device_id`, `amount_cents`, `paid_at` and `received_at`, each
 # of which may be NULL. Return all rows and columns with a new column `reason`, the first of these that applies, or
@@ -1036,7 +1036,7 @@ paid.groupby(crowd.rename("customers of the card"))["fraud"].agg(["size", "sum"]
 # a hundred alerts cannot reach more.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 7.4: an alert, once
+# ### Exercise 7.4: merge alerts, once per payment
 #
 # Somebody wants the alerts in a table without `txnVersion`, in which repeated alerts change nothing. Write
 # `keep_alerts(alerts, table)`. `alerts` is a DataFrame with `payment_id`, `score` and `rule`, and `table` the name of a
@@ -1395,7 +1395,7 @@ streamed == watch_all(readings, end), len(streamed)
 # where the chapter on maintenance will begin.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 7.5: when was it silent?
+# ### Exercise 7.5: find a locker's silences
 #
 # Write `silences(minutes, limit, end)`. `minutes` is a list of the times at which one locker reported, in any order and
 # some of them twice. `limit` is the minutes after which it counts as silent, and `end` the minute up to which we know

@@ -11,7 +11,7 @@ class Faults(FrameExercise):
     """Exercise 8.1. Each edge once, with the reason why it is none, or NULL."""
 
     number = "8.1"
-    title = "what is no edge"
+    title = "find the rows that are no edge"
     takes = "a function of two DataFrames, vertices and edges, which returns a DataFrame"
     hints = (
         "Judge the edges in the order of the reasons: an edge without an end has no vertex to look up.",
@@ -92,7 +92,7 @@ class Shared(FrameExercise):
     """Exercise 8.2. The things that several customers used before a day."""
 
     number = "8.2"
-    title = "whom do many share?"
+    title = "find the things that customers share"
     takes = "a function of a DataFrame and a day, which returns a DataFrame"
     hints = (
         "A customer who pays twice with one card is still one customer.",
@@ -145,7 +145,7 @@ class SamePartition(FunctionExercise):
     """Exercise 8.3. Two labelings that put the same vertices together."""
 
     number = "8.3"
-    title = "the same groups, whatever they are called"
+    title = "compare two partitions of a graph"
     takes = "a function of two dictionaries from a vertex to its label"
     hints = (
         "Forget the labels. Which vertices are together?",
@@ -182,7 +182,7 @@ class KnownSharers(FrameExercise):
     """Exercise 8.4. How many of a thing's customers are known for fraud, as of a moment."""
 
     number = "8.4"
-    title = "what is known of the neighbours"
+    title = "count known sharers as of a moment"
     takes = "a function of the DataFrames uses and disputes and a moment, which returns a DataFrame"
     hints = (
         "Two things have to be in the past: the use, and the arrival of the dispute.",
@@ -254,7 +254,7 @@ class Measured(FunctionExercise):
     """Exercise 8.5. Precision and recall of members, and how many rings were found whole."""
 
     number = "8.5"
-    title = "how good is a list of rings?"
+    title = "measure precision and recall of rings"
     takes = "a function of two lists of sets, found and rings"
     hints = (
         "Precision and recall are about customers: put all the sets of each list together first.",

@@ -252,7 +252,7 @@ edges.groupBy("kind").agg(
 ).orderBy("kind")
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 8.1: what is no edge
+# ### Exercise 8.1: find the rows that are no edge
 #
 # Write `faults(vertices, edges)`. `vertices` has `id`, `edges` has `src` and `dst`. Return every edge once, with a
 # column `reason`. It is `"no end"` if `src` or `dst` is NULL; otherwise `"self-loop"` if both are the same. Otherwise
@@ -303,7 +303,7 @@ degrees.where("kind <> 'customer'").groupBy("kind").agg(
 # *n* customers connects $n(n-1)/2$ pairs of them. A self-join over the 60 sellers would produce 39,150,534 pairs.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 8.2: whom do many share?
+# ### Exercise 8.2: find the things that customers share
 #
 # Write `shared(uses, day)`. `uses` has `customer_id`, `thing` and `paid_at`; `day` is a string such as
 # `"2025-12-01"`. Return a DataFrame with `thing` and `customers`: the things that at least two different customers
@@ -492,7 +492,7 @@ spark.createDataFrame(listed).write.mode("overwrite").saveAsTable("gold.fraud_ri
 listed.sort_values("members", ascending=False, kind="stable").head(3)
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 8.3: the same groups, whatever they are called
+# ### Exercise 8.3: compare two partitions of a graph
 #
 # Two algorithms have labelled the same vertices. Write `same_partition(left, right)`. Both are dictionaries from a
 # vertex to its label. Return `True` if they have the same vertices and put the same ones together, and `False`
@@ -934,7 +934,7 @@ on_things.groupBy("customers").agg(
 # could be a feature, if they are computed as of the moment of each payment.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 8.4: what is known of the neighbours
+# ### Exercise 8.4: count known sharers as of a moment
 #
 # Write `known_sharers(uses, disputes, moment)`. `uses` has `customer_id`, `thing` and `paid_at`; `disputes` has
 # `customer_id` and `arrived_at`; `moment` is a string such as `"2025-12-01"`. Return a DataFrame with `thing`,
@@ -1537,7 +1537,7 @@ len(both), len(first["champion"] & first["challenger"])
 # Of the first hundred payments, both models name 79. The others are worth a look.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 8.5: how good is a list of rings?
+# ### Exercise 8.5: measure precision and recall of rings
 #
 # Write `measured(found, rings)`. Both are lists of sets of customers: the groups that were found, and the real rings.
 # Return three numbers. Nobody is counted twice.
