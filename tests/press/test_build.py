@@ -668,7 +668,7 @@ RULES = {
         "a check cell calls one check: 'check.name(answer)'. Write it.",
     ),
     "answer used": (
-        ("check.last(last)\n", "check.last(last)\n\n# %%\nhalf = 1\nhalf + last\n"),
+        ("check.last(last)\n", 'check.last(last)\n\n# %% tags=["setup"]\nhalf = 1\nhalf + last\n'),
         "half + last",
         "this uses 'last', the answer of exercise 98.2. Make it anew in a cell outside of the exercises.",
     ),
@@ -693,6 +693,11 @@ def test_a_broken_rule_names_its_line(sample, tmp_path, rule):
     first = refused(path, tmp_path).splitlines()[0]
     assert first.startswith(f"{path}:{line_of(path, at)}: {message}")
     assert not (tmp_path / "notebooks").exists()
+
+
+def test_a_cell_that_the_exercises_leave_out_may_use_an_answer(sample):
+    path = sample(("check.last(last)\n", "check.last(last)\n\n# %%\nlast\n"))
+    assert rules.problems(parse(path)) == []
 
 
 def test_the_exercises_must_not_lean_on_what_is_left_out_of_them(sample, tmp_path):

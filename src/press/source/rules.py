@@ -202,7 +202,10 @@ def _called_checks(cell: Cell) -> list[str]:
 
 
 def _answers_stay_inside(chapter: Chapter) -> Iterator[Problem]:
-    """No cell uses the answer of an exercise that it is not part of: blanks would spread."""
+    """No cell of the exercises notebook uses the answer of another exercise: blanks would spread.
+
+    Cells that are left out there may, since in the chapter's own notebook the answers are worked.
+    """
     owner: dict[str, str] = {}
     number = ""
     for cell in chapter.cells:
@@ -211,9 +214,10 @@ def _answers_stay_inside(chapter: Chapter) -> Iterator[Problem]:
         if cell.kind != "code":
             continue
         inside = number if cell.role in ("exercise", "solution", "check") else ""
+        kept = inside or cell.role == "setup"
         found = _names(cell)
         for name, line in found.reads.items():
-            if owner.get(name, inside) != inside:
+            if kept and owner.get(name, inside) != inside:
                 yield chapter.problem(
                     line,
                     f"this uses {name!r}, the answer of exercise {owner[name]}. "
