@@ -275,26 +275,27 @@ WRONG = [
     (
         "read_version",
         one_table,
-        "For version 0 of another table, whose name the check gives: The column id is missing; yours are "
-        "order_id, customer, total_cents.",
+        "You return rows for a table that does not exist: read the one that table names.",
     ),
     (
         "read_version",
         columns_lost,
-        "For version 0 of scratch.orders: The column customer is missing; yours are order_id, total_cents.",
+        "For version 0 of scratch.orders the answer is not right. The column customer is missing; yours are "
+        "order_id, total_cents.",
     ),
     ("read_version", cheap_ones_lost, "For version 0 of scratch.orders you return 3 rows; it has 4."),
     ("read_version", both_versions, "For version 0 of scratch.orders you return 8 rows; it has 4."),
     (
         "read_version",
         counted,
-        "For version 0 of scratch.orders: Your function returned 4. It should return a DataFrame.",
+        "For version 0 of scratch.orders the answer is not right. Your function returned 4. It should return a "
+        "DataFrame.",
     ),
     (
         "read_version",
         forgets_return,
-        "For version 0 of scratch.orders: Your function returned nothing. Does it end with return? "
-        "It should return a DataFrame.",
+        "For version 0 of scratch.orders the answer is not right. Your function returned nothing. Does it end "
+        "with return? It should return a DataFrame.",
     ),
     (
         "start_a_job",
