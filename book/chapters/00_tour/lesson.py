@@ -332,14 +332,16 @@ refusal(wrong.collect)
 # does not state them, Spark looks into the file at once, and that is a job too.
 
 # %% tags=["setup"]
+from pathlib import Path
+
 file = str(medallion.scratch() / "orders.csv")
-orders.toPandas().to_csv(file, index=False)
+Path(file).write_text("order_id,customer,total_cents\n1,Ada,1250\n2,Ben,480\n")
 SCHEMA = "order_id INT, customer STRING, total_cents INT"
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 0.2: find the lines that start a job
 #
-# `file` is the path of a small CSV file with our orders, and `SCHEMA` has its columns. Which of these lines start a job? Set
+# `file` is the path of a small CSV file with two orders, and `SCHEMA` has its columns. Which of these lines start a job? Set
 # `start_a_job` to a list of letters. `persist` asks Spark to keep the rows of a DataFrame for later actions. Decide first;
 # then try a line in a cell of your own, with `jobs()` before and after it.
 #
@@ -403,8 +405,10 @@ orders.select(
 refusal(F.when, "total_cents > 2000", "large")
 
 # %%
-size = F.when(F.expr("total_cents > 2000"), "large").otherwise("small")
-orders.select("order_id", size.alias("size")).orderBy("order_id")
+F.when(F.expr("total_cents > 2000"), "large").otherwise("small")
+
+# %% [markdown]
+# A Column is an expression and holds no values, so this cell shows what it would compute.
 
 # %% [markdown]
 # ## Partitions and the shuffle
@@ -472,10 +476,10 @@ def spending(orders):
 check.spending(spending)
 
 # %% [markdown]
-# Your function works for the table as it is now, with Dan's order in it:
+# The function works for any such DataFrame, for example for the large orders only:
 
 # %%
-spending(spark.table("scratch.orders"))
+spending(large)
 
 # %% [markdown]
 # ## Kinds of join: inner, left, left_semi, left_anti
@@ -510,9 +514,6 @@ KINDS = ("inner", "left", "left_semi", "left_anti")
 # `inner` has 5 rows: two orders of Ada with two addresses each, and one of Ben. `left` adds Cleo's order and the one
 # without a customer: 7. `left_semi` and `left_anti` never multiply rows; their 3 and 2 add up to the five orders.
 
-# %%
-sales.join(homes, "customer", "left").orderBy("order_id", "city")
-
 # %% [markdown] given=["10"]
 # ## Broadcast joins
 #
@@ -544,14 +545,14 @@ spark.sql("""
 """)
 
 # %% [markdown]
-# `WHERE` and `JOIN` keep a row only if the condition is true. Order 5 has no customer, so neither of these conditions
-# keeps it:
+# `WHERE` and `JOIN` keep a row only if the condition is true. Order 5 has no customer, so neither `customer = 'Ada'`
+# nor its opposite keeps it:
 
 # %%
-[sales.where(rule).count() for rule in ("customer = 'Ada'", "customer <> 'Ada'")]
+sales.where("customer <> 'Ada'").orderBy("order_id")
 
 # %% [markdown]
-# 2 and 2 are four of five orders. The operator `<=>` (in Python `eqNullSafe`) is never NULL. It is true when both
+# With the two orders of Ada these are four of five. The operator `<=>` (in Python `eqNullSafe`) is never NULL. It is true when both
 # sides are NULL, and false when one is.
 
 # %%

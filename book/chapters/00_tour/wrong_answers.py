@@ -288,14 +288,14 @@ WRONG = [
     (
         "read_version",
         counted,
-        "For version 0 of scratch.orders the answer is not right. Your function returned 4. It should return a "
-        "DataFrame.",
+        "For version 0 of scratch.orders the answer is not right. Your function returned 4. It should "
+        "return a DataFrame.",
     ),
     (
         "read_version",
         forgets_return,
-        "For version 0 of scratch.orders the answer is not right. Your function returned nothing. Does it end "
-        "with return? It should return a DataFrame.",
+        "For version 0 of scratch.orders the answer is not right. Your function returned nothing. Does it "
+        "end with return? It should return a DataFrame.",
     ),
     (
         "start_a_job",

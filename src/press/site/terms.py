@@ -16,7 +16,7 @@ GLOSSARY = "book/glossary"
 # Also plain English words: they are a term only where a chapter sets them in bold
 _ALSO_WORDS = {
     *("action", "catalog", "column", "driver", "fact", "job", "measure", "partition", "protocol"),
-    *("sequence", "sink", "source", "stage", "state", "task"),
+    *("release", "sequence", "sink", "source", "stage", "state", "task"),
 }
 _CLOSED = (nodes.reference, nodes.literal, nodes.title, nodes.raw, addnodes.pending_xref)
 
