@@ -650,7 +650,8 @@ def day_in(zone):
 # `configure_spark_with_delta_pip` of the package `delta-spark` sets the first of the three for you. It asks Maven for a jar with
 # the version of the pip package, and for 4.4.1 of that package there was no such jar. So we name the jar.
 #
-# With these lines Spark has its own defaults. `medallion.start` sets more:
+# The tests of the course run these lines in a process of their own, with the same jars from the disk. With them Spark
+# has its own defaults. `medallion.start` sets more:
 #
 # | what | with `medallion.start` | Spark's default | what differs without it |
 # |---|---|---|---|
@@ -658,7 +659,7 @@ def day_in(zone):
 # | `spark.sql.session.timeZone` | `UTC` | the zone of the machine | an instant can belong to another day |
 # | `spark.sql.shuffle.partitions` | 2 | 200 | a shuffle of a few rows has a hundred times the partitions |
 # | `spark.databricks.delta.snapshotPartitions` | 2 | 50 | each first look into a table's log is 50 tasks |
-# | `spark.master` | `local[2]` | `local[*]` | a write leaves as many files as the machine has cores |
+# | `spark.master` | `local[2]` | `local[*]` | a write leaves up to as many files as the machine has cores |
 # | `spark.sql.repl.eagerEval.enabled` | `true` | `false` | a DataFrame at the end of a cell shows its columns, no rows |
 # | the names of tables | registered from the folder `lakehouse/` | forgotten at the end of the session | tables are found by path only |
 # | the addresses of Spark's servers | this machine alone | all its networks | others can see the pages of the session |

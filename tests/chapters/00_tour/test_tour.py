@@ -42,7 +42,7 @@ spark.sql("UPDATE numbers SET id = 30 WHERE id = 2")
 def provider(table):
     return spark.sql(f"DESCRIBE EXTENDED {table}").where("col_name = 'Provider'").first()[1].lower()
 names = ("session.timeZone", "shuffle.partitions", "repl.eagerEval.enabled", "sources.default",
-         "ansi.enabled")
+         "ansi.enabled", "catalogImplementation")
 print(json.dumps({
     "providers": [provider(table) for table in ("plain", "streamed", "numbers")],
     "properties": spark.sql("DESCRIBE DETAIL numbers").first().properties,
@@ -85,6 +85,7 @@ def test_the_ten_lines_start_spark_with_delta(tmp_path: Path) -> None:
         "repl.eagerEval.enabled": "false",
         "sources.default": "parquet",
         "ansi.enabled": "true",
+        "catalogImplementation": "in-memory",
     }
 
 
