@@ -137,6 +137,11 @@ class Spending(FrameExercise):
     )
     praise = "One row for each customer, the largest sum first, whatever orders come."
 
+    def wrong_in(self, frame: Any, case: Case) -> str | None:
+        if hasattr(frame, "iloc"):
+            return "Your function returned a DataFrame of pandas. Return Spark's, without toPandas()."
+        return super().wrong_in(frame, case)
+
     def cases(self) -> Iterator[Case]:
         schema = "order_id INT, customer STRING, total_cents INT"
         add = "Add up total_cents of all orders of a customer."

@@ -378,7 +378,11 @@ WRONG = [
         f"{OTHERS}, Eva spent 700 cents; your answer says NULL. An order without a total adds nothing.",
     ),
     ("spending", by_hand, f"{OTHERS}, Dan has ordered and is not in your answer."),
-    ("spending", as_pandas, "…"),
+    (
+        "spending",
+        as_pandas,
+        "Your function returned a DataFrame of pandas. Return Spark's, without toPandas().",
+    ),
     ("new_prices", equal, f"You return line 2 (1, NULL), and {SAME}."),
     (
         "new_prices",
