@@ -369,7 +369,11 @@ WRONG = [
     ),
     ("spending", a_column_more, "Your rows have a column orders more; return customer, spent_cents."),
     ("spending", rollup, f"{FIRST}, you return a row for the customer NULL, who has not ordered."),
-    ("spending", as_int, "…"),
+    (
+        "spending",
+        as_int,
+        "The check cannot use this answer (ArithmeticException: [CAST_OVERFLOW] The value 4000000000L …",
+    ),
     ("spending", as_text, "The column spent_cents is of the type STRING; it should be a number."),
     ("spending", null_orders_lost, f"{FIRST}, Ben has ordered and is not in your answer."),
     (
