@@ -1,4 +1,4 @@
-"""The cheat sheets: every block of code of the Delta and the streaming sheet runs, from top to bottom."""
+"""The cheat sheets: every block of code of the Spark, Delta and streaming sheets runs, from top to bottom."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ from medallion import paths
 
 FOLDER = paths.root() / "book" / "cheatsheets"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-SHEETS = ("delta", "streaming", "mlflow")
+SHEETS = ("spark", "delta", "streaming", "mlflow")
 LONGEST_LINE = 88  # what a column of the page and a printed page hold
 
 
@@ -52,6 +52,24 @@ def test_a_sheet_fits_on_a_page_and_has_only_code_that_is_known_how_to_run(name)
         assert max(map(len, code.splitlines())) <= LONGEST_LINE, f"{name}.md:{line}"
         if language == "python":
             ast.parse(code)
+
+
+def test_the_spark_sheet_runs(spark):
+    names = run("spark", spark)
+    orders, homes = names["orders"], names["homes"]
+    assert names["spark"].sparkContext is spark.sparkContext  # the builder adds to the session that is there
+    assert sorted(map(tuple, names["sums"].collect()), key=str) == [
+        ("Ada", 1250, 1),
+        ("Ben", None, 1),
+        (None, 480, 1),
+    ]
+    # What its comments and its table say of NULL and of the kinds of join
+    assert [row.id for row in orders.where("name <> 'Ada'").collect()] == [2]
+    assert sorted(row.id for row in orders.where("NOT (name <=> 'Ada')").collect()) == [2, 3]
+    counts = {
+        how: orders.join(homes, "name", how).count() for how in ("inner", "left", "left_semi", "left_anti")
+    }
+    assert counts == {"inner": 1, "left": 3, "left_semi": 1, "left_anti": 2}
 
 
 def test_the_delta_sheet_runs(spark):

@@ -14,7 +14,10 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 GLOSSARY = "book/glossary"
 # Also plain English words: they are a term only where a chapter sets them in bold
-_ALSO_WORDS = {"catalog", "fact", "measure", "sequence", "state"}
+_ALSO_WORDS = {
+    *("action", "catalog", "column", "driver", "fact", "job", "measure", "partition", "protocol"),
+    *("release", "sequence", "sink", "source", "stage", "state", "task"),
+}
 _CLOSED = (nodes.reference, nodes.literal, nodes.title, nodes.raw, addnodes.pending_xref)
 
 
