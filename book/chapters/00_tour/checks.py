@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from deltalake import DeltaTable
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
 from medallion.lesson import frames
@@ -35,7 +34,8 @@ class ReadVersion(Exercise):
     takes = "a function of a table's name and the number of a version"
     hints = (
         "A version is named as you read, in SQL and in spark.read. Both work for any table and any number.",
-        'Reader: spark.read.option(name, value).table(table). SQL: spark.sql(f"SELECT * FROM {table} …").',
+        "Reader: spark.read.option(name, value).table(table); the option is VERSION AS OF as one word in "
+        'camelCase. SQL: spark.sql(f"SELECT * FROM {table} …").',
         "The option is called versionAsOf, and its value is the number. In SQL: VERSION AS OF {version}.",
     )
 
@@ -43,11 +43,16 @@ class ReadVersion(Exercise):
         for version in (0, 1):
             if wrong := self.wrong_in(as_of("scratch.orders", version), version):
                 return self.wrong(f"For version {version} of scratch.orders {wrong}")
-        try:
-            as_of("scratch.no_such_table", 0)
-        except PySparkException:
-            return self.right("Your function reads the version that it is asked for.")
-        return self.wrong("You return rows for a table that does not exist: read the one that table names.")
+        if _answers(as_of, "scratch.orders", 1_000_000):
+            return self.wrong(
+                "You return rows for version 1000000, which scratch.orders does not have: read the version "
+                "that you are asked for."
+            )
+        if _answers(as_of, "scratch.no_such_table", 0):
+            return self.wrong(
+                "You return rows for a table that does not exist: read the one that table names."
+            )
+        return self.right("Your function reads the version that it is asked for.")
 
     def wrong_in(self, answer: Any, version: int) -> str | None:
         """Return what is wrong with the rows for a version, or None. Spark does not read them once more."""
@@ -62,6 +67,15 @@ class ReadVersion(Exercise):
             less = sorted((expected - found).elements(), key=str)
             return f"you return the row {_row(more[0])}; it has {_row(less[0])}."
         return None
+
+
+def _answers(function: Callable[..., Any], *given: Any) -> bool:
+    """Return whether a function returns, also where it should find nothing to read."""
+    try:
+        function(*given)
+    except Exception:
+        return False
+    return True
 
 
 def _row(row: Iterable[Any]) -> str:
@@ -137,11 +151,6 @@ class Spending(FrameExercise):
     )
     praise = "One row for each customer, the largest sum first, whatever orders come."
 
-    def wrong_in(self, frame: Any, case: Case) -> str | None:
-        if hasattr(frame, "iloc"):
-            return "Your function returned a DataFrame of pandas. Return Spark's, without toPandas()."
-        return super().wrong_in(frame, case)
-
     def cases(self) -> Iterator[Case]:
         schema = "order_id INT, customer STRING, total_cents INT"
         add = "Add up total_cents of all orders of a customer."
@@ -154,10 +163,19 @@ class Spending(FrameExercise):
         large = "The sum does not fit into an INT; sum makes it a BIGINT."
         big = 2_000_000_000
         rows = [(1, "Zoe", 100), (2, "Dan", big), (3, "Dan", big), (4, "Eva", 700), (5, "Eva", None)]
+        rows += [(6, "Fay", 500), (7, "Gil", 300)]
+        # Two partitions, of which each may be in order while the whole is not
+        given = frames.frame_of(rows, schema).repartition(2, "customer")
         yield Case(
-            (frame_of(rows, schema),),
-            [("Dan", 2 * big, large), ("Eva", 700, null), ("Zoe", 100, add)],
-            "Of five other orders",
+            (given,),
+            [
+                ("Dan", 2 * big, large),
+                ("Eva", 700, null),
+                ("Fay", 500, add),
+                ("Gil", 300, add),
+                ("Zoe", 100, add),
+            ],
+            "Of seven other orders",
         )
         yield Case((frame_of([], schema),), [], "Of no orders at all")
 
@@ -199,6 +217,9 @@ class NewPrices(FrameExercise):
             (8, 5, "DE", 999, None, "prices has this product and region, with another price"),
             (9, None, "DE", 10, None, null),
             (10, None, "ES", 10, "new", "prices has no product for ES"),
+            (11, 0, "DE", 10, "new", "prices has NULL for DE, and 0 is not NULL"),
+            (12, -1, "DE", 10, "new", "prices has NULL for DE, and -1 is not NULL"),
+            (13, None, "1", 10, "new", "prices has product 1 with NULL, not region 1 without a product"),
         ]
         delivery = [row[:4] for row in rows]
         prices = [

@@ -46,9 +46,10 @@
 # A **data lake** keeps files: any kind, any amount, readable by any program. It has no rules,
 # so nobody knows whether a folder is complete while somebody writes to it.
 #
-# A **lakehouse** is a lake of open files with a log beside them that adds the rules. The files are
-# Parquet. The log is what **Delta Lake** writes. The program that reads and writes both, here, is
-# **Apache Spark**.
+# A **lakehouse** is a lake of open files with a log beside them that adds the rules. The files are **Parquet**, an
+# open format that stores a table column by column. The log is what **Delta Lake** writes. The program that reads and
+# writes both, here, is **Apache Spark**, an engine that splits a query into parts and runs them on many cores or
+# machines.
 #
 # The tables stand in three layers, named after medals:
 #
@@ -78,14 +79,16 @@ import medallion
 spark = medallion.start("00")
 
 # %% [markdown]
-# Every session has two things. `spark` is the way to all tables. The schema `scratch` is an
-# empty place of our own, gone when the session ends, so that we can try anything.
+# Every session has two things. `spark` is the way to all tables. The schema `scratch` is an empty place of our own,
+# gone when the session ends, so that we can try anything. (A schema here is a named group of tables. The word also
+# means the columns of a table with their types.)
 
 # %% [markdown]
 # ## The first Delta table
 #
-# We make four orders by hand. Money is in whole cents throughout the course, because cents add up
-# exactly and fractions of a euro do not.
+# We make four orders by hand. The second argument states the names and types of the columns. `mode("overwrite")`
+# replaces a table that has the name already. Money is in whole cents throughout the course, because whole numbers add
+# up exactly and floating-point euros do not. (`DECIMAL(12, 2)` would be exact too.)
 
 # %% tags=["setup"]
 orders = spark.createDataFrame(
@@ -112,9 +115,9 @@ sorted(path.name for path in (folder / "_delta_log").glob("*.json"))
 len(list(folder.glob("*.parquet")))
 
 # %% [markdown]
-# The rows are in Parquet files. The folder `_delta_log` has one file, numbered zero: the first
-# **commit**. It lists the Parquet files that make up version 0 of the table. A Parquet file that no
-# commit lists is not part of the table.
+# The rows are in 2 Parquet files: they lay in two [partitions](#partitions-and-the-shuffle), and each wrote one. The
+# folder `_delta_log` has one file, numbered zero: the first **commit**. It lists the Parquet files that make up
+# version 0 of the table. A Parquet file that no commit lists is not part of the table.
 
 # %% [markdown]
 # ## UPDATE, versions and time travel
@@ -145,8 +148,10 @@ spark.sql("""
 """)
 
 # %% [markdown]
-# 4819 cents before, 4919 after: the difference is the euro. A report that was printed before the change
-# can be printed again, cent for cent. This is **time travel**.
+# 4819 cents before, 4919 after: the difference is the euro. A report that was printed before the change can be
+# printed again, cent for cent. This is **time travel**. It works as long as the log and the old files are kept: by
+# default `VACUUM` deletes files that left the table more than 7 days ago, and the log goes back 30 days. For an
+# archive, copy the rows.
 
 # %% [markdown]
 # ## How the exercises work
@@ -198,11 +203,11 @@ dan.write.mode("append").saveAsTable("scratch.orders")
 spark.table("scratch.orders").orderBy("order_id")
 
 # %% [markdown]
-# 5 orders, and the new total is the number 1250. Delta 4.4 casts each value to the type of its column. It does not
-# refuse the type `STRING`; it refuses a value that cannot be cast. In the same way it accepts `12.7`, and stores `12`.
-# Only types without any cast, such as `DATE` to `INT`, are refused as types.
+# 5 orders, and the new total is the number 1250. When Delta 4.4 writes to a table by its name, it casts each value to
+# the type of its column. It does not refuse the type `STRING`; it refuses a value that cannot be cast. Types without
+# any cast between them, such as `DATE` and `INT`, are refused before a value is read. A write by path is stricter:
 #
-# We need the names of errors, so we write a function that returns them.
+# (We need the names of errors, so we write a function that returns them.)
 
 
 # %%
@@ -213,6 +218,16 @@ def refusal(action, *arguments):
     except Exception as error:
         return medallion.reason(error)
 
+
+refusal(dan.write.format("delta").mode("append").save, str(folder))
+
+# %% [markdown]
+# And a cast may lose something. A `DOUBLE` of 12.7 fits into an `INT` once its fraction is gone:
+
+# %%
+spark.sql("CREATE OR REPLACE TABLE scratch.totals (total INT)")
+spark.sql("SELECT 12.7D AS total").write.mode("append").saveAsTable("scratch.totals")
+spark.table("scratch.totals")
 
 # %% [markdown]
 # A column that the table does not have is refused by its name, before any value is cast:
@@ -227,14 +242,15 @@ refusal(channel.write.mode("append").saveAsTable, "scratch.orders")
 # %% [markdown]
 # ## Failure lab: a write that fails in the middle
 #
-# Two orders arrive in one write. Eva's total, `"300"`, can be cast. Finn's, `"about ten euros"`, cannot. We ask for
-# one file per row, so that Eva's row is on the disk before Finn's is cast.
+# Two orders arrive in one write. Eva's total, `"300"`, can be cast. Finn's, `"about ten euros"`, cannot.
+# `coalesce(1)` puts both rows into one partition and so into one file: Eva's row is already in the open file when
+# Finn's fails.
 
 # %%
 two = spark.createDataFrame(
     [(6, "Eva", "300"), (7, "Finn", "about ten euros")], STRINGS
 )
-write = two.coalesce(1).write.mode("append").option("maxRecordsPerFile", 1)
+write = two.coalesce(1).write.mode("append")
 before = set(folder.glob("*.parquet"))
 refusal(write.saveAsTable, "scratch.orders")
 
@@ -261,8 +277,11 @@ from pyarrow.dataset import dataset
 dataset(folder, format="parquet").count_rows()
 
 # %% [markdown]
-# 8 rows lie in the folder, and 5 are in the table. The fix is to read a Delta table through its log, as Spark, `deltalake`
-# and DuckDB do. `VACUUM` deletes such orphans later.
+# 8 rows lie in the folder, and 5 are in the table. The fix is to read a Delta table through its log: by its name or
+# with `format("delta")` in Spark, with the Python package `deltalake`, or with `delta_scan` of DuckDB.
+# `spark.read.parquet(folder)` counts 8 rows too. On a cluster Spark tries a failed task again, by default 4 times in
+# all, and each try can leave a file. `VACUUM` deletes such orphans once they are older than the retention time, by
+# default 7 days.
 #
 # How does Finn's order get into Bronze, which keeps every row? Bronze keeps what was sent as a `STRING`, and Silver
 # casts it: chapters 01 and 02 show how. Since Spark 4.0 a failed cast raises an error (**ANSI mode**); `try_cast`
@@ -273,10 +292,12 @@ dataset(folder, format="parquet").count_rows()
 #
 # A **DataFrame** holds no rows. It is a plan: where rows come from, and what happens to them. A **transformation**,
 # such as `where`, adds a step and returns a new DataFrame. An **action**, such as `count`, runs the plan.
-# This is **lazy evaluation**. Spark sees the complete query before it reads the first row, so it can
-# leave out the columns and the files that the query does not need.
+# This is **lazy evaluation**. Spark sees the complete query before it reads the first row, so it can leave out the
+# columns and the files that the query does not need. A command such as `UPDATE`, `INSERT` or `CREATE TABLE` in
+# `spark.sql` is the exception: it runs at once.
 #
-# An action starts at least one **job**. We count the jobs of this chapter.
+# An action starts one **job** or more, unless the result is known without reading rows. A job is the work that Spark
+# runs for a result. We count the jobs of this chapter.
 
 # %% tags=["setup"]
 context = spark.sparkContext
@@ -309,15 +330,16 @@ sorted_orders
 jobs() - before
 
 # %% [markdown]
-# Spark checks names and types when we write a transformation, and values when an action runs. A misspelt
-# column is refused at once:
+# Our session checks names and types when we write a transformation, and values when an action runs. A misspelt column
+# is refused at once. (With Spark Connect, as on serverless compute of Databricks, a wrong name is found later: when
+# the schema is asked for or an action runs.)
 
 # %%
 refusal(orders.select, "custmer")
 
 # %% [markdown]
-# A cast that cannot work is found only when the plan runs. So an error can appear many cells below the line
-# that caused it.
+# A value that cannot be cast is found only when the plan runs. So an error can appear many cells below the line that
+# caused it.
 
 # %%
 wrong = orders.select(F.col("customer").cast("int"))
@@ -326,10 +348,13 @@ wrong = orders.select(F.col("customer").cast("int"))
 refusal(wrong.collect)
 
 # %% [markdown]
-# `collect` and `toPandas` bring all rows of the result into Python. They are for small results.
+# `collect` and `toPandas` bring all rows of the result to the driver, into Python. They are for small results. The
+# **driver** is the process that plans queries and hands out the work; **executors** do it. On a laptop one Java
+# process is both. On a cluster the executors are on many machines.
 #
-# Spark has to know the names and the types of columns before anything runs. A Delta table states them. Where a file
-# does not state them, Spark looks into the file at once, and that is a job too.
+# Spark has to know the names and the types of columns before anything runs. A Delta table states them. A reader of
+# files without `.schema(…)` opens a file at once, and that is a job too: a CSV for its header, a Parquet file for its
+# footer.
 
 # %% tags=["setup"]
 from pathlib import Path
@@ -342,15 +367,15 @@ SCHEMA = "order_id INT, customer STRING, total_cents INT"
 # ### Exercise 0.2: find the lines that start a job
 #
 # `file` is the path of a small CSV file with two orders, and `SCHEMA` has its columns. Which of these lines start a job? Set
-# `start_a_job` to a list of letters. `persist` asks Spark to keep the rows of a DataFrame for later actions. Decide first;
-# then try a line in a cell of your own, with `jobs()` before and after it.
+# `start_a_job` to a list of letters. `persist` asks Spark to keep the rows of a DataFrame for later actions. Decide
+# first; then try the lines in a cell of your own, in their order, with `jobs()` before and after each.
 #
 # ```python
 # kept = spark.read.schema(SCHEMA).csv(file, header=True)      # A
 # guessed = spark.read.csv(file, header=True)                  # B
-# large = kept.where("total_cents > 1000")                     # C
-# large.columns                                                # D
-# large.count()                                                # E
+# costly = kept.where("total_cents > 1000")                    # C
+# costly.columns                                               # D
+# costly.count()                                               # E
 # customers = kept.groupBy("customer").count()                 # F
 # customers.explain()                                          # G
 # customers.persist()                                          # H
@@ -390,8 +415,8 @@ def with_and():
 refusal(with_and)
 
 # %% [markdown]
-# Most functions in `F` read a string as the *name* of a column. `F.lit` makes a Column from a value, `F.expr`
-# from a piece of SQL.
+# Most functions in `F` read a string as the *name* of a column. What a Column is compared with, as `== "Ada"` above,
+# is a value, and so are the results of `F.when`. `F.lit` makes a Column from a value, `F.expr` from a piece of SQL.
 
 # %%
 orders.select(
@@ -399,7 +424,7 @@ orders.select(
 ).limit(1)
 
 # %% [markdown]
-# A function that wants a condition wants a Column. A string is refused, and `F.expr` helps:
+# `F.when` wants its condition as a Column. A string is refused, and `F.expr` helps:
 
 # %%
 refusal(F.when, "total_cents > 2000", "large")
@@ -414,7 +439,7 @@ F.when(F.expr("total_cents > 2000"), "large").otherwise("small")
 # ## Partitions and the shuffle
 #
 # Spark divides the rows of a DataFrame into **partitions**. A **task** is the work on one partition, done by one core.
-# Our four orders lie in two partitions:
+# Our four orders lie in two partitions, because this session uses two cores:
 
 # %%
 placed = orders.withColumn("partition", F.spark_partition_id())
@@ -423,7 +448,7 @@ placed.orderBy("order_id")
 # %% [markdown]
 # `where` works inside each partition. `groupBy("customer")` cannot: Ada has an order in both. First her
 # rows have to meet in one partition. Moving rows between partitions by a key is a **shuffle**. It writes to
-# disk and sends data over the network, so it is usually the most expensive step of a query.
+# disk and, on a cluster, sends data over the network, so it is usually the most expensive step of a query.
 #
 # ![How Spark runs a query: transformations make a plan, an action starts a job, a shuffle divides the job into stages, and a stage has a task for each partition](../book/figures/flow-00-query.svg)
 #
@@ -448,9 +473,10 @@ def plan(frame):
 plan(orders.groupBy("customer").count())
 
 # %% [markdown]
-# Read a plan from the bottom. Stage 1 scans the rows, keeps the column `customer`, and counts within each partition
-# (`partial_count`). `Exchange hashpartitioning(customer, 2)` sends each customer to one of two partitions.
-# Stage 2 adds up the partial counts. Only the counts travel, not the rows.
+# Read a plan from the bottom. Stage 1 scans the rows and keeps the column `customer`. `HashAggregate` adds up by key:
+# the lower one counts within each partition (`partial_count`). `Exchange hashpartitioning(customer, 2)` sends each
+# customer to one of two partitions. In stage 2 the upper `HashAggregate` adds up the partial counts. Only the counts
+# travel, not the rows.
 #
 # `AdaptiveSparkPlan` means that Spark may change the rest of the plan after each shuffle, when it knows the sizes.
 # So an action often shows as two jobs or more.
@@ -499,7 +525,7 @@ homes = spark.createDataFrame(
 # %% [markdown]
 # | kind | rows of the left side that come out | columns |
 # |---|---|---|
-# | `inner` | those with a match, once for each match | both |
+# | `inner` | those with a match, once for each match | both; a key that is named as a string, once |
 # | `left` | all; those without a match once, with NULL on the right | both |
 # | `left_semi` | those with a match, once | left |
 # | `left_anti` | those without a match, once | left |
@@ -517,9 +543,10 @@ KINDS = ("inner", "left", "left_semi", "left_anti")
 # %% [markdown] given=["10"]
 # ## Broadcast joins
 #
-# To join two large tables, Spark shuffles both by the key. If one side is small, it copies that side to every executor
-# and does not shuffle the other. That is a **broadcast join**. Spark chooses it for a side that it estimates at 10 MB or
-# less. It does not know the size of our two frames, so `F.broadcast` asks for it.
+# To join two large tables, Spark shuffles both by the key. If one side is small, it copies that side to every
+# executor and does not shuffle the other. That is a **broadcast join**. Spark chooses it for a side that it estimates
+# at 10 MB or less. It does not know the size of our two frames, so `F.broadcast` asks for it. The driver collects
+# that side first: the hint on a large table can end in an out-of-memory error.
 
 # %%
 plan(sales.join(homes, "customer"))
@@ -528,8 +555,9 @@ plan(sales.join(homes, "customer"))
 plan(sales.join(F.broadcast(homes), "customer"))
 
 # %% [markdown]
-# The first plan has an `Exchange hashpartitioning` and a `Sort` on each side. In the second only the small side moves:
-# `BroadcastExchange`.
+# The first plan has an `Exchange hashpartitioning` and a `Sort` on each side, for a `SortMergeJoin`. In the second
+# only the small side moves: `BroadcastExchange`. Both are the plans before they run. In the first, adaptive execution
+# finds after the shuffles that a side is small and broadcasts it after all, but the shuffles have been paid for.
 
 # %% [markdown]
 # ## NULL: three-valued logic and <=>
@@ -545,7 +573,9 @@ spark.sql("""
 """)
 
 # %% [markdown]
-# `WHERE` and `JOIN` keep a row only if the condition is true. Order 5 has no customer, so neither `customer = 'Ada'`
+# `NULL AND false` is false and `NULL OR true` is true, because the unknown side cannot change the result.
+#
+# `WHERE` keeps a row, and a join matches two rows, only if the condition is true. Order 5 has no customer, so neither `customer = 'Ada'`
 # nor its opposite keeps it:
 
 # %%
@@ -582,9 +612,10 @@ delivery = spark.createDataFrame(
 # %% [markdown] tags=["exercise"]
 # ### Exercise 0.4: keep the rows that are not there yet
 #
-# `prices` has a price for each product and region; a region of NULL means "everywhere else". `delivery` is a file that
-# may have been sent before. Write `new_prices`. It returns the rows of `delivery` whose product and region are not in
-# `prices`, as often as they come and with all columns of the delivery. In both columns two NULLs are equal. The price does not matter.
+# `prices` has a price for each product and region; a region of NULL means "everywhere else". `delivery` holds the
+# rows of a file that may have been sent before. Write `new_prices`. It returns the rows of `delivery` whose product
+# and region are not in `prices`, as often as they come and with all columns of the delivery. In both columns two
+# NULLs are equal. The price does not matter.
 
 
 # %% tags=["solution"]
@@ -617,9 +648,9 @@ new_prices(delivery, prices).orderBy("line_no")
 def day_in(zone):
     """Return the day of one instant, in a session of this time zone."""
     spark.conf.set("spark.sql.session.timeZone", zone)
-    at = spark.sql("SELECT to_date(TIMESTAMP '2025-07-01 23:30:00Z') AS day")
+    at = spark.sql("SELECT to_date(TIMESTAMP '2025-07-01 23:30:00Z') AS day").first()
     spark.conf.set("spark.sql.session.timeZone", "UTC")
-    return str(at.first().day)
+    return str(at.day)
 
 
 [day_in("UTC"), day_in("Europe/Berlin")]
@@ -657,15 +688,17 @@ def day_in(zone):
 # |---|---|---|---|
 # | `spark.sql.sources.default` | `delta` | `parquet` | `saveAsTable` and `toTable` without a format write Parquet |
 # | `spark.sql.session.timeZone` | `UTC` | the zone of the machine | an instant can belong to another day |
-# | `spark.sql.shuffle.partitions` | 2 | 200 | a shuffle of a few rows has a hundred times the partitions |
+# | `spark.sql.shuffle.partitions` | 2 | 200 | a shuffle is cut into 200 parts; Spark merges small ones in batch queries, but a stream keeps 200 state stores |
 # | `spark.databricks.delta.snapshotPartitions` | 2 | 50 | each first look into a table's log is 50 tasks |
 # | `spark.master` | `local[2]` | `local[*]` | a write leaves up to as many files as the machine has cores |
 # | `spark.sql.repl.eagerEval.enabled` | `true` | `false` | a DataFrame at the end of a cell shows its columns, no rows |
+# | `spark.driver.memory` | 720 MB | 1 GB | Java may take more of a laptop's memory |
 # | the names of tables | registered from the folder `lakehouse/` | forgotten at the end of the session | tables are found by path only |
 # | the addresses of Spark's servers | this machine alone | all its networks | others can see the pages of the session |
 #
-# It also starts Java faster, sends log lines to a file, shortens errors, and checks that the tables a chapter reads are there.
-# These values are right for a laptop. On a cluster, 200 partitions may be too few.
+# It also starts Java faster and with its quick compiler only, which is wrong for long jobs, sends log lines to a
+# file, shortens errors, and checks that the tables a chapter reads exist. These values are right for a laptop. On a
+# cluster, 200 partitions may be too few.
 
 # %%
 NAMES = ("sources.default", "session.timeZone", "shuffle.partitions", "ansi.enabled")
@@ -675,12 +708,13 @@ NAMES = ("sources.default", "session.timeZone", "shuffle.partitions", "ansi.enab
 # ## Where to look when a query is slow: explain and the Spark UI
 #
 # `spark.sparkContext.uiWebUrl` is the address of the **Spark UI** of this session. Its page "SQL / DataFrame" shows the plan of
-# each query with the rows and the seconds of each step. "Stages" shows the tasks of a stage.
+# each query with the rows of its steps and the time of each group of steps. "Stages" shows the tasks of a stage.
 #
 # | what you see | what it often means | what to try |
 # |---|---|---|
-# | a scan reads all columns or all files | the filter comes after something that hides the column | filter first; see `PushedFilters` in the plan |
-# | an `Exchange` of a large side in a join | no side was small enough | `F.broadcast` for the small side |
+# | a scan reads all columns | nothing says which are needed | `select` early; see `ReadSchema` in the plan |
+# | a scan reads all files | the filter wraps the column in a function, or the files are not clustered by it | filter the bare column; cluster the table (see `PushedFilters`) |
+# | an `Exchange` of a large side in a join | Spark did not know that one side is small | `F.broadcast`, only for a side that fits easily into the memory of the driver and of each executor |
 # | one task runs much longer than the others | one key has most of the rows: skew | another key; look at the key's counts |
 # | thousands of tasks of a few milliseconds | too many partitions, or many small files | fewer partitions; compact the files |
 # | the same scan again and again | each action runs the plan from the start | `persist`, or write a table |
@@ -701,8 +735,8 @@ quiz.show("00")
 #
 # - A lakehouse is open files with a log of commits beside them; the log makes them a table.
 # - Bronze keeps what came, Silver what is true, Gold what the business asks.
-# - A change is a new commit, completely or not at all; an old version can be read again.
-# - A write casts value by value: it accepts `"1250"` for an `INT`, and refuses `"about ten euros"` and unknown columns.
+# - A change is a new commit, completely or not at all; an old version can be read while its files are kept.
+# - A write to a table by its name casts value by value: it accepts `"1250"` for an `INT`, and refuses `"about ten euros"` and unknown columns.
 # - Transformations make a plan. An action runs it: a job, its stages, and a task for each partition.
 # - A shuffle brings equal keys together and costs most; a broadcast join avoids it for a small side.
 # - A comparison with NULL is NULL, and only true conditions keep a row; `<=>` compares NULLs too.
@@ -711,4 +745,6 @@ quiz.show("00")
 # **On Databricks** a session is there when the notebook opens, so `medallion.start()` returns that one.
 # Tables live in Unity Catalog under three names (`catalog.schema.table`) instead of a folder of ours. The SQL of this
 # chapter is the same. New tables usually have **deletion vectors**: then an update may leave the old Parquet file in the list, and
-# add a small file that marks the old row as deleted. Open-source Delta has them too, switched off unless a table asks for them.
+# add a small file that marks the old row as deleted. Open-source Delta has them too, switched off unless a table asks
+# for them. The cells that count jobs use `sparkContext`, which serverless compute and the standard access mode do not
+# allow; use the dedicated access mode for them.

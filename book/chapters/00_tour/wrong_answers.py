@@ -25,6 +25,10 @@ def one_table(table, version):
     return SparkSession.active().read.option("versionAsOf", version).table("scratch.orders")
 
 
+def latest_but_the_first(table, version):
+    return latest(table, version) if version else always_the_first(table, version)
+
+
 def columns_lost(table, version):
     return always_in_sql(table, version).select("order_id", "total_cents")
 
@@ -71,6 +75,10 @@ def spent(orders):
 
 def smallest_first(orders):
     return spent(orders).orderBy("spent_cents")
+
+
+def in_each_partition(orders):
+    return spent(orders).sortWithinPartitions(F.desc("spent_cents"))
 
 
 def by_name(orders):
@@ -191,6 +199,16 @@ def empty_for_null(delivery, prices):
     return delivery.join(prices, delivery.product_id.eqNullSafe(prices.product_id) & same, "left_anti")
 
 
+def zero_for_null(delivery, prices):
+    same = F.coalesce(delivery.product_id, F.lit(0)) == F.coalesce(prices.product_id, F.lit(0))
+    return delivery.join(prices, same & delivery.region.eqNullSafe(prices.region), "left_anti")
+
+
+def as_one_string(delivery, prices):
+    keys = [F.concat_ws("|", *[frame[name] for name in KEYS]) for frame in (delivery, prices)]
+    return delivery.join(prices, keys[0] == keys[1], "left_anti")
+
+
 def one_of_them_safe(delivery, prices):
     same = (delivery.product_id == prices.product_id) & delivery.region.eqNullSafe(prices.region)
     return delivery.join(prices, same, "left_anti")
@@ -254,7 +272,7 @@ def marked(delivery, prices):
 
 
 ADD = "Add up total_cents of all orders of a customer."
-FIRST, OTHERS = "Of the four orders of the chapter", "Of five other orders"
+FIRST, OTHERS = "Of the four orders of the chapter", "Of seven other orders"
 SAME = "prices has this product with NULL too: in this column two NULLs are equal"
 WRONG = [
     (
@@ -282,6 +300,12 @@ WRONG = [
         columns_lost,
         "For version 0 of scratch.orders the answer is not right. The column customer is missing; yours are "
         "order_id, total_cents.",
+    ),
+    (
+        "read_version",
+        latest_but_the_first,
+        "You return rows for version 1000000, which scratch.orders does not have: read the version that you "
+        "are asked for.",
     ),
     ("read_version", cheap_ones_lost, "For version 0 of scratch.orders you return 3 rows; it has 4."),
     ("read_version", both_versions, "For version 0 of scratch.orders you return 8 rows; it has 4."),
@@ -388,6 +412,17 @@ WRONG = [
         "Your function returned a DataFrame of pandas. Return Spark's, without toPandas().",
     ),
     ("new_prices", equal, f"You return line 2 (1, NULL), and {SAME}."),
+    (
+        "new_prices",
+        zero_for_null,
+        "Your answer lacks line 11 (0, DE) of the delivery, and prices has NULL for DE, and 0 is not NULL.",
+    ),
+    (
+        "new_prices",
+        as_one_string,
+        "Your answer lacks line 13 (NULL, 1) of the delivery, and prices has product 1 with NULL, not region "
+        "1 without a product.",
+    ),
     (
         "new_prices",
         product_only,

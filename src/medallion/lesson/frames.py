@@ -174,6 +174,8 @@ class FrameExercise(Exercise):
 def misshapen(answer: Any, kinds: Mapping[str, str], *, only: bool = False) -> str | None:
     """Return what is wrong with the kind, the columns or the types of an answer, or None."""
     if not isinstance(answer, DataFrame):
+        if hasattr(answer, "iloc"):  # else the message would say that a DataFrame should be a DataFrame
+            return "Your function returned a DataFrame of pandas. Return Spark's, without toPandas()."
         return other_kind(answer, "a DataFrame")
     for column in kinds:
         if column not in answer.columns:
