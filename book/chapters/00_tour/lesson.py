@@ -659,7 +659,7 @@ def day_in(zone):
 # Half past eleven in the evening in UTC is the next day in Berlin. The session here is in UTC on every machine.
 # Otherwise the same notebook would count orders by other days in Berlin and in Quito.
 
-# %% [markdown] given=["21", "4.4", "200", "50"]
+# %% [markdown] given=["21", "4.4", "200", "50", "720"]
 # ## A session without this course
 #
 # `medallion.start` hides what a project of your own needs. Install `pyspark==4.2.0` and `delta-spark==4.4.0`, and have
