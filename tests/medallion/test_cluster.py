@@ -75,10 +75,15 @@ with cluster._process("master", [sys.argv[2]], os.environ, folder):
 """
 
 
-def begin(program: str, **environment: str) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", program, str(Path(__file__).parent)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env={**os.environ, **environment}, text=True, **pipes)
+def run(program: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", program, str(Path(__file__).parent)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
 
 
 def alive(process: psutil.Process) -> bool:
@@ -96,15 +101,9 @@ def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
         assert stat.S_IMODE(settings.stat().st_mode) == 0o600, "the secret is in it"
         with settings.open("a", encoding="utf-8") as file:
             file.write("spark.sql.shuffle.partitions 3\n")
-        # Only those who have the secret may use it. A session tries for a minute, beside the other's work.
-        other = tmp_path / "other"
-        other.mkdir()
-        without = {**there.environment, "SPARK_CONF_DIR": str(other)}
-        stranger = begin("import medallion; medallion.start().range(1).count()", **without)
-        friend = begin(WORK, **there.environment)
-        said, errors = friend.communicate(timeout=300)
-        assert friend.returncode == 0, errors
-        assert json.loads(said) == {
+        done = run(WORK, **there.environment)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == {
             "open to": ["127.0.0.1"],
             "master": there.master,
             "executors": 2,
@@ -112,8 +111,12 @@ def test_the_executors_do_the_work_and_the_tables_are_in_the_lakehouse(
             "format": "delta",
             "shuffles": "3",  # how fast it is, is the cluster's own affair
         }
-        stranger.communicate(timeout=300)
-        assert stranger.returncode != 0
+        # Only those who have the secret may use it.
+        other = tmp_path / "other"
+        other.mkdir()
+        stranger = {**there.environment, "SPARK_CONF_DIR": str(other)}
+        refused = run("import medallion; medallion.start().range(1).count()", **stranger)
+        assert refused.returncode != 0
         started = set(psutil.Process().children(recursive=True)) - set(before)
         assert len(started) >= 3, "a master and two workers"
         sockets = [one for process in started if alive(process) for one in process.net_connections()]
