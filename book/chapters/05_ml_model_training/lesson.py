@@ -511,7 +511,7 @@ def earned_by(rows, probability):
 int(letters(probability).sum()), earned_by(validation, probability), best_cut
 
 # %% [markdown]
-# A letter goes to the 2,585 rows with a probability above 0.4. They earn 1,325.0 euros, close to 1,332.0, the best that
+# A voucher goes to the 2,585 rows with a probability above 0.4. They earn 1,325.0 euros, close to 1,332.0, the best that
 # any cut of this ranking could have earned. Nobody had to look at the outcome to find the cut, and the excess of the
 # probabilities costs hardly any profit here.
 #
@@ -632,7 +632,7 @@ used.name, {name: run.data.params[name] for name in ("churn_training_version", "
 # | metric | is its PR-AUC at least the champion's? |
 # | slice | in every group of customers, is its AUC at most 0.02 lower? |
 # | signature | does it accept the same columns as the champion? |
-# | value | do its letters earn at least as much? |
+# | value | do its vouchers earn at least as much? |
 #
 # Two limits: only the challenger's training labels share weeks with the validation, and the gates compare single
 # numbers. With more at stake, a gate asks for the lower end of a bootstrap interval.
