@@ -503,18 +503,20 @@ def expected_rfm() -> dict[str, tuple[Any, ...]]:
 def section_04(heading: str, **given: Any) -> dict[str, Any]:
     """Run the cells of a section that are no exercise, and return their names."""
     names: dict[str, Any] = {"__name__": "chapter", **given}
-    within = False
+    within = run = False
     for cell in parse(contract.find("04")).cells:
         if cell.kind == "markdown" and cell.source.startswith("## "):
             within = cell.source.splitlines()[0][3:] == heading
         if within and cell.kind == "code" and not cell.role:
             exec(compile(cell.source, f"chapter 04:{cell.line}", "exec"), names)
+            run = True
+    assert run, f"chapter 04 has no section {heading!r} with code"
     return names
 
 
 def test_cdnow_rfm_equals_plain_python(spark: SparkSession, run_cells: RunCells) -> None:
     save(spark, "silver.cdnow", purchases(), CDNOW)
-    heading = "The real buyers: recency, frequency, value"
+    heading = "RFM of real buyers: x, t_x and T for CDNOW"
     assert len(section_04(heading, spark=spark, F=F, medallion=medallion)["chosen"]) == 2_357
     rows = spark.table("ml.cdnow_rfm").collect()
     expected = expected_rfm()
