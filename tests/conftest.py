@@ -91,6 +91,11 @@ def _bound(source: str) -> set[str]:
     return names
 
 
+def _only_imports(source: str) -> bool:
+    """Return whether a cell does nothing but import: what other cells define may need it."""
+    return all(isinstance(node, ast.Import | ast.ImportFrom) for node in ast.parse(source).body)
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built from stored outputs, of a copy of the book in a folder with a space and an accent."""
@@ -114,7 +119,7 @@ def no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 def run_cells() -> Callable[..., dict[str, Any]]:
     """A function that runs cells of a chapter, and returns their names.
 
-    It runs those that have one of the roles, and those that bind one of the names in `defining`.
+    It runs those that have one of the roles, those that bind one of the names in `defining`, and imports.
     They find the names that are `given`, in the place of a cell that is not run.
     """
 
@@ -126,7 +131,9 @@ def run_chapter(number: str, *roles: str, defining: Collection[str] = (), **give
     chapter = parse(contract.find(number))
     names: dict[str, Any] = {"__name__": "chapter", **given}
     for cell in chapter.cells:
-        if cell.kind == "code" and (cell.role in roles or _bound(cell.source) & set(defining)):
+        if cell.kind != "code":
+            continue
+        if cell.role in roles or _bound(cell.source) & set(defining) or _only_imports(cell.source):
             exec(compile(cell.source, f"{chapter.where}:{cell.line}", "exec"), names)
     return names
 

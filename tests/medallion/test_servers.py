@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import json
 import os
 import re
 import shutil
@@ -194,6 +195,48 @@ def test_the_command_serves_until_ctrl_c(kind: ModuleType, there: bool, house: P
     finally:
         child.kill()
         child.communicate()
+
+
+def asked(url: str, key: str) -> tuple[int, dict[str, str]]:
+    """Ask the API, and return the status and the headers of its answer."""
+    parts = urlsplit(url)
+    assert parts.hostname and parts.port
+    connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=30)
+    connection.request("GET", f"{parts.path}?{parts.query}", headers={"Authorization": f"Bearer {key}"})
+    answer = connection.getresponse()
+    return answer.status, dict(answer.getheaders())
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_api_says_when_its_rows_arrived(tmp_path: Path, listed: bool) -> None:
+    folder = tmp_path / "landing" / "marketing"
+    folder.mkdir(parents=True)
+    file = folder / "spend.csv"
+    file.write_text("day\n1\n", encoding="utf-8")
+    os.utime(file, (0, 0))
+    if listed:
+        files = [
+            {"path": "marketing/other.csv", "arrived": "2025-12-29T00:00:00Z"},
+            {"path": "marketing/spend.csv", "arrived": "2025-12-30T00:00:00Z"},
+        ]
+        (tmp_path / "landing" / "_manifest.json").write_text(json.dumps({"files": files}), encoding="utf-8")
+    with api.serve(file) as (url, key):
+        assert urlsplit(url).path == "/spend"
+        status, headers = asked(f"{url}?page=1", key)
+        refused, without = asked(f"{url}?page=2", key)
+    when = "Tue, 30 Dec 2025 00:00:00 GMT" if listed else "Thu, 01 Jan 1970 00:00:00 GMT"
+    assert (status, headers["Last-Modified"]) == (200, when)
+    assert refused == 404 and "Last-Modified" not in without
+
+
+def test_the_api_is_busy_at_the_first_requests_for_each_page(tmp_path: Path) -> None:
+    file = tmp_path / "rows.csv"
+    file.write_text("day\n" + "1\n" * (api.PAGE + 1), encoding="utf-8")
+    with api.serve(file, busy=2) as (url, key):
+        assert asked(f"{url}?page=3", key)[0] == 404, "there is no such page, busy or not"
+        assert asked(f"{url}?page=1", "other")[0] == 401, "a wrong key does not count"
+        found = [asked(f"{url}?page={page}", key)[0] for page in (1, 1, 2, 1, 2, 2, 1)]
+    assert found == [429, 429, 429, 200, 429, 200, 200]
 
 
 def test_the_api_gives_its_rows_to_whoever_has_the_key(

@@ -174,7 +174,7 @@ check.read_version.hint()
 #
 # Write the function `as_of`. It returns the rows of a Delta table as they were in a version: for example
 # `as_of("scratch.orders", 0)`. The version is a whole number, and `table` may be any Delta table. SQL says it with
-# `VERSION AS OF`, as above; the reader `spark.read` has an option for it.
+# `SELECT * FROM scratch.orders VERSION AS OF 0`; the reader `spark.read` has an option for it.
 
 
 # %% tags=["solution"]
@@ -259,7 +259,7 @@ spark.table("scratch.orders").count()
 
 # %% [markdown]
 # The write is refused, and the table still has 5 orders. A write happens completely or not at all: that is the **A**,
-# atomicity, of ACID. Chapter 01 shows the other three letters. But what is on the disk?
+# atomicity, of ACID. Chapter 01 comes back to the other three letters. But what is on the disk?
 
 # %%
 new = {path.name for path in set(folder.glob("*.parquet")) - before}

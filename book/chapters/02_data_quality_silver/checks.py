@@ -7,15 +7,11 @@ from functools import reduce
 from itertools import chain
 from typing import Any, ClassVar, NamedTuple
 
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from medallion.lesson.exercise import Exercise, Verdict, other_kind
 from medallion.lesson.frames import (
-    Case,
-    FrameExercise,
     arrow_of,
     frame_of,
     listed,
@@ -46,7 +42,7 @@ class Split(Exercise):
     """Exercise 2.1. Every row is in exactly one of two parts, whatever the condition is for it."""
 
     number = "2.1"
-    title = "nothing is lost"
+    title = "split a DataFrame without losing a row"
     takes = "a function of a DataFrame and a condition that returns two DataFrames"
     hints = (
         "Take a condition on a column that holds NULLs, and count the rows of both parts. "
@@ -148,14 +144,14 @@ class WithReasons(Exercise):
     """Exercise 2.2. Each row says all the expectations that it does not meet, in order."""
 
     number = "2.2"
-    title = "all the reasons"
+    title = "list all reasons of a row"
     takes = "a function of a DataFrame and a dict of conditions that returns a DataFrame"
     hints = (
         "Begin with one expectation: a column that is its name where the row does not meet it, "
         "and NULL where it does. Then do the same for each entry of the dict.",
         "F.when(F.expr(condition), None).otherwise(name) is NULL where the condition is true, and the name "
         "where it is false or NULL. F.array(*columns) puts such columns into one array.",
-        "F.array_compact takes the NULLs out of an array: "
+        "F.array_compact removes the NULLs from an array: "
         "frame.withColumn('_reasons', F.array_compact(F.array(*columns))).",
     )
     columns = ("customer_id", "total_cents", "quantity")
@@ -243,151 +239,133 @@ class WithReasons(Exercise):
         return None
 
 
-class ParsedDate(FrameExercise):
-    """Exercise 2.3. Three forms become dates, and all else is NULL without an error."""
+class Release(Exercise):
+    """Exercise 2.3. Open rows that pass go to their table once, whatever dies between the two writes."""
 
     number = "2.3"
-    title = "three forms of a date"
-    takes = "a function of a column that returns a column"
+    title = "release quarantined rows"
+    takes = "a function of two names of tables and a condition"
     hints = (
-        "Try the forms one after another: of three columns that are NULL where the form does not fit, "
-        "the first that is not NULL is the date.",
-        "to_date stops the query at a text that does not fit; F.try_to_date(text, pattern) is NULL there. "
-        "The patterns are yyyy-MM-dd, dd/MM/yyyy and d MMM yyyy.",
-        "day = F.coalesce(…, …, …) of the three; F.when(F.year(day).between(1900, 2100), day) is NULL "
-        "outside of these years.",
+        "Which rows go: those with the status open AND the condition in brackets, because it may hold an OR. "
+        "Which of the two tables is written first, if the job may die in between?",
+        "First MERGE these rows into the table by _row_id with whenNotMatchedInsertAll: a row that is there "
+        "already is left alone. Then MERGE the ids that are in the table into the quarantine, and set the "
+        "status.",
+        "ready = spark.table(aside).where(f\"_status = 'open' AND ({condition})\"); merge ready into table "
+        "with .whenNotMatchedInsertAll(), then spark.table(table).select('_row_id') into aside with "
+        ".whenMatchedUpdate(\"old._status = 'open'\", {'_status': \"'released'\"}), both on "
+        "old._row_id = new._row_id.",
     )
-    keys = ("text",)
-    kinds: ClassVar = {"text": "STRING", "day": "DATE"}
-    what = "{text}"
-    other = "For the text {what} your column is {found}; it should be {expected}. {why}"
-    praise = "Three forms are read, all else is NULL, and no text stops the query."
-    # What is sent, the date that it is, and a word on what the case is about.
-    texts = (
-        ("2025-07-01", "2025-07-01", "This is the form year, month, day."),
-        ("03/07/2025", "2025-07-03", "With slashes the day comes first."),
-        ("31/12/2025", "2025-12-31", "With slashes the day comes first."),
-        ("1 Jul 2025", "2025-07-01", "The month has three letters, the day one digit or two."),
-        ("15 Dec 2025", "2025-12-15", "The month has three letters, the day one digit or two."),
-        ("29 Feb 2024", "2024-02-29", "2024 was a leap year."),
-        ("soon", None, "It is no date."),
-        ("", None, "It is no date."),
-        (None, None, "Nothing was sent."),
-        ("2025-07", None, "A year and a month are no day."),
-        ("2025-02-30", None, "February has no such day."),
-        ("31/02/2025", None, "February has no such day."),
-        ("0001-01-01", None, "It is before 1900."),
-        ("31/12/1899", None, "It is before 1900."),
-        ("9999-12-31", None, "It is after 2100."),
-        ("1 Jan 2101", None, "It is after 2100."),
-        ("1900-01-01", "1900-01-01", "The year 1900 is allowed."),
-        ("31/12/2100", "2100-12-31", "The year 2100 is allowed."),
+    columns = ("_row_id", "payment_id", "amount_cents")
+    # In the quarantine: the row, its status, and what the condition is of it
+    aside = (
+        ("r1", "P1", 500, "open", "TRUE"),
+        ("r2", "P2", -5, "open", "FALSE"),
+        ("r3", "P3", None, "open", "NULL"),
+        ("r4", "P4", 700, "rejected", "TRUE"),
+        ("r5", "P5", 800, "released", "TRUE"),
+        ("r6", "P6", 600, "open", "TRUE"),  # in the table already: a job died between its writes
+        ("r7", "P7", 2000, "open", "FALSE"),  # at first TRUE, and the table refuses it
+        ("r8", "P1", 500, "open", "TRUE"),  # another row with the values of r1
     )
+    condition = "amount_cents > 0 OR payment_id = 'P4'"
+    without_r7 = "amount_cents > 0 AND amount_cents < 1000 OR payment_id = 'P4'"
+    held = (("r0", "P0", 100), ("r5", "P5", 800), ("r6", "P6", 600))
 
-    def cases(self) -> Iterator[Case]:
-        yield Case((frame_of(self.texts, "text STRING"),), self.texts)
-
-    def answered(self, parsed_date: Callable[[Column], Any], case: Case) -> Any:
-        (frame,) = case.given or ()
-        column = parsed_date(F.col("text"))
-        return frame.withColumn("day", column) if isinstance(column, Column) else column
-
-    def wrong_in(self, frame: Any, case: Case) -> str | None:
-        if not isinstance(frame, DataFrame):
-            return other_kind(frame, "a column")
-        try:
-            wrong = super().wrong_in(frame, case)
-        except (PySparkException, Py4JJavaError):
-            return self._stopped(frame)
-        return wrong and wrong.replace("The column day", "Your column")
-
-    def _stopped(self, frame: DataFrame) -> str:
-        """Say at which text, the first in the list, the column raises, and what."""
-        for text, expected, _ in self.texts:
+    def check(self, release: Callable[[str, str, str], Any]) -> Verdict:
+        kept = "_row_id STRING, payment_id STRING, amount_cents INT"
+        rows = [(*row[2::-1], "negative_amount", row[3]) for row in self.aside]
+        turned = "amount_cents INT, payment_id STRING, _row_id STRING, _reason STRING, _status STRING"
+        with scratch_table(kept, self.held) as table, scratch_table(turned, rows) as aside:
+            spark = SparkSession.active()
+            spark.sql(f"ALTER TABLE {table} ADD CONSTRAINT small CHECK (coalesce(amount_cents, 0) < 1000)")
             try:
-                frame.where(F.col("text").eqNullSafe(F.lit(text))).collect()
-            except (PySparkException, Py4JJavaError) as error:
-                if expected is None:
-                    mend = "One bad text must not stop the others: give NULL."
-                else:
-                    mend = "It is a date, only not in the form that you read first."
-                return f"Your column stops the query at the text {text!r} with {reason(error)}. {mend}"
-        return "Your column stops the query when all texts are read together."
+                release(aside, table, self.condition)
+            except Exception as error:  # whatever the learner's code raises
+                if not reason(error).startswith("DELTA_VIOLATE_CONSTRAINT"):
+                    raise
+            if wrong := self._wrong_after_refusal(table, aside):
+                return self.wrong(wrong)
+            try:
+                release(aside, table, self.without_r7)
+            except Exception as error:  # whatever the learner's code raises
+                if not reason(error).startswith("DELTA_VIOLATE_CONSTRAINT"):
+                    raise
+                return self.wrong("Your function adds row r7 to the table; the condition is FALSE for it.")
+            if wrong := self._wrong(table, aside):
+                return self.wrong(wrong)
+        return self.right(
+            "Each open row that passes is in the table once, and its status says so. (Mark what is in the "
+            "table: a frame of the quarantine is read anew, with rows that came in between.)"
+        )
 
-    def shown(self, column: str, value: Any) -> str:
-        return repr(value) if column == "text" and value is not None else super().shown(column, value)
+    def _wrong_after_refusal(self, table: str, aside: str) -> str | None:
+        """Return what is wrong after the table has refused a row with its constraint, or None."""
+        there = {row["_row_id"] for row in arrow_of(table).to_pylist()}
+        for row in sorted(arrow_of(aside).to_pylist(), key=lambda row: row["_row_id"]):
+            if row["_status"] == "released" and row["_row_id"] not in there:
+                return (
+                    f"The table refused a write (its constraint allows no amount of 1000 or more), and now "
+                    f"row {row['_row_id']} is released and not in the table. Write the table first, then the "
+                    "status."
+                )
+        return None
 
+    def _wrong(self, table: str, aside: str) -> str | None:
+        """Return the first thing that is wrong with the two tables, or None."""
+        found = arrow_of(table)
+        if found.column_names != list(self.columns):
+            return (
+                f"The columns of the table are {', '.join(found.column_names)}; "
+                f"they should still be {', '.join(self.columns)}."
+            )
+        kept = [tuple(row.values()) for row in found.to_pylist()]
+        status = {row["_row_id"]: row["_status"] for row in arrow_of(aside).to_pylist()}
+        times = Counter(row[0] for row in kept)
+        for row in self.held:
+            if row not in kept:
+                return f"Row {row[0]} was in the table before, and is not there any more as it was."
+        for *row, before, value in self.aside:
+            if wrong := self._wrong_row(tuple(row), before, value, times, kept, status):
+                return f"After your function ran, {wrong}"
+        if more := sorted(set(times) - {row[0] for row in (*self.held, *self.aside)}, key=str):
+            return f"The table has a row {shown(more[0])} that was nowhere before."
+        return None
 
-class Newest(FrameExercise):
-    """Exercise 2.4. One whole row for each order, that of the highest sequence."""
-
-    number = "2.4"
-    title = "the newest event"
-    takes = "a function of a DataFrame that returns a DataFrame"
-    hints = (
-        "One row for each order, and a whole one. dropDuplicates keeps any row of an order, and the maximum "
-        "of each column on its own mixes several; both leave the sequence out of the choice.",
-        "Either number the events of each order, F.row_number() over a window sorted by sequence with the "
-        "highest first, and keep number 1; or group by order_id and take F.max_by(…, 'sequence').",
-        "event = F.max_by(F.struct(*events.columns), 'sequence').alias('event') is the whole row of the "
-        "highest sequence; events.groupBy('order_id').agg(event).select('event.*') opens it.",
-    )
-    keys = ("order_id",)
-    kinds: ClassVar = {
-        "order_id": "STRING",
-        "sequence": "BIGINT",
-        "op": "STRING",
-        "status": "STRING",
-        "total_cents": "INT",
-    }
-    only = True
-    what = "Order {order_id}"
-    lost = "{what} is in the events and not in your answer."
-    doubled = "{what} is in {rows} of your answer, with the sequences {each}."
-    sent_twice = (
-        "{what} is in {rows} of your answer, all with the sequence {ours[sequence]}: "
-        "its newest event was sent twice. Keep one of them."
-    )
-    older = "{what} has the sequence {found} in your answer; its newest event has {expected}."
-    other = (
-        "{what} has the sequence {ours[sequence]} in your answer, and the {column} {found}; "
-        "event {ours[sequence]} has {expected}. Take the whole row of one event."
-    )
-    strange = "{what} is in your answer, and in no event."
-    praise = "One row for each order, the newest event and all of it."
-    events = (
-        ("O1", 3, "u", "packed", 1890),
-        ("O1", 7, "u", "delivered", 1690),
-        ("O1", 1, "c", "placed", 1890),
-        ("O2", 2, "c", "placed", 500),
-        ("O2", 5, "d", None, None),
-        ("O2", 4, "u", "packed", 500),
-        ("O3", 9, "u", "packed", 720),
-        ("O3", 10, "u", "delivered", 720),
-        ("O3", 10, "u", "delivered", 720),
-        ("O3", 8, "c", "placed", 720),
-        ("O4", 6, "c", "placed", 990),
-    )
-
-    def cases(self) -> Iterator[Case]:
-        newest = {event[0]: (*event, "") for event in sorted(self.events, key=_sequence)}
-        schema = ", ".join(f"{column} {kind}" for column, kind in self.kinds.items())
-        for events in (self.events, self.events[::-1]):
-            yield Case((frame_of(events, schema).coalesce(1),), sorted(newest.values()))
-
-    def wrong_row(
-        self, case: Case, row: tuple[Any, ...], found: list[tuple[Any, ...]], why: str
+    def _wrong_row(
+        self,
+        row: tuple[Any, ...],
+        before: str,
+        value: str,
+        times: Counter[str],
+        kept: Sequence[tuple[Any, ...]],
+        status: Mapping[str, str],
     ) -> str | None:
-        if len(found) > 1 and set(found) == {row}:
-            return self.told(self.sent_twice, case, row, row, rows=f"{len(found)} rows")
-        if len(found) == 1 and found[0][1] != row[1]:
-            return self.told(self.older, case, row, found[0])
-        return super().wrong_row(case, row, found, why)
+        """Return what is wrong with one row of the quarantine and its place in the table, or None."""
+        id_ = row[0]
+        goes = before == "open" and value == "TRUE"
+        held = any(id_ == one[0] for one in self.held)
+        if times[id_] and not (goes or held):
+            why = f"the condition is {value} for it" if before == "open" else f"its status was {before}"
+            return f"row {id_} is in the table; {why}."
+        if goes and not times[id_]:
+            return f"row {id_} is not in the table; it was open, and the condition is TRUE for it."
+        if times[id_] > 1:
+            why = " It was there before: a job had died between its two writes." if held else ""
+            return f"row {id_} is in the table {_times(times[id_])}.{why}"
+        if times[id_] and row not in kept:
+            return f"row {id_} has other values in the table than in the quarantine."
+        if id_ not in status:
+            return f"row {id_} is gone from the quarantine. All rows stay there; only the status changes."
+        expected = "released" if goes else before
+        if status[id_] != expected:
+            return f"row {id_} has the status {shown(status[id_])}; it should be {expected}."
+        return None
 
 
-def _sequence(event: tuple[Any, ...]) -> int:
-    """Return the sequence of an event, its second field; below all others where it has none."""
-    return -1 if event[1] is None else int(event[1])
+def _sequence(event: "Event") -> int:
+    """Return the sequence of an event; below all others where it has none."""
+    return -1 if event.sequence is None else int(event.sequence)
 
 
 class Event(NamedTuple):
@@ -403,17 +381,16 @@ class ApplyChanges(Exercise):
     """Exercise 2.5. One state, whatever the order and the number of the batches."""
 
     number = "2.5"
-    title = "any order, any number of times"
+    title = "find the fault in a MERGE of change events"
     takes = "a function of a DataFrame, a number and the name of a table"
     hints = (
-        "There are three questions. Which of several events of an order in one batch counts? Which "
-        "counts, the event in the table or that in the batch? And what stays of an order that is deleted?",
-        "Reduce the batch to the newest event of each order, as in exercise 2.4. Then MERGE by order_id, and "
-        "update only where the new sequence is above the old one. A delete is an update like any other: its "
-        "row stays, with the op d, and stands in the way of older events.",
-        "DeltaTable.forName(batch.sparkSession, table).alias('old').merge(newest_ones.alias('new'), "
-        "'old.order_id = new.order_id').whenMatchedUpdateAll('new.sequence > old.sequence')"
-        ".whenNotMatchedInsertAll().execute()",
+        "Follow one order through the function: its delete comes first, and its create, which is older, in "
+        "the next micro-batch. What is in the table when the create arrives?",
+        "A delete is an update like any other: its row stays, with the op d, and stands in the way of older "
+        "events. So no row is deleted, and a tombstone whose order is not in the table is inserted too.",
+        "merge = target.merge(newest_event(batch).alias('new'), 'old.order_id = new.order_id'), then "
+        ".whenMatchedUpdateAll('new.sequence > old.sequence').whenNotMatchedInsertAll().execute(), and no "
+        "whenMatchedDelete.",
     )
     schema = "order_id STRING, sequence BIGINT, op STRING, status STRING"
     batches: tuple[tuple[Event, ...], ...] = (
@@ -424,6 +401,8 @@ class ApplyChanges(Exercise):
             Event("O4", 42, "d", None),
             Event("O5", 53, "d", None),
             Event("O6", 61, "c", "placed"),
+            Event("O8", 82, "u", "packed"),
+            Event("O9", 91, "d", None),
         ),
         (
             Event("O2", 21, "c", "placed"),  # older than what came before
@@ -436,15 +415,20 @@ class ApplyChanges(Exercise):
             Event("O6", 63, "u", "packed"),
             Event("O7", 72, "d", None),
             Event("O7", 71, "c", "placed"),
+            Event("O8", 81, "d", None),  # a delete that is older than what came before
+            Event("O9", 92, "c", "placed"),  # created again after its delete
         ),
     )
+    # After a lost checkpoint new events come under the number of a micro-batch that was done.
+    unseen = Event("O99", 991, "c", "placed")
 
     def check(self, apply_changes: Callable[[DataFrame, int, str], Any]) -> Verdict:
         # A stream hands each batch over in a session of its own, where the notebook's views are not.
         elsewhere = other_session()
         with scratch_table(self.schema) as table:
             came: list[tuple[Event, ...]] = []
-            for number, batch in enumerate([*self.batches, self.batches[0]]):
+            calls = [*enumerate(self.batches), (0, (*self.batches[0], self.unseen))]
+            for number, batch in calls:
                 came.append(batch)
                 try:
                     apply_changes(_frame(elsewhere, batch), number, table)
@@ -452,31 +436,32 @@ class ApplyChanges(Exercise):
                     why = reason(error)
                     if why == "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE":
                         return self.wrong(
-                            f"Batch {number} stopped with {why}: it holds {_several(came)}. "
-                            "Reduce the batch to one event for each order before the MERGE."
+                            f"Micro-batch {number} stopped with {why}: it holds {_several(came)}. "
+                            "Reduce the micro-batch to one event for each order before the MERGE."
                         )
                     if why == "TABLE_OR_VIEW_NOT_FOUND":
                         return self.wrong(
-                            f"Batch {number} stopped with {why}. A stream hands each batch over in a session "
-                            "of its own: its views are in batch.sparkSession, not in spark."
+                            f"Micro-batch {number} stopped with {why}. A stream hands each micro-batch over "
+                            "in a session of its own: its views are in batch.sparkSession, not in spark."
                         )
                     raise
                 rows = arrow_of(table)
                 if rows.column_names != list(Event._fields):
                     return self.wrong(
-                        f"After batch {number} the columns of the table are {', '.join(rows.column_names)}; "
+                        f"After micro-batch {number} the columns of the table are "
+                        f"{', '.join(rows.column_names)}; "
                         f"they should still be {', '.join(Event._fields)}."
                     )
                 held = [Event(**row) for row in rows.to_pylist()]
-                if wrong := self._wrong(held, came, last=number == len(self.batches)):
+                if wrong := self._wrong(held, came, last=len(came) > len(self.batches)):
                     return self.wrong(wrong)
         return self.right("What came late or twice has changed nothing, and what was deleted stays deleted.")
 
     def _wrong(self, rows: list[Event], came: list[tuple[Event, ...]], *, last: bool) -> str | None:
         """Return the first thing that is wrong with the table after the batches that came, or None."""
-        batch = f"batch {len(came) - 1}"
+        batch = f"micro-batch {len(came) - 1}"
         if last:
-            batch = f"batch {len(came) - 1}, which is batch 0 again,"
+            batch = "micro-batch 0 again, with one new event,"
         whence = {event: number for number, events in enumerate(came) for event in events}
         for order in sorted({event.order_id for event in whence}):
             sent = [event for event in whence if event.order_id == order]
@@ -497,9 +482,10 @@ class ApplyChanges(Exercise):
                     "keep it as a row with the op d. Without that an older event brings the order back."
                 )
             if not found:
+                where = "is new" if last else f"was in micro-batch {whence[newest]}"
                 return (
                     f"After {batch} order {order} has no row in your table; its event {newest.sequence} "
-                    f"was in batch {whence[newest]}."
+                    f"{where}."
                 )
             if wrong := self._wrong_row(found[0], newest, sent, batch, whence):
                 return wrong
@@ -521,8 +507,8 @@ class ApplyChanges(Exercise):
             )
         elif here != newest and newest.op == "d":
             told = (
-                f"is still there: its delete, sequence {newest.sequence}, was in batch {whence[newest]}, "
-                f"and your table shows sequence {row.sequence}."
+                f"is still there: its delete, sequence {newest.sequence}, was in "
+                f"micro-batch {whence[newest]}, and your table shows sequence {row.sequence}."
             )
         elif here != newest and whence[here] > whence[newest]:
             told = (
@@ -532,18 +518,19 @@ class ApplyChanges(Exercise):
         elif here != newest and whence[here] == whence[newest]:
             together = listed(event.sequence for event in sent if whence[event] == whence[newest])
             return (
-                f"Batch {whence[newest]} holds the events {together} of order {order}, and "
+                f"Micro-batch {whence[newest]} holds the events {together} of order {order}, and "
                 f"your table shows {row.sequence}. The newest of them counts."
             )
         elif here != newest:
             told = (
                 f"shows the old event {row.sequence} in your table; its newer event {newest.sequence} was in "
-                f"batch {whence[newest]}."
+                f"micro-batch {whence[newest]}."
             )
         elif wrong := [name for name in Event._fields if getattr(row, name) != getattr(newest, name)]:
             told = (
                 f"has the sequence {row.sequence} and the {wrong[0]} {shown(getattr(row, wrong[0]))} in your "
-                f"table; event {row.sequence} has {shown(getattr(newest, wrong[0]))}. Take the whole event."
+                f"table; event {row.sequence} has {shown(getattr(newest, wrong[0]))}. "
+                "Take the complete event."
             )
         else:
             return None
@@ -581,7 +568,7 @@ def _counted(rows: int) -> str:
 
 
 class Version(NamedTuple):
-    """A version of a customer as exercise 2.6 asks for it, the stamps as text."""
+    """A version of a customer as exercise 2.4 asks for it, the stamps as text."""
 
     city: str | None
     valid_from: str | None
@@ -590,16 +577,17 @@ class Version(NamedTuple):
 
 
 class Versions(Exercise):
-    """Exercise 2.6. A row for each change of the city, in intervals without overlap or gap."""
+    """Exercise 2.4. A row for each change of the city, in intervals without overlap or gap."""
 
-    number = "2.6"
-    title = "a row for each version"
+    number = "2.4"
+    title = "build the intervals of a type 2 history"
     takes = "a function of a DataFrame that returns a DataFrame"
     hints = (
         "First leave out the rows that say nothing new: those with the city that was seen just before. "
         "Of what is left, each row is a version, and the next one ends it.",
         "F.lag('city') over a window partitioned by customer_id and ordered by seen_at is the city seen "
-        "before; for the first row of a customer it is NULL. Keep the rows where it is NULL or another city.",
+        "before. It is NULL for the first row, and where the city before was NULL: F.lag('seen_at') tells "
+        "the two apart. Compare cities by a.eqNullSafe(b), in SQL <=>, for which two NULLs are equal.",
         "After that filter F.lead('seen_at') over the same window is valid_to, and where it is NULL "
         "the version is current: F.lead('seen_at').over(…).isNull().",
     )
@@ -622,6 +610,11 @@ class Versions(Exercise):
         ("C3", "Turin", "2025-10-01 10:00:00"),
         ("C2", "Turin", "2025-08-01 09:00:00"),
         ("C1", "Leiden", "2025-11-01 08:00:00"),
+        ("C4", None, "2025-08-01 11:00:00"),
+        ("C4", "Porto", "2025-09-01 11:00:00"),
+        ("C4", None, "2025-07-01 11:00:00"),
+        ("C4", None, "2025-10-01 11:00:00"),
+        ("C5", "Gent", "2025-12-01 12:00:00"),
     )
 
     def check(self, versions: Callable[[DataFrame], DataFrame]) -> Verdict:
@@ -641,7 +634,7 @@ class Versions(Exercise):
                 return self.wrong(wrong)
         if any(row.customer_id not in customers for row in rows):
             return self.wrong("A row of your answer is of a customer who is in no event.")
-        return self.right("One row for each change, and one version at each moment.")
+        return self.right("One row for each change, without overlap or gap.")
 
     def _expected(self, customer: str) -> Iterator[Version]:
         seen = sorted((at, city) for of, city, at in self.events if of == customer)
@@ -654,7 +647,7 @@ class Versions(Exercise):
     def _wrong(customer: str, found: list[Version], expected: list[Version]) -> str | None:
         """Return what is wrong with the versions of one customer, both lists in time, or None."""
         if len(found) != len(expected):
-            told = ", then ".join(str(version.city) for version in expected)
+            told = ", then ".join(shown(version.city) for version in expected)
             if len(found) > len(expected):
                 mend = "A row that repeats where the customer was seen before makes no version."
             elif not found or found[0].valid_from != expected[0].valid_from:
@@ -671,14 +664,14 @@ class Versions(Exercise):
         ]
         for which, mine, version in pairs:
             if mine.city != version.city:
-                return f"{which} is in {shown(mine.city)}; it should be in {version.city}."
+                return f"{which} is in {shown(mine.city)}; it should be in {shown(version.city)}."
             if mine.valid_from != version.valid_from:
                 return (
-                    f"{which}, {version.city}, begins at {shown(mine.valid_from)}; "
+                    f"{which}, {shown(version.city)}, begins at {shown(mine.valid_from)}; "
                     f"the city was first seen at {version.valid_from}."
                 )
         for which, mine, version in pairs:
-            which += f", {version.city},"
+            which += f", {shown(version.city)},"
             if mine.valid_to is not None and version.valid_to is None:
                 return f"{which} ends at {mine.valid_to}. It is the last, so its valid_to is NULL."
             if mine.valid_to is None and version.valid_to is not None:
@@ -697,7 +690,6 @@ class Versions(Exercise):
 
 split = Split()
 with_reasons = WithReasons()
-dates = ParsedDate()
-newest = Newest()
-apply_changes = ApplyChanges()
+release = Release()
 versions = Versions()
+apply_changes = ApplyChanges()

@@ -1,13 +1,13 @@
 """Wrong answers to the exercises of chapter 02, what each is told, and other right ones."""
 
 from collections.abc import Callable
-from datetime import datetime
 from operator import methodcaller
 
 from delta.tables import DeltaTable
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
+NEEDS = ("newest_event",)
 NO_RETURN = "Your function returned nothing. Does it end with return? It should return"
 
 
@@ -76,167 +76,115 @@ def without_equal_rows(frame, expectations):
 
 # 2.3
 
-
-def tried(*patterns: str) -> Callable[[Column], Column]:
-    """Return an answer that tries patterns, and takes any year."""
-    return lambda text: F.coalesce(*(F.try_to_date(text, each) for each in patterns))
+SET = {"_status": "'released'"}
+SAME = "old._row_id = new._row_id"
 
 
-any_year = tried("yyyy-MM-dd", "dd/MM/yyyy", "d MMM yyyy")
+def ready(aside: str, condition: str, status: str = "_status = 'open'") -> DataFrame:
+    return SparkSession.active().table(aside).where(f"({condition}) AND {status}")
 
 
-def no_bound_above(text):
-    return F.when(F.year(any_year(text)) >= 1900, any_year(text))
+def inserted(rows: DataFrame, table: str) -> None:
+    merge = DeltaTable.forName(SparkSession.active(), table).alias("old").merge(rows.alias("new"), SAME)
+    merge.whenNotMatchedInsertAll().execute()
 
 
-def bounds_left_out(text):
-    return F.when(F.year(any_year(text)).between(1901, 2099), any_year(text))
+def marked(rows: DataFrame, aside: str) -> None:
+    merge = DeltaTable.forName(SparkSession.active(), aside).alias("old").merge(rows.alias("new"), SAME)
+    merge.whenMatchedUpdate(set=SET).execute()
 
 
-def one_form(text):
-    return F.to_date(text, "yyyy-MM-dd")
+def appended(rows: DataFrame, table: str) -> None:
+    rows.select("_row_id", "payment_id", "amount_cents").write.mode("append").saveAsTable(table)
 
 
-def chosen_by_its_look(text):
-    return (
-        F.when(text.contains("/"), F.to_date(text, "dd/MM/yyyy"))
-        .when(text.contains(" "), F.to_date(text, "d MMM yyyy"))
-        .otherwise(F.to_date(text, "yyyy-MM-dd"))
+def releasing(
+    *steps: Callable[[DataFrame, str, str], None], of: Callable[[str, str], DataFrame] = ready
+) -> Callable:
+    """Return an answer that takes these steps with the rows that `of` chooses."""
+
+    def release(aside, table, condition):
+        rows = of(aside, condition)
+        for step in steps:
+            step(rows, aside, table)
+
+    return release
+
+
+def to_table(rows, aside, table):
+    inserted(rows, table)
+
+
+def to_status(rows, aside, table):
+    marked(rows, aside)
+
+
+def what_is_there(rows, aside, table):
+    old = DeltaTable.forName(SparkSession.active(), aside).alias("old")
+    merge = old.merge(SparkSession.active().table(table).select("_row_id").alias("new"), SAME)
+    merge.whenMatchedUpdate("old._status = 'open'", SET).execute()
+
+
+def status_of_all_open(rows, aside, table):
+    DeltaTable.forName(SparkSession.active(), aside).update("_status = 'open'", SET)
+
+
+def by_append(rows, aside, table):
+    appended(rows, table)
+
+
+def deleted(rows, aside, table):
+    gone = DeltaTable.forName(SparkSession.active(), aside).alias("old").merge(rows.alias("new"), SAME)
+    gone.whenMatchedDelete().execute()
+
+
+def by_values(rows, aside, table):
+    old = DeltaTable.forName(SparkSession.active(), table).alias("old")
+    same = "old.payment_id = new.payment_id AND old.amount_cents = new.amount_cents"
+    once = rows.groupBy("payment_id", "amount_cents").agg(F.min("_row_id").alias("_row_id"))
+    old.merge(once.alias("new"), same).whenNotMatchedInsertAll().execute()
+
+
+def without_brackets(aside, condition):
+    return SparkSession.active().table(aside).where(f"_status = 'open' AND {condition}")
+
+
+def null_too(aside, condition):
+    return ready(aside, f"({condition}) IS NOT FALSE")
+
+
+def of_any_status(aside, condition):
+    return ready(aside, condition, "true")
+
+
+def in_sql(aside, table, condition):
+    spark = SparkSession.active()
+    rows = f"(SELECT * FROM {aside} WHERE _status = 'open' AND ({condition})) new"
+    columns = "_row_id, payment_id, amount_cents"
+    spark.sql(
+        f"MERGE INTO {table} old USING {rows} ON {SAME} WHEN NOT MATCHED THEN "
+        f"INSERT ({columns}) VALUES ({columns})"
+    )
+    spark.sql(
+        f"MERGE INTO {aside} old USING {rows} ON {SAME} WHEN MATCHED THEN UPDATE SET _status = 'released'"
     )
 
 
-def guessed(text):
-    return F.coalesce(text.try_cast("date"), any_year(text))
-
-
-def a_moment(text):
-    return F.try_to_timestamp(text, F.lit("yyyy-MM-dd"))
-
-
-def unchanged(text):
-    return text
-
-
-def in_python(text):
-    def read(value):
-        for pattern in ("%Y-%m-%d", "%d/%m/%Y"):
-            try:
-                return datetime.strptime(value, pattern).date()
-            except ValueError:
-                continue
-        return datetime.strptime(value, "%d %b %Y").date()
-
-    return F.udf(read, "date")(text)
+def by_anti_join(rows, aside, table):
+    there = SparkSession.active().table(table)
+    appended(rows.join(there, "_row_id", "left_anti"), table)
 
 
 # 2.4
-
-
-def any_event(events):
-    return events.dropDuplicates(["order_id"])
-
-
-def largest_of_each(events):
-    others = [F.max(column).alias(column) for column in events.columns[1:]]
-    return events.groupBy("order_id").agg(*others)
-
-
-def last_known_of_each(events):
-    others = [
-        F.max_by(column, F.when(F.col(column).isNotNull(), F.col("sequence"))).alias(column)
-        for column in events.columns[1:]
-    ]
-    return events.groupBy("order_id").agg(*others)
-
-
-def first_by(rank, events):
-    sequence = Window.partitionBy("order_id").orderBy(F.desc("sequence"))
-    return events.withColumn("place", rank().over(sequence)).where("place = 1")
-
-
-def ranked(events):
-    return first_by(F.rank, events).drop("place")
-
-
-def numbered(events):
-    return first_by(F.row_number, events)
-
-
-def numbered_and_dropped(events):
-    return numbered(events).drop("place")
-
-
-def oldest(events):
-    event = F.min_by(F.struct(*events.columns), "sequence").alias("event")
-    return events.groupBy("order_id").agg(event).select("event.*")
-
-
-def without_repeats(events):
-    return events.distinct()
-
-
-def without_deletes(events):
-    return ranked(events.distinct()).where("op != 'd'")
-
-
-# 2.5
-
-NEWER = "new.sequence > old.sequence"
-UPDATE = methodcaller("whenMatchedUpdateAll", NEWER)
-DELETE = methodcaller("whenMatchedDelete", f"{NEWER} AND new.op = 'd'")
-INSERT = methodcaller("whenNotMatchedInsertAll")
-
-
-def one_each(batch: DataFrame) -> DataFrame:
-    event = F.max_by(F.struct(*batch.columns), "sequence").alias("event")
-    return batch.groupBy("order_id").agg(event).select("event.*")
-
-
-def merging(*clauses: Callable, of: Callable = one_each) -> Callable:
-    """Return an answer that merges what `of` makes of a batch, by these clauses."""
-
-    def apply_changes(batch, number, table):
-        target = DeltaTable.forName(batch.sparkSession, table).alias("old")
-        merge = target.merge(of(batch).alias("new"), "old.order_id = new.order_id")
-        for clause in clauses:
-            merge = clause(merge)
-        merge.execute()
-
-    return apply_changes
-
-
-def saving(mode: str) -> Callable:
-    return lambda batch, number, table: one_each(batch).write.mode(mode).saveAsTable(table)
-
-
-def with_its_number(batch, number, table):
-    rows = one_each(batch).withColumn("batch", F.lit(number))
-    rows.write.mode("append").option("mergeSchema", True).saveAsTable(table)
-
-
-def through_a_view(session: Callable[[DataFrame], SparkSession]) -> Callable:
-    """Return an answer in SQL that looks for its view in the `session` of a batch."""
-
-    def apply_changes(batch, number, table):
-        one_each(batch).createOrReplaceTempView("newest_ones")
-        session(batch).sql(f"""
-            MERGE INTO {table} old USING newest_ones new ON old.order_id = new.order_id
-            WHEN MATCHED AND {NEWER} THEN UPDATE SET *
-            WHEN NOT MATCHED THEN INSERT *
-        """)
-
-    return apply_changes
-
-
-# 2.6
 
 
 def in_time(column: Column) -> Column:
     return column.over(Window.partitionBy("customer_id").orderBy("seen_at"))
 
 
-def changed(events: DataFrame, test: str = "before IS NULL OR city != before"):
-    return events.withColumn("before", in_time(F.lag("city"))).where(test)
+def changed(events: DataFrame, test: str = "first IS NULL OR NOT city <=> before"):
+    seen = events.withColumns({"before": in_time(F.lag("city")), "first": in_time(F.lag("seen_at"))})
+    return seen.where(test)
 
 
 def intervals(rows: Callable = changed, **others: str) -> Callable:
@@ -263,14 +211,84 @@ def the_end_before_the_filter(events):
     return changed(events.withColumn("end", in_time(F.lead("seen_at"))))
 
 
+def without_repeats(events):
+    return events.distinct()
+
+
 def the_end_of_a_run(events):
     seen = events.distinct().withColumn("after", in_time(F.lead("city")))
-    return seen.where("after IS NULL OR city != after")
+    return seen.where("after IS NULL OR NOT city <=> after")
 
 
 def of_all_customers(events):
     before = F.lag("city").over(Window.orderBy("seen_at"))
     return events.withColumn("before", before).where("before IS NULL OR city != before")
+
+
+# 2.5
+
+NEWER = "new.sequence > old.sequence"
+UPDATE = methodcaller("whenMatchedUpdateAll", NEWER)
+DELETE = methodcaller("whenMatchedDelete", f"{NEWER} AND new.op = 'd'")
+INSERT = methodcaller("whenNotMatchedInsertAll")
+
+
+def one_each(batch: DataFrame) -> DataFrame:
+    event = F.max_by(F.struct(*batch.columns), "sequence").alias("event")
+    return batch.groupBy("order_id").agg(event).select("event.*")
+
+
+def any_event(events):
+    return events.dropDuplicates(["order_id"])
+
+
+def merging(*clauses: Callable, of: Callable = one_each) -> Callable:
+    """Return an answer that merges what `of` makes of a batch, by these clauses."""
+
+    def apply_changes(batch, number, table):
+        target = DeltaTable.forName(batch.sparkSession, table).alias("old")
+        merge = target.merge(of(batch).alias("new"), "old.order_id = new.order_id")
+        for clause in clauses:
+            merge = clause(merge)
+        merge.execute()
+
+    return apply_changes
+
+
+def saving(mode: str) -> Callable:
+    return lambda batch, number, table: one_each(batch).write.mode(mode).saveAsTable(table)
+
+
+def with_its_number(batch, number, table):
+    rows = one_each(batch).withColumn("batch", F.lit(number))
+    rows.write.mode("append").option("mergeSchema", True).saveAsTable(table)
+
+
+def with_a_note(batch, number, table):
+    """Merge with the number as txnVersion, which a new checkpoint begins again at 0."""
+    conf = batch.sparkSession.conf
+    note = {"txnAppId": "orders", "txnVersion": str(number)}
+    for name, value in note.items():
+        conf.set(f"spark.databricks.delta.write.{name}", value)
+    try:
+        merging(UPDATE, INSERT)(batch, number, table)
+    finally:
+        for name in note:
+            conf.unset(f"spark.databricks.delta.write.{name}")
+
+
+def through_a_view(session: Callable[[DataFrame], SparkSession]) -> Callable:
+    """Return an answer in SQL that looks for its view in the `session` of a batch."""
+
+    def apply_changes(batch, number, table):
+        one_each(batch).createOrReplaceTempView("newest_ones")
+        session(batch).sql(f"""
+            MERGE INTO {table} old USING newest_ones new ON old.order_id = new.order_id
+            WHEN MATCHED AND {NEWER} THEN UPDATE SET *
+            WHEN NOT MATCHED THEN INSERT *
+        """)
+
+    return apply_changes
 
 
 FIRST = "order O1 (customer_id C1, total_cents 1890, quantity 2)"
@@ -365,176 +383,86 @@ WRONG = [
         reasons(name="reasons"),
         "The column _reasons is missing; yours are order_id, customer_id, total_cents, quantity, reasons.",
     ),
-    ("dates", forgets, f"{NO_RETURN} a column."),
     (
-        "dates",
-        tried("yyyy-MM-dd", "MM/dd/yyyy", "d MMM yyyy"),
-        "For the text '03/07/2025' your column is 2025-03-07; it should be 2025-07-03. "
-        "With slashes the day comes first.",
+        "release",
+        forgets,
+        "After your function ran, row r1 is not in the table; it was open, and the condition is TRUE for it.",
     ),
     (
-        "dates",
-        any_year,
-        "For the text '0001-01-01' your column is 0001-01-01; it should be NULL. It is before 1900.",
+        "release",
+        releasing(to_status, to_table),
+        "The table refused a write (its constraint allows no amount of 1000 or more), and now row r1 is "
+        "released and not in the table. Write the table first, then the status.",
     ),
     (
-        "dates",
-        no_bound_above,
-        "For the text '9999-12-31' your column is 9999-12-31; it should be NULL. It is after 2100.",
+        "release",
+        releasing(by_append, to_status),
+        "After your function ran, row r6 is in the table twice. It was there before: a job had died between "
+        "its two writes.",
     ),
     (
-        "dates",
-        bounds_left_out,
-        "For the text '1900-01-01' your column is NULL; it should be 1900-01-01. The year 1900 is allowed.",
+        "release",
+        releasing(to_table, to_status, of=without_brackets),
+        "After your function ran, row r4 is in the table; its status was rejected.",
     ),
     (
-        "dates",
-        one_form,
-        "Your column stops the query at the text '03/07/2025' with "
-        "CANNOT_PARSE_TIMESTAMP. It is a date, only not in the form that you read first.",
+        "release",
+        releasing(to_table, to_status, of=of_any_status),
+        "After your function ran, row r4 is in the table; its status was rejected.",
     ),
     (
-        "dates",
-        chosen_by_its_look,
-        "Your column stops the query at the text 'soon' with CANNOT_PARSE_TIMESTAMP. "
-        "One bad text must not stop the others: give NULL.",
+        "release",
+        releasing(to_table, to_status, of=null_too),
+        "After your function ran, row r3 is in the table; the condition is NULL for it.",
     ),
     (
-        "dates",
-        in_python,
-        "Your column stops the query at the text 'soon' with ValueError: time data "
-        "'soon' does not match format '%d %b %Y'. One bad text must not stop the "
-        "others: give NULL.",
+        "release",
+        releasing(to_table, to_status, of=lambda aside, condition: ready(aside, "true")),
+        "Your function adds row r7 to the table; the condition is FALSE for it.",
     ),
     (
-        "dates",
-        guessed,
-        "For the text '2025-07' your column is 2025-07-01; it should be NULL. A year and a month are no day.",
-    ),
-    ("dates", a_moment, "Your column is of the type TIMESTAMP; it should be DATE."),
-    ("dates", unchanged, "Your column is of the type STRING; it should be DATE."),
-    ("newest", forgets, f"{NO_RETURN} a DataFrame."),
-    ("newest", any_event, "Order O1 has the sequence 3 in your answer; its newest event has 7."),
-    ("newest", oldest, "Order O1 has the sequence 1 in your answer; its newest event has 7."),
-    (
-        "newest",
-        largest_of_each,
-        "Order O1 has the sequence 7 in your answer, and the status placed; event 7 has "
-        "delivered. Take the whole row of one event.",
+        "release",
+        releasing(to_table),
+        "After your function ran, row r1 has the status open; it should be released.",
     ),
     (
-        "newest",
-        last_known_of_each,
-        "Order O2 has the sequence 5 in your answer, and the status packed; event 5 has "
-        "NULL. Take the whole row of one event.",
+        "release",
+        releasing(to_table, status_of_all_open),
+        "After your function ran, row r2 has the status released; it should be open.",
     ),
     (
-        "newest",
-        ranked,
-        "Order O3 is in 2 rows of your answer, all with the sequence 10: its newest "
-        "event was sent twice. Keep one of them.",
-    ),
-    ("newest", without_repeats, "Order O1 is in 3 rows of your answer, with the sequences 1, 3 and 7."),
-    ("newest", without_deletes, "Order O2 is in the events and not in your answer."),
-    (
-        "newest",
-        numbered,
-        "Your rows have a column place more; return order_id, sequence, op, status, total_cents.",
+        "release",
+        releasing(to_table, deleted),
+        "After your function ran, row r1 is gone from the quarantine. All rows stay there; only the status "
+        "changes.",
     ),
     (
-        "apply_changes",
-        merging(methodcaller("whenMatchedUpdateAll"), INSERT),
-        "After batch 1 order O2 went back in time: your table had its event 22, and "
-        "shows the older event 21 now. Compare the sequences.",
-    ),
-    (
-        "apply_changes",
-        merging(UPDATE, INSERT, of=lambda batch: batch),
-        "Batch 1 stopped with DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE: "
-        "it holds the events 62, 64 and 63 of order O6. Reduce the batch to one event "
-        "for each order before the MERGE.",
-    ),
-    (
-        "apply_changes",
-        merging(UPDATE, INSERT, of=any_event),
-        "Batch 1 holds the events 62, 64 and 63 of order O6, and your table shows 62. "
-        "The newest of them counts.",
-    ),
-    (
-        "apply_changes",
-        merging(DELETE, UPDATE, methodcaller("whenNotMatchedInsertAll", "new.op != 'd'")),
-        "After batch 1 order O4 is back: its delete has sequence 42, and your table "
-        "shows sequence 41 with the status placed.",
-    ),
-    (
-        "apply_changes",
-        merging(DELETE, UPDATE, INSERT),
-        "After batch 2, which is batch 0 again, order O3 is back: its delete has "
-        "sequence 32, and your table shows sequence 31 with the status placed.",
-    ),
-    (
-        "apply_changes",
-        merging(UPDATE, INSERT, of=lambda batch: one_each(batch.where("op != 'd'"))),
-        "After batch 1 order O3 is still there: its delete, sequence 32, was in batch "
-        "1, and your table shows sequence 31.",
-    ),
-    (
-        "apply_changes",
-        saving("append"),
-        "After batch 1 order O2 is in 2 rows of your table, with the sequences 21 and "
-        "22. Each order has one row.",
-    ),
-    (
-        "apply_changes",
-        merging(INSERT),
-        "After batch 1 order O3 is still there: its delete, sequence 32, was in batch "
-        "1, and your table shows sequence 31.",
-    ),
-    (
-        "apply_changes",
-        merging(methodcaller("whenMatchedUpdateAll", f"{NEWER} AND new.op = 'd'"), INSERT),
-        "After batch 1 order O6 shows the old event 61 in your table; its newer event 64 was in batch 1.",
-    ),
-    (
-        "apply_changes",
-        merging(UPDATE),
-        "After batch 0 order O1 has no row in your table; its event 11 was in batch 0.",
-    ),
-    (
-        "apply_changes",
-        merging(
-            methodcaller(
-                "whenMatchedUpdate",
-                NEWER,
-                {"sequence": "new.sequence", "op": "new.op", "status": "coalesce(new.status, old.status)"},
-            ),
-            INSERT,
-        ),
-        "After batch 1 order O3 has the sequence 32 and the status placed in your "
-        "table; event 32 has NULL. Take the whole event.",
-    ),
-    (
-        "apply_changes",
-        through_a_view(lambda _: SparkSession.active()),
-        "Batch 0 stopped with TABLE_OR_VIEW_NOT_FOUND. A stream hands each batch over "
-        "in a session of its own: its views are in batch.sparkSession, not in spark.",
-    ),
-    (
-        "apply_changes",
-        saving("overwrite"),
-        "After batch 1 order O1 has no row in your table; its event 11 was in batch 0.",
-    ),
-    (
-        "apply_changes",
-        with_its_number,
-        "After batch 0 the columns of the table are order_id, sequence, op, status, "
-        "batch; they should still be order_id, sequence, op, status.",
+        "release",
+        releasing(by_values, to_status),
+        "After your function ran, row r8 is not in the table; it was open, and the condition is TRUE for it.",
     ),
     ("versions", forgets, f"{NO_RETURN} a DataFrame."),
     (
         "versions",
         intervals(once_a_city),
         f"Your answer has 2 rows for {LEIDEN}A city that comes back is a version of its own.",
+    ),
+    (
+        "versions",
+        intervals(lambda events: changed(events, "before IS NULL OR city != before")),
+        "Version 2 of customer C4 is in NULL; it should be in Porto.",
+    ),
+    (
+        "versions",
+        intervals(lambda events: changed(events.where("city IS NOT NULL"))),
+        "Your answer has 1 row for customer C4, who was in NULL, then Porto, then NULL: it should have 3. "
+        "The first city that was seen is a version too.",
+    ),
+    (
+        "versions",
+        intervals(lambda events: changed(events, "NOT city <=> before")),
+        "Your answer has 2 rows for customer C4, who was in NULL, then Porto, then NULL: it should have 3. "
+        "The first city that was seen is a version too.",
     ),
     ("versions", intervals(lambda events: events), f"Your answer has 6 rows for {LEIDEN}{REPEATED}"),
     ("versions", intervals(without_repeats), f"Your answer has 5 rows for {LEIDEN}{REPEATED}"),
@@ -594,6 +522,124 @@ WRONG = [
         intervals(valid_from="to_date(valid_from)"),
         "The column valid_from is of the type DATE; it should be TIMESTAMP.",
     ),
+    (
+        "apply_changes",
+        merging(methodcaller("whenMatchedUpdateAll"), INSERT),
+        "After micro-batch 1 order O2 went back in time: your table had its event 22, and "
+        "shows the older event 21 now. Compare the sequences.",
+    ),
+    (
+        "apply_changes",
+        merging(UPDATE, INSERT, of=lambda batch: batch),
+        "Micro-batch 1 stopped with DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE: "
+        "it holds the events 62, 64 and 63 of order O6. Reduce the micro-batch to one event "
+        "for each order before the MERGE.",
+    ),
+    (
+        "apply_changes",
+        merging(UPDATE, INSERT, of=any_event),
+        "Micro-batch 1 holds the events 62, 64 and 63 of order O6, and your table shows 62. "
+        "The newest of them counts.",
+    ),
+    (  # as it stands in the task
+        "apply_changes",
+        merging(
+            methodcaller("whenMatchedDelete", "new.op = 'd'"),
+            UPDATE,
+            methodcaller("whenNotMatchedInsertAll", "new.op <> 'd'"),
+        ),
+        "After micro-batch 1 order O4 is back: its delete has sequence 42, and your table "
+        "shows sequence 41 with the status placed.",
+    ),
+    (
+        "apply_changes",
+        merging(DELETE, UPDATE, methodcaller("whenNotMatchedInsertAll", "new.op != 'd'")),
+        "After micro-batch 1 order O4 is back: its delete has sequence 42, and your table "
+        "shows sequence 41 with the status placed.",
+    ),
+    (
+        "apply_changes",
+        merging(DELETE, UPDATE, INSERT),
+        "After micro-batch 0 again, with one new event, order O3 is back: its delete has "
+        "sequence 32, and your table shows sequence 31 with the status placed.",
+    ),
+    (
+        "apply_changes",
+        merging(UPDATE, INSERT, of=lambda batch: one_each(batch.where("op != 'd'"))),
+        "After micro-batch 1 order O3 is still there: its delete, sequence 32, was in micro-batch "
+        "1, and your table shows sequence 31.",
+    ),
+    (
+        "apply_changes",
+        saving("append"),
+        "After micro-batch 1 order O2 is in 2 rows of your table, with the sequences 21 and "
+        "22. Each order has one row.",
+    ),
+    (
+        "apply_changes",
+        merging(INSERT),
+        "After micro-batch 1 order O3 is still there: its delete, sequence 32, was in micro-batch "
+        "1, and your table shows sequence 31.",
+    ),
+    (
+        "apply_changes",
+        merging(methodcaller("whenMatchedUpdateAll", f"{NEWER} AND new.op = 'd'"), INSERT),
+        "After micro-batch 1 order O6 shows the old event 61 in your table; its newer "
+        "event 64 was in micro-batch 1.",
+    ),
+    (
+        "apply_changes",
+        merging(UPDATE),
+        "After micro-batch 0 order O1 has no row in your table; its event 11 was in micro-batch 0.",
+    ),
+    (
+        "apply_changes",
+        merging(
+            methodcaller(
+                "whenMatchedUpdate",
+                NEWER,
+                {"sequence": "new.sequence", "op": "new.op", "status": "coalesce(new.status, old.status)"},
+            ),
+            INSERT,
+        ),
+        "After micro-batch 1 order O3 has the sequence 32 and the status placed in your "
+        "table; event 32 has NULL. Take the complete event.",
+    ),
+    (
+        "apply_changes",
+        through_a_view(lambda _: SparkSession.active()),
+        "Micro-batch 0 stopped with TABLE_OR_VIEW_NOT_FOUND. A stream hands each micro-batch over "
+        "in a session of its own: its views are in batch.sparkSession, not in spark.",
+    ),
+    (
+        "apply_changes",
+        saving("overwrite"),
+        "After micro-batch 1 order O1 has no row in your table; its event 11 was in micro-batch 0.",
+    ),
+    (
+        "apply_changes",
+        merging(methodcaller("whenMatchedUpdateAll", f"{NEWER} OR new.op = 'd'"), INSERT),
+        "After micro-batch 1 order O8 went back in time: your table had its event 82, and "
+        "shows the older event 81 now. Compare the sequences.",
+    ),
+    (
+        "apply_changes",
+        merging(methodcaller("whenMatchedUpdateAll", f"old.op <> 'd' AND {NEWER}"), INSERT),
+        "After micro-batch 1 order O9 shows the old event 91 in your table; its newer "
+        "event 92 was in micro-batch 1.",
+    ),
+    (
+        "apply_changes",
+        with_a_note,
+        "After micro-batch 0 again, with one new event, order O99 has no row in your "
+        "table; its event 991 is new.",
+    ),
+    (
+        "apply_changes",
+        with_its_number,
+        "After micro-batch 0 the columns of the table are order_id, sequence, op, status, "
+        "batch; they should still be order_id, sequence, op, status.",
+    ),
 ]
 
 
@@ -617,8 +663,12 @@ def kept_by_a_case(frame, condition):
     return frame.where(kept == 1), frame.where(kept == 0)
 
 
-def in_bounds(text):
-    return F.when(F.year(any_year(text)).between(1900, 2100), any_year(text))
+def first_of_a_run(events):
+    """Number the runs of equal cities by a running sum, and keep the first row of each."""
+    new = F.when(in_time(F.lag("city")).eqNullSafe(F.col("city")) & in_time(F.lag("seen_at")).isNotNull(), 0)
+    numbered = events.withColumn("new", new.otherwise(1)).withColumn("run", in_time(F.sum("new")))
+    of_run = Window.partitionBy("customer_id", "run").orderBy("seen_at")
+    return numbered.withColumn("place", F.row_number().over(of_run)).where("place = 1")
 
 
 RIGHT = [
@@ -626,12 +676,13 @@ RIGHT = [
     ("split", kept_by_a_case),
     ("with_reasons", reasons()),
     ("with_reasons", in_another_order(reasons(lambda each: F.filter(F.array(*each), F.isnotnull)))),
-    ("dates", in_bounds),
-    ("dates", lambda text: F.udf(lambda day: day, "date")(in_bounds(text))),
-    ("newest", in_another_order(numbered_and_dropped)),
-    ("newest", numbered_and_dropped),
+    ("release", releasing(to_table, to_status)),
+    ("release", releasing(by_anti_join, to_status)),
+    ("release", releasing(to_table, what_is_there)),
+    ("release", in_sql),
     ("apply_changes", merging(UPDATE, INSERT)),
     ("apply_changes", through_a_view(lambda batch: batch.sparkSession)),
     ("versions", intervals()),
+    ("versions", intervals(first_of_a_run)),
     ("versions", in_another_order(intervals(is_current="isnull(valid_to)"))),
 ]

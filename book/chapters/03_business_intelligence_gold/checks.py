@@ -2,14 +2,25 @@
 
 import random
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import date, datetime, timedelta
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame
 
-from medallion.lesson.exercise import FunctionExercise, Verdict, same
-from medallion.lesson.frames import ANY, LEFT_OUT, Case, FrameExercise, frame_of
+from medallion.lesson.exercise import Verdict
+from medallion.lesson.frames import (
+    ANY,
+    LEFT_OUT,
+    WHOLE,
+    Case,
+    FrameExercise,
+    arrow_of,
+    frame_of,
+    scratch_table,
+    session,
+)
+from medallion.spark.tracebacks import reason
 
 
 class Together(FrameExercise):
@@ -35,8 +46,8 @@ class WeekLabel(FrameExercise):
     """Exercise 3.1. The label of each day's ISO week, with the year that the week belongs to."""
 
     number = "3.1"
-    title = "the week of a day"
-    takes = "a text with a SQL expression of the column day"
+    title = "label a day with its ISO week"
+    takes = "a string with a SQL expression of the column day"
     hints = (
         "The year of a week is not always the year of the day. SQL can extract both kinds of year.",
         "extract(YEAROFWEEK FROM day) and extract(WEEK FROM day) belong together.",
@@ -68,17 +79,83 @@ class WeekLabel(FrameExercise):
         return f"'{value}'" if isinstance(value, str) else super().shown(column, value)
 
 
-class Seams(Together):
-    """Exercise 3.2. Exactly the versions at which a history overlaps, has a gap, or ends wrongly."""
+class AsItWas(FrameExercise):
+    """Exercise 3.2. Each order once, with the key of the version that was valid at its moment."""
 
     number = "3.2"
-    title = "a history without seams"
+    title = "join each order with the version of its time"
+    takes = "a function of two DataFrames, orders and versions"
+    hints = (
+        "The join needs three conditions: the customer, not before the version begins, before it ends.",
+        "A version without an end is still valid: valid_to IS NULL. "
+        "Which kind of join keeps orders that find no version?",
+        "known = versions.withColumnRenamed('customer_id', 'who'), then orders.join(known, F.expr(valid), "
+        "'left') and select(*orders.columns, 'customer_key'). valid is: customer_id = who AND "
+        "ordered_at >= valid_from AND (ordered_at < valid_to OR valid_to IS NULL).",
+    )
+    only = True
+    keys = ("order_id", "customer_id", "ordered_at", "channel")
+    kinds: ClassVar = {
+        "order_id": ANY,
+        "customer_id": ANY,
+        "ordered_at": "TIMESTAMP",
+        "channel": ANY,
+        "customer_key": ANY,
+    }
+    what = "Order {order_id} (customer {customer_id}, {ordered_at})"
+    lost = "{what} went in and did not come out. Keep it, with NULL for the key."
+    doubled = "{what} came out {times}, with the keys {each}; {why}."
+    other = "{what} has the key {found}; it should be {expected}, because {why}."
+    moment = "{0.day} {0:%B, %H:%M}"
+    praise = "Nine orders in, nine out, each with the version of its time."
+    # Order, customer, when, channel, key, and why.
+    orders = (
+        ("O1", "C1", "2025-07-03 12:00", "web", 11, "its customer had not moved yet"),
+        (
+            "O2",
+            "C1",
+            "2025-07-05 00:00",
+            "app",
+            12,
+            "a version is valid from its beginning to before its end",
+        ),
+        ("O3", "C1", "2025-07-20 12:00", "web", 12, "a version without an end is still valid"),
+        ("O4", "C1", "2025-07-20 12:00", "web", 12, "two orders at one moment are two orders"),
+        ("O5", "C2", "2025-07-02 12:00", "app", 21, "its customer never moved"),
+        ("O6", "C2", "2025-07-01 08:00", "web", None, "it was before the first version of its customer"),
+        ("O7", "C3", "2025-07-10 00:00", None, None, "the only version of its customer had just ended"),
+        ("O8", "C9", "2025-07-04 12:00", "web", None, "its customer has no version"),
+        ("O9", None, "2025-07-04 12:00", "web", None, "it has no customer"),
+    )
+    versions = (
+        (11, "C1", "Leipzig", "2025-07-01", "2025-07-05"),
+        (12, "C1", "Bremen", "2025-07-05", None),
+        (21, "C2", "Kiel", "2025-07-02", None),
+        (31, "C3", "Ulm", "2025-07-01", "2025-07-10"),
+    )
+
+    def cases(self) -> Iterator[Case]:
+        orders = frame_of(
+            self.orders, "order_id STRING, customer_id STRING, ordered_at TIMESTAMP, channel STRING"
+        )
+        versions = frame_of(
+            self.versions,
+            "customer_key BIGINT, customer_id STRING, city STRING, valid_from TIMESTAMP, valid_to TIMESTAMP",
+        )
+        yield Case((orders, versions), self.orders)
+
+
+class Seams(Together):
+    """Exercise 3.3. Exactly the versions at which a history overlaps, has a gap, or ends wrongly."""
+
+    number = "3.3"
+    title = "find gaps and overlaps in a history"
     takes = "a function of a DataFrame with customer_id, valid_from and valid_to"
     hints = (
         "Put each version beside the beginning of the same customer's next one. Which function looks ahead?",
         "F.lead('valid_from').over(Window.partitionBy('customer_id').orderBy('valid_from')) "
         "is NULL for the last version.",
-        "Keep the rows where NOT following <=> valid_to: the sign <=> says that NULL equals NULL.",
+        "Keep the rows where NOT following <=> valid_to: for <=>, NULL equals NULL.",
     )
     keys = ("customer_id", "valid_from", "valid_to")
     kinds: ClassVar = {"customer_id": ANY, "valid_from": "TIMESTAMP", "valid_to": "TIMESTAMP"}
@@ -136,218 +213,256 @@ def _july(day: int | None) -> datetime | None:
     return None if day is None else datetime(2025, 7, day)
 
 
-class AsItWas(FrameExercise):
-    """Exercise 3.3. Each sale once, with the city of the version that was valid at its moment."""
-
-    number = "3.3"
-    title = "as it was"
-    takes = "a function of two DataFrames, sales and versions"
-    hints = (
-        "The join needs three conditions: the customer, not before the version begins, before it ends.",
-        "A version without an end is valid until further notice: valid_to IS NULL. "
-        "Which kind of join keeps sales that find no version?",
-        "sales.join(versions, <customer> & (sold_at >= valid_from) & "
-        "((sold_at < valid_to) | valid_to IS NULL), 'left'), then select the four columns.",
-    )
-    keys = ("sale_id", "customer_id", "sold_at")
-    kinds: ClassVar = {"sale_id": ANY, "customer_id": ANY, "sold_at": "TIMESTAMP", "city": ANY}
-    what = "Sale {sale_id} (customer {customer_id}, {sold_at})"
-    lost = "{what} went in and did not come out. Keep it, with NULL for the city."
-    doubled = "{what} came out {times}, with {each}; {why}."
-    other = "{what} has the city {found}; it should be {expected}, because {why}."
-    moment = "{0.day} {0:%B, %H:%M}"
-    praise = "Six sales in, six out, each with the city of its time."
-    # Sale, customer, when, city, and why.
-    sales = (
-        (1, "C1", "2025-07-03 12:00", "Leipzig", "its customer had not moved yet"),
-        (2, "C1", "2025-07-05 00:00", "Bremen", "a version is valid from its beginning to before its end"),
-        (3, "C1", "2025-07-20 12:00", "Bremen", "a version without an end is still valid"),
-        (4, "C2", "2025-07-02 12:00", "Kiel", "its customer never moved"),
-        (5, "C2", "2025-07-01 08:00", None, "it was before the first version of its customer"),
-        (6, "C9", "2025-07-04 12:00", None, "its customer has no version"),
-    )
-    versions = (
-        ("C1", "Leipzig", "2025-07-01", "2025-07-05"),
-        ("C1", "Bremen", "2025-07-05", None),
-        ("C2", "Kiel", "2025-07-02", None),
-    )
-
-    def cases(self) -> Iterator[Case]:
-        sales = frame_of(self.sales, "sale_id INT, customer_id STRING, sold_at TIMESTAMP")
-        versions = frame_of(
-            self.versions, "customer_id STRING, city STRING, valid_from TIMESTAMP, valid_to TIMESTAMP"
-        )
-        yield Case((sales, versions), self.sales)
-
-
-class RepeatRate(FunctionExercise):
-    """Exercise 3.4. Orders are counted, not lines; sold ones only; and buyers are the denominator."""
+class Split(FrameExercise):
+    """Exercise 3.4. The history as one load in the right order would have made it."""
 
     number = "3.4"
-    title = "who comes back"
-    takes = "a function of a DataFrame that returns a number"
+    title = "split an interval with a late snapshot"
+    takes = "a function of two DataFrames and two days as strings"
     hints = (
-        "First bring the lines to one row per customer: how many sold orders does each one have?",
-        "An order of three lines is one order: F.countDistinct('order_id'), after where('sold').",
-        "Of those rows, the share with more than one: count_if(orders > 1) / count(*).",
+        "Three kinds of states: what the versions say from their beginning, what the snapshot says from "
+        "`day`, and, for its customers, what the version that goes on says again from `following`.",
+        "union() the three as customer_id, city and valid_from. F.lag shows the city before, F.lead the next "
+        "beginning. A state with the city of the one before it says nothing new.",
+        "F.lag(F.struct('city')) is NULL only for a customer's first state: keep the rows where "
+        "NOT before <=> struct(city). After that, valid_to is F.lead('valid_from').",
     )
-    # What the case is about; the lines of each order by customer, negative when it was not sold; the rate.
-    cases = (
-        ("two customers, one of whom bought twice", {"C1": [1, 1], "C2": [1]}, 0.5),
-        ("two customers with one order each, one of three lines", {"C1": [3], "C2": [1]}, 0.0),
-        ("two customers, where the second order of one was returned", {"C1": [1, -1], "C2": [1]}, 0.0),
-        (
-            "two customers who bought twice, and one whose only order was cancelled",
-            {"C1": [2, 1], "C2": [1, 1], "C3": [-1]},
-            1.0,
+    only = True
+    keys = ("customer_id", "valid_from")
+    kinds: ClassVar = {
+        "customer_id": ANY,
+        "valid_from": "TIMESTAMP",
+        "city": "STRING",
+        "valid_to": "TIMESTAMP",
+    }
+    what = "the version of {customer_id} from {valid_from}"
+    lost = "You do not return {what} ({ours[city]}): {why}."
+    doubled = "You return {what} {times}; {why}."
+    other = "You say that {what} has the {column} {found}; it should be {expected}: {why}."
+    strange = "You return {what} ({mine[city]}), and no version begins there."
+    moment = "{:%Y-%m-%d}"
+    praise = "Twelve customers, and each has the history that a snapshot in time would have made."
+    day, following = "2025-10-01", "2025-11-01"
+    # Customer: why; the versions as (city, month of the beginning); what is late; what should be.
+    histories: ClassVar[dict[str, tuple[str, Any, Any, Any]]] = {
+        "C01": (
+            "the snapshot holds until the next one, and then the old city goes on",
+            [("Leipzig", 7), ("Bremen", 12)],
+            ["Bonn"],
+            [("Leipzig", 7), ("Bonn", 10), ("Leipzig", 11), ("Bremen", 12)],
         ),
-        (
-            "four customers, one of whom bought three times",
-            {"C1": [1, 1, 1], "C2": [1], "C3": [1], "C4": [2]},
-            0.25,
+        "C02": (
+            "the snapshot says nothing new of this customer",
+            [("Kiel", 7)],
+            ["Kiel"],
+            [("Kiel", 7)],
         ),
-    )
+        "C03": (
+            "the move was seen in the next snapshot only, and the late one has it already",
+            [("Kiel", 7), ("Ulm", 11)],
+            ["Ulm"],
+            [("Kiel", 7), ("Ulm", 10)],
+        ),
+        "C04": (
+            "the customer moved twice, once in each month",
+            [("Kiel", 7), ("Ulm", 11)],
+            ["Bonn"],
+            [("Kiel", 7), ("Bonn", 10), ("Ulm", 11)],
+        ),
+        "C05": ("the snapshot lacks this customer", [("Kiel", 7)], [], [("Kiel", 7)]),
+        "C06": (
+            "the customer was in the late snapshot first",
+            [("Jena", 11)],
+            ["Bonn"],
+            [("Bonn", 10), ("Jena", 11)],
+        ),
+        "C07": (
+            "the customer was in the late snapshot first, in the same city",
+            [("Jena", 11)],
+            ["Jena"],
+            [("Jena", 10)],
+        ),
+        "C08": (
+            "an unknown city is a city too",
+            [("Kiel", 7)],
+            [None],
+            [("Kiel", 7), (None, 10), ("Kiel", 11)],
+        ),
+        "C09": (
+            "from an unknown city one can move, and back to it",
+            [(None, 7)],
+            ["Kiel"],
+            [(None, 7), ("Kiel", 10), (None, 11)],
+        ),
+        "C10": ("the city was unknown before", [(None, 7)], [None], [(None, 7)]),
+        "C11": (
+            "what happened long before stays",
+            [("Kiel", 7), ("Ulm", 8), ("Kiel", 9)],
+            ["Kiel"],
+            [("Kiel", 7), ("Ulm", 8), ("Kiel", 9)],
+        ),
+        "C12": (
+            "the snapshot lacks this customer, and what comes later stays",
+            [("Kiel", 7), ("Ulm", 11)],
+            [],
+            [("Kiel", 7), ("Ulm", 11)],
+        ),
+    }
 
-    # Of the twelve customers with a sold order, four have another.
-    at_once = 4 / 12
+    def cases(self) -> Iterator[Case]:
+        versions, late, rows = [], [], []
+        for who, (why, before, said, after) in self.histories.items():
+            versions += [(who, city, begin, end) for city, begin, end in _laid_out(before)]
+            late += [(who, city) for city in said]
+            rows += [(who, begin, city, end, why) for city, begin, end in _laid_out(after)]
+        history = "customer_id STRING, city STRING, valid_from TIMESTAMP, valid_to TIMESTAMP"
+        given = frame_of(versions, history), frame_of(late, "customer_id STRING, city STRING")
+        yield Case((*given, self.day, self.following), rows)
 
-    returns = "a number"
-    kind = float
-    other = "For {about} the rate is {expected:g}; yours is {found:g}."
-    praise = "Customers are counted, and orders, and only what was sold."
-
-    def check(self, function: Callable[..., Any]) -> Verdict:
-        # All customers at once take one query. Only an answer that is wrong there meets the cases one by one.
-        customers = {
-            f"{who} of case {n}": orders
-            for n, (_, case, _) in enumerate(self.cases)
-            for who, orders in case.items()
-        }
-        # Where nobody comes back, a sum of nothing is NULL: that takes a query of its own.
-        about, nobody, none = self.cases[1]
-        try:
-            found = float(function(*self.arguments(customers)))
-            of_nobody = function(*self.arguments(nobody))
-            if of_nobody is None:
-                return self.wrong(f"For {about} the rate is 0; yours is NULL. A sum over no rows is NULL.")
-            of_nobody = float(of_nobody)
-        except (TypeError, ValueError):
-            return super().check(function)
-        if same([found, of_nobody], [self.at_once, none]):
-            return self.right(self.praise)
-        return super().check(function)  # also one that rounds
-
-    def arguments(self, orders: Mapping[str, list[int]]) -> Any:
-        rows = [
-            (f"{who}-{order}", line, who, lines > 0)
-            for who, bought in orders.items()
-            for order, lines in enumerate(bought)
-            for line in range(1, abs(lines) + 1)
-        ]
-        return (frame_of(rows, "order_id STRING, line_no INT, customer_id STRING, sold BOOLEAN"),)
+    def shown(self, column: str, value: Any) -> str:
+        return "open" if column == "valid_to" and value is None else super().shown(column, value)
 
 
-class Net(Together):
-    """Exercise 3.5. What a batch of changes adds to each customer; applied, it equals a recount."""
+def _laid_out(states: Any) -> Iterator[tuple[str | None, datetime, datetime | None]]:
+    """Yield cities with the beginning and the end of each, of cities with a month of 2025."""
+    begins = [datetime(2025, month, 1) for _, month in states]
+    for (city, _), begin, end in zip(states, begins, [*begins[1:], None], strict=True):
+        yield city, begin, end
+
+
+class Deltas(Together):
+    """Exercise 3.5. What a batch of changes adds to each day and channel; applied, it equals a recount."""
 
     number = "3.5"
-    title = "bookkeeping"
-    takes = "a function of a DataFrame of changes that returns one of customer_id, orders and cents"
+    title = "turn changes into sums to add"
+    takes = "a function of a DataFrame of changes that returns one of day, channel, orders and revenue_cents"
     hints = (
         "Each row of the feed either adds an order to what is there or takes one away. Which kinds do which?",
-        "insert and update_postimage add, delete and update_preimage take away: a sign of 1 or -1.",
-        "where(SOLD), groupBy('customer_id'), F.sum(sign) and F.sum(sign * F.col('total_cents')); "
-        "then drop the rows where both are 0.",
+        "insert and update_postimage add, delete and update_preimage take away: a sign of 1 or -1, made with "
+        "F.when(…, 1).otherwise(-1).",
+        "where(SOLD), groupBy(F.expr(BUSINESS_DAY).alias('day'), 'channel'), F.sum(sign) and "
+        "F.sum(sign * F.col('total_cents')); then drop the rows where both are 0.",
     )
-    keys = ("customer_id",)
-    kinds: ClassVar = {"customer_id": ANY, "orders": ANY, "cents": ANY}
-    what = "{customer_id}"
-    lost = "For {about} {what} gets {ours[orders]} orders and {ours[cents]} cents; you say nothing."
-    doubled = "For {about} a customer has more than one row: group by the customer."
+    only = True
+    keys = ("day", "channel")
+    kinds: ClassVar = {"day": "DATE", "channel": "STRING", "orders": WHOLE, "revenue_cents": WHOLE}
+    what = "{channel} on {day}"
+    lost = "For {about} {what} gets {ours[orders]} orders and {ours[revenue_cents]} cents; you say nothing."
+    doubled = "For {about} {what} has more than one row: group by day and channel."
     other = (
-        "For {about} {what} gets {ours[orders]} orders and {ours[cents]} cents; "
-        "you say {mine[orders]} orders and {mine[cents]} cents."
+        "For {about} {what} gets {ours[orders]} orders and {ours[revenue_cents]} cents; "
+        "you say {mine[orders]} orders and {mine[revenue_cents]} cents."
     )
-    strange = "For {about} nothing changes for {what}; leave the customer out."
+    strange = "For {about} nothing changes for {what}; leave the row out."
     praise = "What is added and what is taken away agree with a recount."
     # What the case is about; each order before and after, without its id; what it should give.
     batches: ClassVar[tuple[Any, ...]] = (
         (
-            "two new orders of C1",
-            [(None, ("C1", "placed", 500)), (None, ("C1", "placed", 300))],
-            {"C1": (2, 800)},
+            "two new orders on the web",
+            [(None, ("web", "placed", 500)), (None, ("web", "placed", 300))],
+            {("web", 1): (2, 800)},
         ),
         (
-            "an order of C1 that is cancelled",
-            [(("C1", "placed", 500), ("C1", "cancelled", 500))],
-            {"C1": (-1, -500)},
+            "an order that is cancelled",
+            [(("web", "placed", 500), ("web", "cancelled", 500))],
+            {("web", 1): (-1, -500)},
         ),
-        ("an order of C1 that is deleted", [(("C1", "delivered", 500), None)], {"C1": (-1, -500)}),
-        ("an order of C1 that was cancelled and is deleted", [(("C1", "cancelled", 500), None)], {}),
-        ("an order of C1 that is delivered", [(("C1", "placed", 500), ("C1", "delivered", 500))], {}),
+        ("an order that is deleted", [(("web", "delivered", 500), None)], {("web", 1): (-1, -500)}),
+        ("an order that was cancelled and is deleted", [(("web", "cancelled", 500), None)], {}),
+        ("an order that is delivered", [(("web", "placed", 500), ("web", "delivered", 500))], {}),
         (
-            "an order of C1 whose amount is corrected from 500 to 450",
-            [(("C1", "placed", 500), ("C1", "placed", 450))],
-            {"C1": (0, -50)},
+            "an order whose amount is corrected from 500 to 450",
+            [(("web", "placed", 500), ("web", "placed", 450))],
+            {("web", 1): (0, -50)},
         ),
         (
-            "an order that moves from C1 to C2",
-            [(("C1", "placed", 500), ("C2", "placed", 500))],
-            {"C1": (-1, -500), "C2": (1, 500)},
+            "an order that moves from the web to the app",
+            [(("web", "placed", 500), ("app", "placed", 500))],
+            {("web", 1): (-1, -500), ("app", 1): (1, 500)},
+        ),
+        (
+            "an order whose moment is corrected to the next midnight",
+            [(("web", "placed", 500), ("web", "placed", 500, 2))],
+            {("web", 1): (-1, -500), ("web", 2): (1, 500)},
+        ),
+        (
+            "an order without a channel",
+            [(None, (None, "placed", 500))],
+            {(None, 1): (1, 500)},
         ),
     )
-    schema = "_change_type STRING, order_id STRING, customer_id STRING, status STRING, total_cents INT"
+    schema = (
+        "_change_type STRING, order_id STRING, channel STRING, status STRING, total_cents INT, "
+        "ordered_at TIMESTAMP"
+    )
 
     def cases(self) -> Iterator[Case]:
         for about, changes, expected in self.fed():
             yield self.case(about, changes, expected)
 
     def together(self) -> Case:
+        # Each batch has days of its own
         changes, expected = [], {}
         for n, (_, rows, sums) in enumerate(self.fed()):
-            changes += [
-                (kind, f"{order} of batch {n}", f"{who} of batch {n}", *rest)
-                for kind, order, who, *rest in rows
-            ]
-            expected |= {f"{who} of batch {n}": added for who, added in sums.items()}
+            apart = timedelta(days=40 * n)
+            changes += [(*row, at + apart) for *row, at in rows]
+            expected |= {(channel, day + apart): added for (channel, day), added in sums.items()}
         return self.case("all batches together", changes, expected)
 
-    def fed(self) -> Iterator[tuple[str, list[tuple[Any, ...]], dict[str, tuple[int, int]]]]:
+    def fed(
+        self,
+    ) -> Iterator[tuple[str, list[tuple[Any, ...]], dict[tuple[str | None, date], tuple[int, int]]]]:
         """Yield what each batch is about, its rows in the feed, and what it should give."""
         for about, orders, expected in self.batches:
-            yield about, [row for n, change in enumerate(orders) for row in _fed(f"O{n}", *change)], expected
+            rows = [row for n, change in enumerate(orders) for row in _fed(f"O{n}", *change)]
+            yield (
+                about,
+                rows,
+                {(channel, date(2025, 7, day)): sums for (channel, day), sums in expected.items()},
+            )
         yield _many()
 
-    def case(self, about: str, changes: Iterable[tuple[Any, ...]], expected: dict[str, Any]) -> Case:
+    def case(self, about: str, changes: Iterable[tuple[Any, ...]], expected: dict[Any, Any]) -> Case:
         """Return a case of some rows of the feed."""
-        rows = [(who, *sums, "") for who, sums in expected.items()]
+        rows = [(day, channel, *sums, "") for (channel, day), sums in expected.items()]
         return Case((frame_of(changes, self.schema),), rows, about)
 
     def shown(self, column: str, value: Any) -> str:
+        if isinstance(value, date):
+            return f"{value.day} {value:%B}"
+        if column == "channel" and value is None:
+            return "no channel (NULL)"
         return f"{value:+}" if isinstance(value, int) else super().shown(column, value)
 
 
-# Customer, status and cents of an order
-_Order = tuple[str, str, int]
+# Channel, status and cents of an order, and its day in July where it is not the first
+_Order = tuple[Any, ...]
 
 
-def _fed(name: str, before: _Order | None, after: _Order | None) -> list[tuple[str, str, str, str, int]]:
+def _fed(name: str, before: _Order | None, after: _Order | None) -> list[tuple[Any, ...]]:
     """Return the rows that a change of an order leaves in the feed; None is an order that is not there."""
+
+    def row(kind: str, order: _Order) -> tuple[Any, ...]:
+        channel, status, cents, *day = order
+        # The last moment of the first day, and the first of another
+        at = datetime(2025, 7, day[0]) if day else datetime(2025, 7, 1, 23, 59, 59)
+        return kind, name, channel, status, cents, at.replace(tzinfo=UTC)
+
     if before is None and after is not None:
-        return [("insert", name, *after)]
+        return [row("insert", after)]
     if before is not None and after is None:
-        return [("delete", name, *before)]
+        return [row("delete", before)]
     assert before is not None and after is not None
-    return [("update_preimage", name, *before), ("update_postimage", name, *after)]
+    return [row("update_preimage", before), row("update_postimage", after)]
 
 
-def _many() -> tuple[str, list[tuple[str, str, str, str, int]], dict[str, tuple[int, int]]]:
+def _many() -> tuple[str, list[tuple[Any, ...]], dict[tuple[str | None, date], tuple[int, int]]]:
     """Return a batch of random changes, and what a recount of the orders before and after gives."""
     draw = random.Random(3)
 
     def order() -> _Order:
         status = draw.choice(("placed", "delivered", "cancelled", "returned"))
-        return draw.choice(("C1", "C2", "C3", "C4")), status, draw.randrange(100, 900)
+        return draw.choice(("web", "app", None)), status, draw.randrange(100, 900), draw.choice((2, 3))
 
     before = {f"O{n:02}": order() for n in range(40)}
     now = dict(before)
@@ -359,20 +474,103 @@ def _many() -> tuple[str, list[tuple[str, str, str, str, int]], dict[str, tuple[
             now[name] = order()
         changes += _fed(name, old, now.get(name))
     was, is_ = _recount(before), _recount(now)
-    expected = {who: (is_[who][0] - was[who][0], is_[who][1] - was[who][1]) for who in was}
-    return "120 changes of 60 orders", changes, expected
+    expected = {}
+    for key in {**was, **is_}:
+        (orders, cents), (orders_now, cents_now) = was.get(key, (0, 0)), is_.get(key, (0, 0))
+        if added := (orders_now - orders, cents_now - cents):
+            expected[key] = added
+    return "120 changes of 60 orders", changes, {k: v for k, v in expected.items() if v != (0, 0)}
 
 
-def _recount(orders: dict[str, _Order]) -> dict[str, tuple[int, int]]:
-    counted = dict.fromkeys(("C1", "C2", "C3", "C4"), (0, 0))
-    for who, status, cents in orders.values():
+def _recount(orders: dict[str, _Order]) -> dict[tuple[str | None, date], tuple[int, int]]:
+    counted: dict[tuple[str | None, date], tuple[int, int]] = {}
+    for channel, status, cents, day in orders.values():
         if status not in ("cancelled", "returned"):
-            counted[who] = counted[who][0] + 1, counted[who][1] + cents
+            key = channel, date(2025, 7, day)
+            number, sum_of = counted.get(key, (0, 0))
+            counted[key] = number + 1, sum_of + cents
     return counted
 
 
+class Merge(FrameExercise):
+    """Exercise 3.6. A MERGE that adds to rows with a NULL in the key too, and does all else as before."""
+
+    number = "3.6"
+    title = "find the fault in a MERGE"
+    takes = "a string with a MERGE statement"
+    hints = (
+        "Run tried(FAULTY). Which of the rows is there twice, and how does it differ from the others?",
+        "A row that finds no partner is inserted. When is t.channel = d.channel not true for two equal rows?",
+        "NULL = NULL is NULL, which is not true. The operator <=> is true for two NULLs.",
+    )
+    keys = ("day", "channel")
+    kinds: ClassVar = {"day": "DATE", "channel": "STRING", "orders": WHOLE, "revenue_cents": WHOLE}
+    what = "{channel} on {day}"
+    lost = "After your MERGE there is no row for {what}. It should have {ours[orders]} orders: {why}."
+    doubled = "After your MERGE there are {rows} for {what}; {why}."
+    other = "After your MERGE the {column} of {what} are {found}; they should be {expected}: {why}."
+    left_out = "After your MERGE there is still a row for {what}, and {why}."
+    strange = left_out
+    praise = "One row for each day and channel, the one without a channel too."
+    # Day of July, channel: orders and cents before, what is added, what should be there, and why.
+    rows: ClassVar[tuple[Any, ...]] = (
+        (1, "web", (2, 800), (-1, -300), (1, 500), "a negative number is added too"),
+        (
+            1,
+            None,
+            (1, 500),
+            (1, 200),
+            (2, 700),
+            "a row without a channel is a row of its own, and one is enough",
+        ),
+        (2, "web", (1, 300), (-1, -300), None, "no order is left, so the row goes"),
+        (2, None, (2, 900), (-2, -900), None, "no order is left, so the row goes"),
+        (3, "web", (2, 900), (0, -50), (2, 850), "a corrected amount changes no number of orders"),
+        (3, "app", None, (1, 100), (1, 100), "what is new is inserted"),
+        (4, None, None, (1, 250), (1, 250), "what is new is inserted"),
+        (5, "app", (3, 700), None, (3, 700), "what nothing is added to stays"),
+        (5, None, (1, 150), None, (1, 150), "what nothing is added to stays"),
+    )
+    schema = "day DATE, channel STRING, orders BIGINT, revenue_cents BIGINT"
+
+    def cases(self) -> Iterator[Case]:
+        rows = [
+            (date(2025, 7, day), channel, *(after or (LEFT_OUT,)), why)
+            for day, channel, _, _, after, why in self.rows
+        ]
+        yield Case(None, rows)
+
+    def check(self, statement: Any) -> Verdict:
+        if not isinstance(statement, str):
+            kind = type(statement).__name__
+            return self.wrong(f"Your answer is of the type {kind}. It should be a string with the statement.")
+        if "{table}" not in statement:
+            return self.wrong("Keep {table} in the statement: the check puts the name of a table there.")
+        before, added = (
+            [(date(2025, 7, row[0]), row[1], *row[place]) for row in self.rows if row[place]]
+            for place in (2, 3)
+        )
+        frame_of(added, self.schema).createOrReplaceTempView("deltas")
+        with scratch_table(self.schema, before) as table:
+            try:
+                session().sql(statement.replace("{table}", table)).collect()
+            except Exception as error:  # Delta's errors have no Python class of their own
+                told = "Does ON still compare the day and the channel, and is the rest as it was?"
+                return self.wrong(f"Your MERGE stops with {reason(error)}. {told}")
+            found = [tuple(row.values()) for row in arrow_of(table).select([*self.kinds]).to_pylist()]
+        (case,) = self.cases()
+        wrong = self.wrong_among(found, case)
+        return self.wrong(wrong) if wrong else self.right(self.praise)
+
+    def shown(self, column: str, value: Any) -> str:
+        if isinstance(value, date):
+            return f"{value.day} {value:%B}"
+        return "no channel (NULL)" if column == "channel" and value is None else super().shown(column, value)
+
+
 week_label = WeekLabel()
-seams = Seams()
 as_it_was = AsItWas()
-repeat_rate = RepeatRate()
-net = Net()
+seams = Seams()
+split = Split()
+deltas = Deltas()
+merge = Merge()

@@ -14,14 +14,40 @@ from deltalake import DeltaTable
 from pyspark.sql import Row, SparkSession
 
 import medallion
-from medallion import contract
 from medallion.errors import MedallionError
-from press.source.chapter import parse
 
 GOOD = '{"payment_id":"PY1","amount_cents":3803,"paid_at":"2025-07-01T06:57:51.626Z"}'
 CUT_OFF = '{"payment_id":"PY2","amount_cents":38'
 # The functions and the schemas with which chapter 01 reads
-DEFINING = ("with_hints", "from_file", "parsed", "unknown_fields", "json_lines", "CUSTOMERS", "PAYMENTS")
+DEFINING = (
+    *(
+        "Path",
+        "time",
+        "from_file",
+        "new_files",
+        "load",
+        "csv_reader",
+        "csv_rows",
+        "parquet_rows",
+        "TELEMETRY",
+        "CUSTOMERS",
+    ),
+    *(
+        "parsed",
+        "rescued",
+        "objects_in",
+        "has_unknown",
+        "any_unknown",
+        "rescued_in",
+        "in_object",
+        "in_array",
+        "unknown_fields",
+        "json_lines",
+        "PAYMENTS",
+        "ORDERS",
+    ),
+    *("patiently", "is_busy"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -59,14 +85,14 @@ def png() -> bytes:
     )
 
 
-def landed(chapter: dict[str, Any], tmp_path: Path) -> list[Row]:
-    """Land the payments with the chapter's stream, and return the rows of the table."""
+def landed(chapter: dict[str, Any], tmp_path: Path, source: str = "payments") -> list[Row]:
+    """Land a source with the chapter's stream, and return the rows of the table."""
     table = str(tmp_path / "table")
-    writer = chapter["json_lines"]("payments", chapter["PAYMENTS"], files=10).writeStream.format("delta")
+    writer = chapter["json_lines"](source, chapter[source.upper()], files=10).writeStream.format("delta")
     writer = writer.option("checkpointLocation", str(tmp_path / "checkpoint"))
     writer.trigger(availableNow=True).start(table).awaitTermination()
     rows = chapter["spark"].read.format("delta").load(table).collect()
-    return sorted(rows, key=lambda row: (row._source_file, row.payment_id or "", row._corrupt_record or ""))
+    return sorted(rows, key=lambda row: (row._source_file, row[0] or "", row._line))
 
 
 def test_a_line_that_was_cut_off_and_a_file_with_nothing_in_it(
@@ -78,6 +104,47 @@ def test_a_line_that_was_cut_off_and_a_file_with_nothing_in_it(
     assert (good.payment_id, good.amount_cents, good._corrupt_record) == ("PY1", 3803, None)
     assert (broken.payment_id, broken._corrupt_record) == (None, CUT_OFF)
     assert broken._source_file == "payments/a.jsonl"
+    assert (good._line, broken._line) == (GOOD, CUT_OFF), "the line is kept as it was sent"
+    assert (good._rescued, broken._rescued) == (None, None)
+
+
+def test_a_wrong_type_keeps_the_line_and_the_other_fields(
+    chapter: dict[str, Any], landing: Path, tmp_path: Path
+) -> None:
+    wrong = '{"payment_id":"PY3","amount_cents":"much","city":"Berlin"}'
+    put(landing / "payments" / "a.jsonl", f"{GOOD}\n{wrong}\n")
+    _, row = landed(chapter, tmp_path)
+    assert (row.payment_id, row.amount_cents, row.city) == ("PY3", None, "Berlin")
+    assert row._corrupt_record == row._line == wrong
+
+
+def test_a_wrong_type_deep_in_a_line_is_noticed(
+    chapter: dict[str, Any], landing: Path, tmp_path: Path
+) -> None:
+    wrong = '{"event_id":"E1","after":{"order_id":"O1","lines":[{"line_no":"first"}]}}'
+    put(landing / "orders" / "a.jsonl", wrong)
+    (row,) = landed(chapter, tmp_path, "orders")
+    assert (row.event_id, row._corrupt_record) == ("E1", wrong)
+
+
+def test_unknown_fields_are_rescued_at_any_depth(
+    chapter: dict[str, Any], landing: Path, tmp_path: Path
+) -> None:
+    known = '{"event_id":"E1","before":null,"after":{"order_id":"O1","lines":[{"line_no":1}]}}'
+    new = (
+        '{"event_id":"E2","note":null,"before":{"order_id":"O1","was":1},'
+        '"after":{"gift_note":"For you","lines":[{"line_no":1},{"line_no":2,"wrap":"red"}]}}'
+    )
+    put(landing / "orders" / "a.jsonl", f"{known}\n{new}\n")
+    plain, odd = landed(chapter, tmp_path, "orders")
+    assert (plain._rescued, plain._corrupt_record, plain._line) == (None, None, known)
+    assert odd._corrupt_record is None and odd._line == new
+    assert odd._rescued == {
+        "note": None,
+        "before.was": "1",
+        "after.gift_note": "For you",
+        "after.lines[*]": '[{},{"wrap":"red"}]',
+    }
 
 
 def test_a_picture_that_is_named_jsonl(chapter: dict[str, Any], landing: Path, tmp_path: Path) -> None:
@@ -98,22 +165,47 @@ def test_only_an_empty_file(chapter: dict[str, Any], landing: Path, tmp_path: Pa
 
 
 def customers(chapter: dict[str, Any], path: Path) -> list[Row]:
-    frame = chapter["spark"].read.csv(str(path), header=True, schema=chapter["CUSTOMERS"])
-    return chapter["from_file"](frame).orderBy("customer_id").collect()
+    return chapter["csv_rows"](chapter["CUSTOMERS"])([str(path)]).orderBy("customer_id").collect()
 
 
-def test_a_csv_with_another_delimiter(chapter: dict[str, Any], landing: Path, home: Path) -> None:
-    text = Path(chapter["july"]).read_text(encoding="utf-8")
-    lines = text.splitlines()[:4]
-    path = put(landing / "customers" / "a.csv", "\n".join(lines).replace(",", ";") + "\n")
-    rows = customers(chapter, path)
-    assert [row.customer_id for row in rows] == [line.replace(",", ";") for line in lines[1:]], (
-        "lines are whole"
+def two_customers(chapter: dict[str, Any]) -> list[str]:
+    """Return the heading of July's customers and two rows."""
+    return Path(chapter["july"]).read_text(encoding="utf-8").splitlines()[:3]
+
+
+@pytest.mark.parametrize("change", ["swapped", "renamed", "another delimiter", "a column more", "one less"])
+def test_a_csv_with_another_heading_is_refused(chapter: dict[str, Any], landing: Path, change: str) -> None:
+    rows = [line.split(",") for line in two_customers(chapter)]
+    for number, row in enumerate(rows):
+        if change == "swapped":
+            row[3], row[4] = row[4], row[3]
+        elif change == "renamed" and not number:
+            row[3] = "mail"
+        elif change == "a column more":
+            row.insert(3, "nickname" if not number else "Bo")
+        elif change == "one less":
+            row.pop()
+    glue = ";" if change == "another delimiter" else ","
+    path = put(landing / "customers" / "a.csv", "\n".join(map(glue.join, rows)) + "\n")
+    with pytest.raises(Exception) as refused:
+        customers(chapter, path)
+    assert "CSV header does not conform to the schema" in medallion.reason(refused.value) or (
+        "Number of column in CSV header is not equal to number of fields in the schema"
+        in medallion.reason(refused.value)
     )
-    assert {row[column] for row in rows for column in ("first_name", "email", "postcode", "birth_year")} == {
-        None
-    }
-    assert {row._source_file for row in rows} == {"customers/a.csv"}
+
+
+def test_a_csv_row_that_does_not_fit_is_kept_complete(chapter: dict[str, Any], landing: Path) -> None:
+    heading, good, other = two_customers(chapter)
+    fields = other.split(",")
+    year = int(fields[7])
+    odd_year = ",".join([*fields[:7], "MCMLXXX", *fields[8:]])
+    surplus = "X" + other.removeprefix("C") + ",surplus"
+    path = put(landing / "customers" / "a.csv", "\n".join([heading, good, odd_year, surplus]) + "\n")
+    fine, wrong, long = customers(chapter, path)
+    assert (fine._corrupt_record, fine.customer_id) == (None, good.partition(",")[0])
+    assert (wrong._corrupt_record, wrong.birth_year, wrong.city) == (odd_year, None, fields[4])
+    assert (long._corrupt_record, long.birth_year) == (surplus, year)
 
 
 def test_a_csv_with_nothing_in_it(chapter: dict[str, Any], landing: Path) -> None:
@@ -123,27 +215,34 @@ def test_a_csv_with_nothing_in_it(chapter: dict[str, Any], landing: Path) -> Non
 def test_a_text_that_is_named_parquet(
     chapter: dict[str, Any], landing: Path, home: Path, spark: SparkSession
 ) -> None:
-    """The cell that loads the telemetry, first with good files, then with a bad one among them."""
-    cells = parse(contract.find("01")).cells
-    (load,) = (
-        cell.source for cell in cells if cell.kind == "code" and "newer = spark.read.parquet" in cell.source
-    )
+    """The loads of the telemetry, first of good files, then of a bad one: the table stays as it was."""
+
+    def load() -> list[int]:
+        folder = "lockers/telemetry/*/*"
+        return [
+            chapter["load"](chapter["new_files"]("telemetry", f"{folder}.{ending}"), read, "telemetry")
+            for ending, read in (
+                ("csv", chapter["csv_rows"](chapter["TELEMETRY"])),
+                ("parquet", chapter["parquet_rows"]),
+            )
+        ]
+
     source = home / "landing" / "lockers" / "telemetry"
     newest = max(source.rglob("*.parquet"))
+    there = landing / "lockers" / "telemetry" / "2025-07"
     for path in (newest, max(source.rglob("*.csv"))):
-        put(landing / "lockers" / "telemetry" / path.name, path.read_bytes())
-    names = dict(chapter)
-    exec(load, names)
-    table = home / "bronze" / "telemetry"
-    before = DeltaTable(str(table))
+        put(there / path.name, path.read_bytes())
+    assert load() == [1, 1]
+    assert load() == [0, 0], "each file is loaded once"
+    before = DeltaTable(str(home / "bronze" / "telemetry"))
     rows = before.count()
     assert rows > pq.read_metadata(newest).num_rows
 
-    put(landing / "lockers" / "telemetry" / f"x{newest.name}", "This is a text.\n" * 20)
+    put(there / f"x{newest.name}", "This is a text.\n" * 20)
     with pytest.raises(Exception) as refused:
-        exec(load, names)
+        load()
     assert "is not a Parquet file" in medallion.reason(refused.value)
-    after = DeltaTable(str(table))
+    after = DeltaTable(str(home / "bronze" / "telemetry"))
     assert (after.version(), after.count()) == (before.version(), rows)
     spark.sql("DROP TABLE bronze.telemetry")
 
@@ -172,3 +271,26 @@ def test_a_source_that_has_not_arrived(
         "landing.web_events are not there. Make the files with `medallion data`."
     )
     assert not (elsewhere / "bronze").exists()
+
+
+def test_a_call_is_repeated_after_a_passing_error_only(chapter: dict[str, Any]) -> None:
+    calls: list[str] = []
+
+    def fails(kind: type[Exception], times: int) -> str:
+        calls.append(kind.__name__)
+        if len(calls) <= times:
+            raise kind("no")
+        return "yes"
+
+    def patiently(kind: type[Exception], times: int) -> str:
+        calls.clear()
+        passes = lambda error: isinstance(error, OSError)  # noqa: E731
+        return chapter["patiently"](lambda: fails(kind, times), passes, attempts=3, pause=0.001)
+
+    assert (patiently(OSError, 2), len(calls)) == ("yes", 3)
+    with pytest.raises(OSError, match="no"):
+        patiently(OSError, 3)
+    assert len(calls) == 3, "a limited number of times"
+    with pytest.raises(ValueError, match="no"):
+        patiently(ValueError, 1)
+    assert len(calls) == 1, "another error is not repeated"

@@ -11,6 +11,9 @@ import medallion
 
 
 def test_no_table_is_left(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> None:
-    lesson = run_cells("02", "solution", F=F, Window=Window, DeltaTable=DeltaTable)
+    lesson = run_cells(
+        "02", "solution", defining=["newest_event"], spark=spark, F=F, Window=Window, DeltaTable=DeltaTable
+    )
     assert medallion.checks("02").apply_changes(lesson["apply_changes"]).ok
+    assert medallion.checks("02").release(lesson["release"]).ok
     assert spark.sql("SHOW TABLES IN scratch LIKE 'check_*'").count() == 0
