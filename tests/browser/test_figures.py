@@ -84,6 +84,25 @@ def test_every_figure_is_drawn_and_every_trace_of_it_shows(open_page, name, widt
         assert marks["fits"], number
 
 
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_the_box_of_a_figure_shows_its_text_until_it_is_drawn(open_page, width):
+    page = open_page(next(name for name in CHAPTERS if "/05" in name), width).page
+    held = []
+    page.route("**/plotly.min.js", lambda route: held.append(route))
+    area = page.locator(".plot-area").first
+    text = area.locator("p")
+    text.scroll_into_view_if_needed()
+    expect(text).to_have_text(area.get_attribute("aria-label"))
+    expect(text).to_be_in_viewport()
+    assert text.evaluate("(e) => e.getBoundingClientRect().bottom") <= area.evaluate(
+        "(e) => e.getBoundingClientRect().bottom"
+    )
+    page.wait_for_timeout(300)
+    held[0].continue_()
+    expect(page.locator("figure.plot").first).to_contain_class("drawn", timeout=30_000)
+    expect(text).to_have_count(0)
+
+
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_figure_says_in_words_and_in_a_table_what_it_shows(open_page, name):
     page = open_page(name).page
