@@ -1179,13 +1179,13 @@ from medallion.lesson import charts
 figure = px.line(
     pd.DataFrame(sizes).rename_axis("batch").rename_axis("TTL", axis="columns"),
     markers=True,
-    title="Devices that the stream remembers after each batch",
+    title="Devices that the stream remembers after each micro-batch",
 )
-figure.update_yaxes(title="devices", rangemode="tozero")
-figure.update_xaxes(dtick=1)
+figure.update_yaxes(title="devices in the state", rangemode="tozero")
+figure.update_xaxes(title="micro-batch", dtick=1)
 charts.show(
     figure,
-    alt="Line chart of the devices in the state after each of three batches. Without a "
+    alt="Line chart of the devices in the state after three micro-batches. Without a "
     "TTL they grow from 1761 to 3291. With a TTL they are never more than 1888.",
 )
 
@@ -1482,10 +1482,14 @@ rows = [
 ]
 rows = pd.DataFrame(rows, columns=["query", "batch", "seconds"])
 figure = px.line(rows, x="batch", y="seconds", color="query", markers=True)
-figure.update_layout(title="Seconds for each batch", legend_title=None)
-figure.update_yaxes(rangemode="tozero")
-figure.update_xaxes(dtick=1)
-charts.show(figure, alt="Line chart of the seconds that each batch of a query took.")
+figure.update_layout(title="Duration of each micro-batch", legend_title=None)
+figure.update_yaxes(title="seconds", rangemode="tozero")
+figure.update_xaxes(title="micro-batch", dtick=1)
+charts.show(
+    figure,
+    alt="Line chart of the seconds that each micro-batch took, for four queries. In our "
+    "run the first one of each query took longest, and the others about equally long.",
+)
 
 # %% [markdown]
 # In our run the first micro-batch of each query took longest; Spark then compiles the code of its plan. On another
@@ -1855,11 +1859,12 @@ def measured(rows, number):
 def draw(latency):
     """Draw the seconds from arrival to table, in the place of the last picture."""
     rows = pd.DataFrame(latency, columns=["batch", "seconds"])
-    figure = px.strip(rows, x="batch", y="seconds", title="From arrival to the table")
+    figure = px.strip(rows, x="batch", y="seconds", title="Latency, arrival to table")
     figure.update_yaxes(title="seconds", rangemode="tozero")
-    figure.update_xaxes(title="batch", dtick=1)
+    figure.update_xaxes(title="micro-batch", dtick=1)
     clear_output(wait=True)
-    charts.show(figure, alt="Dots: the seconds that each payment waited, by batch.")
+    alt = "Dots: the seconds that each payment waited, a column for each micro-batch. "
+    charts.show(figure, alt + "In each, those that arrived first waited longest.")
 
 
 # %%
@@ -1888,7 +1893,8 @@ len(latency) > 0, live_query.isActive, producer.is_alive()
 # %% [markdown]
 # In our one short run, on the machine that built this book, it took one to a few seconds. That is short beside the
 # minutes in which a parcel is packed. The dots of a micro-batch lie in a column: payments that arrived first have
-# waited longest, some until the micro-batch before had ended. A service would report the median and the 95 % quantile
+# waited longest, some until the micro-batch before had ended. If the columns rose from one micro-batch to the next for
+# minutes, the query would be slower than its source; four seconds cannot show that. A service would report the median and the 95 % quantile
 # of hours, and find the slow step in the progress (`durationMs`).
 #
 # ## Check yourself

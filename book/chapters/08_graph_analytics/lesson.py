@@ -744,7 +744,7 @@ web_of_lines = go.Scatter(
     x=[spots[v][0] if v else None for v in ways],
     y=[spots[v][1] if v else None for v in ways],
     mode="lines",
-    line={"color": charts.GRID, "width": 1.5},
+    line={"color": charts.TEXT, "width": 1},
     showlegend=False,
 )
 look = {"title": "Three families and a ring", "height": 460, "hovermode": False}
