@@ -16,7 +16,7 @@ import pytest
 
 from medallion.course.execute import CellFailed, execute
 from medallion.errors import MedallionError
-from press.notebooks import producer
+from press.notebooks import drawn, producer
 from press.notebooks.numbers import quoted, unsupported
 from press.notebooks.outputs import faults
 from press.source import pages, rules
@@ -859,6 +859,42 @@ def test_other_outputs_that_are_refused():
     assert output_faults(html) == [
         "the output holds the path '/tmp'. Show a name, or a path from the lakehouse's folder."
     ]
+
+
+AXIS = {"title": {"text": "orders"}}
+BARS = {"data": [{"type": "bar", "name": "a", "x": [1], "y": [2]}]}
+CHART = BARS | {"layout": {"title": {"text": "Orders"}, "xaxis": AXIS, "yaxis": AXIS}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"title": None}, ["the chart has no title."]),
+        ({"xaxis": {}}, ["xaxis of the chart has no name."]),
+        ({"xaxis": {"visible": False}}, []),
+        ({"yaxis": {"showticklabels": False}}, []),
+        (
+            {"yaxis": {"title": {"text": "ids_remembered"}}},
+            ["yaxis of the chart has the name of a column, 'ids_remembered'."],
+        ),
+    ],
+)
+def test_a_chart_says_what_it_measures(changes, said):
+    figure = CHART | {"layout": CHART["layout"] | changes}
+    output = nbformat.v4.new_output("display_data", data={drawn.MIME: figure})
+    found = output_faults(output)
+    assert [text[: len(begin)] for text, begin in zip(found, said, strict=True)] == said
+
+
+def test_a_chart_shows_four_kinds_at_most():
+    five = [BARS["data"][0] | {"name": name} for name in "abcde"]
+    output = nbformat.v4.new_output("display_data", data={drawn.MIME: CHART | {"data": five}})
+    assert output_faults(output) == [
+        "the chart shows 5 kinds; the most is 4. Add up the small ones, or draw several charts."
+    ]
+    facets = nbformat.v4.new_output("display_data", data={drawn.MIME: CHART | {"data": five[:4] * 2}})
+    assert output_faults(facets) == []
 
 
 def test_a_build_names_every_fault_of_the_outputs_by_its_line(sample, tmp_path):
