@@ -84,6 +84,15 @@ def test_every_figure_is_drawn_and_every_trace_of_it_shows(open_page, name, widt
         assert marks["fits"], number
 
 
+def test_the_code_of_a_chart_is_one_key_away(open_page):
+    page = open_page(next(name for name in CHAPTERS if "/05" in name)).page
+    fold = page.locator("details", has=page.locator("summary", has_text="The code of the chart")).first
+    expect(fold.locator("pre")).to_be_hidden()
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(fold.locator("pre")).to_contain_text("charts.show(")
+
+
 @pytest.mark.parametrize("width", [WIDE, PHONE])
 def test_the_box_of_a_figure_shows_its_text_until_it_is_drawn(open_page, width):
     page = open_page(next(name for name in CHAPTERS if "/05" in name), width).page

@@ -1131,8 +1131,7 @@ def auc(columns, rows):
 results = [("validation", auc(HONEST, past[aside]), auc(LEAKY, past[aside]))]
 for cutoff, rows in table[table["known_at"] > "2025-11-27"].groupby("cutoff"):
     live = rows.assign(month_orders=rows["month_known"])
-    day = f"{cutoff:%d %b %Y}"
-    results.append((day, auc(HONEST, rows), auc(LEAKY, live)))
+    results.append((f"{cutoff:%d %b}", auc(HONEST, rows), auc(LEAKY, live)))
 auc_table = pd.DataFrame(results, columns=["tested on", "honest", "leaky"]).round(2)
 auc_table
 
@@ -1146,7 +1145,7 @@ both = ["honest", "leaky"]
 figure = px.scatter(auc_table, x="tested on", y=both, title=title)
 figure.update_traces(marker_size=12)
 figure.update_yaxes(title="AUC", range=[0.5, 1])
-figure.update_xaxes(title="validation, or the cutoff of the replay", type="category")
+figure.update_xaxes(title="validation, or a cutoff in 2025")
 figure.update_layout(legend_title=None)
 charts.show(
     figure,

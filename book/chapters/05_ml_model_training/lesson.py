@@ -1370,7 +1370,7 @@ figure = px.line(
 # %%
 figure.update_layout(legend_title=None)
 figure.update_xaxes(title="repeat purchases in weeks 1 to 39", type="category")
-figure.update_yaxes(title="purchases per customer, weeks 40 to 78")
+figure.update_yaxes(title="purchases per customer")
 charts.show(
     figure,
     alt="Line chart of the average purchases in weeks 40 to 78 by the number in the "

@@ -38,7 +38,11 @@ TEMPLATE = go.layout.Template(
         "yaxis": _AXIS,
         "legend": {"orientation": "h", "y": -0.2},
         "hovermode": "x unified",
-    }
+    },
+    data={
+        "scatter": [go.Scatter(marker={"size": 8})],  # smaller symbols all look round
+        "bar": [go.Bar(marker={"pattern": {"fillmode": "overlay", "fgopacity": 0.6, "solidity": 0.25}})],
+    },
 )
 
 # Plotly Express writes colours into a figure as it makes it, so the look must be there before.
