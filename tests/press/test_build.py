@@ -597,6 +597,12 @@ RULES = {
         "a = 1",
         "this cell has 17 lines; the most is 15. Split it, or move code away.",
     ),
+    "wall of code": (
+        ("sum(numbers)", "sum(numbers)\n" + 3 * ("\n# %%\n" + 14 * "a = 1\n")),
+        "sum(numbers)",
+        "43 lines of code follow here without a sentence; the most is 40. Say in between what the next cell "
+        "does.",
+    ),
     "long line": (
         ("sum(numbers)", "sum(numbers)  # " + 80 * "x"),
         "sum(numbers)",
@@ -711,6 +717,17 @@ def test_the_exercises_must_not_lean_on_what_is_left_out_of_them(sample, tmp_pat
 def test_an_answer_made_anew_may_be_used(sample):
     path = sample(("check.last(last)\n", "check.last(last)\n\n# %%\nlast = max(numbers)\n\n# %%\nlast + 1\n"))
     assert rules.problems(parse(path)) == []
+
+
+def test_a_sentence_between_cells_ends_a_run_of_code(sample):
+    cells = 3 * ("\n# %%\n" + 14 * "a = 1\n")
+    path = sample(("sum(numbers)", "sum(numbers)\n" + "\n# %% [markdown]\n# Ones.\n" + cells))
+    assert [problem.text for problem in rules.problems(parse(path))] == [
+        "42 lines of code follow here without a sentence; the most is 40. Say in between what the next cell "
+        "does."
+    ]
+    between = cells.replace("\n# %%\n", "\n# %% [markdown]\n# More ones.\n\n# %%\n")
+    assert rules.problems(parse(sample(("sum(numbers)", "sum(numbers)\n" + between)))) == []
 
 
 def test_the_sample_breaks_no_rule(sample):

@@ -453,6 +453,10 @@ even = go.Scatter(x=[0, 1], y=[0, 1], line_dash="dot", name="exact calibration")
 for trace in (both.update(mode="lines+markers"), even.update(mode="lines")):
     figure.add_trace(trace, row=1, col=1)
 
+# %% [markdown]
+# The second chart shows the precision at each recall, the third the profit after each number of letters. Both have a line
+# for the model and one for the baseline.
+
 # %%
 silence = rankings["days_since"]
 for name, score in {"LightGBM": probability, "baseline": silence}.items():

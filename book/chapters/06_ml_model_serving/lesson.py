@@ -716,6 +716,9 @@ def load(callers, total=96):
         return [seconds for part in parts for seconds in part]
 
 
+# %% [markdown]
+# The first requests warm the server up and are not counted. Then we measure once for each number of callers.
+
 # %%
 load(2, total=100)
 measured = []

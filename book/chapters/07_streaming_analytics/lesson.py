@@ -682,6 +682,11 @@ SPEED = """
 """
 
 
+# %% [markdown]
+# `BEHIND` aggregates the earlier payments, and `SPEED` adds the speed since the last one. One function runs both, and we
+# compare its rows with the table of chapter 04.
+
+
 # %%
 def features(payments):
     """Return eight features of each payment, from those before it among the given."""
@@ -1300,6 +1305,11 @@ def reading(state, at, temperature):
     return (at, False, hot_since, hot), said + ([("hot", at)] if hot else [])
 
 
+# %% [markdown]
+# Spark keeps the state and the timers. A `StatefulProcessor` reads and sets them through its handle, and we put that part
+# into a class of its own.
+
+
 # %%
 class Memory(StatefulProcessor):
     """What is remembered of a locker, and an alarm clock for it."""
@@ -1473,7 +1483,7 @@ pd.DataFrame(held).rename_axis("batch").T.astype("Int64")
 # state stays small, so in production it is monitored, for example by a `StreamingQueryListener`. The reports also have
 # the bytes of the state and the time of each micro-batch.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 rows = [
     (name, report["batchId"], report["durationMs"]["triggerExecution"] / 1000)
     for name, query in queries.items()
@@ -1481,14 +1491,17 @@ rows = [
     if name != "overlapping hours"
 ]
 rows = pd.DataFrame(rows, columns=["query", "batch", "seconds"])
+
+# %% tags=["nbval-ignore-output"]
 figure = px.line(rows, x="batch", y="seconds", color="query", markers=True)
 figure.update_layout(title="Duration of each micro-batch", legend_title=None)
 figure.update_yaxes(title="seconds", rangemode="tozero")
 figure.update_xaxes(title="micro-batch", dtick=1)
 charts.show(
     figure,
-    alt="Line chart of the seconds that each micro-batch took, for four queries. In our "
-    "run the first one of each query took longest, and the others about equally long.",
+    alt="Line chart of the seconds that each micro-batch took, for four queries. In "
+    "our run the first one of each query took longest, and the others about equally "
+    "long.",
 )
 
 # %% [markdown]
@@ -1771,6 +1784,9 @@ def go_on(rows, harm=None):
     return "goes on"
 
 
+# %% [markdown]
+# We try six changes: two before the state, three to the state, and a different query. Which of them go on?
+
 # %%
 hour = F.window("event_time", "1 hour")
 views = once.where("type = 'view'")
@@ -1853,6 +1869,10 @@ def measured(rows, number):
     land(rows, number, here, "desk", disputes)
     waited = pd.Timestamp.now("UTC").tz_localize(None) - rows.toPandas()["received_at"]
     latency.extend((number, one.total_seconds()) for one in waited)
+
+
+# %% [markdown]
+# While the stream runs, we draw the chart again after each second, in the place of the one before.
 
 
 # %%

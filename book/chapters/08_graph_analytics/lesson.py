@@ -668,6 +668,11 @@ known_groups = (
 )
 
 
+# %% [markdown]
+# A payment touches up to three groups, through its customer, its device and its card. The function returns the features
+# of the largest.
+
+
 # %%
 def neighbours(payments, groups, day):
     """Return the features of the largest group that a payment touches on its day."""
@@ -733,6 +738,9 @@ for number, part in lines.groupby("component"):
     drawn = networkx.Graph(part[["src", "dst"]].to_numpy().tolist())
     for vertex, place in networkx.shell_layout(drawn, circles, scale=size).items():
         spots[vertex] = (round(x + place[0], 2), round(y + place[1], 2))
+
+# %% [markdown]
+# We draw the edges first, so that the vertices lie over them. Each kind of vertex has a symbol and a colour of its own.
 
 # %%
 import plotly.graph_objects as go
