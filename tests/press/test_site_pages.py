@@ -346,3 +346,14 @@ def test_every_mark_that_is_left_out_has_no_colour_in_the_style_sheet():
     styles = (paths.root() / "book" / "_static" / "medallion.css").read_text(encoding="utf-8")
     for plain in ("n", "nn", "nx", "o", "p", "w"):
         assert not re.search(rf"\.highlight [^{{]*\.{plain}\b[^{{]*{{", styles), plain
+
+
+def test_comments_and_indents_of_our_files_are_not_sent(tmp_path):
+    static = tmp_path / "_static"
+    static.mkdir()
+    for name in extras._OURS:
+        text = "/* Two\n   lines */\n" if name.endswith("css") else "// A comment\n  // and one more\n"
+        (static / name).write_text(f"{text}a {{\n  b: 'https://x';\n}}\n", encoding="utf-8")
+    extras.strip_comments(tmp_path)
+    for name in extras._OURS:
+        assert (static / name).read_text(encoding="utf-8").lstrip() == "a {\nb: 'https://x';\n}\n"

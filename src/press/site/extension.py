@@ -167,6 +167,7 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
         return
     out, urls, root = Path(app.outdir), addresses(), app.config.root_doc
     extras.copy_plotly(out)
+    extras.strip_comments(out)
     extras.copy_exercises(Path(app.srcdir), out)
     extras.write_entry(out, root)
     extras.write_not_found(out, urls)
