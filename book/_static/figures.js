@@ -16,11 +16,11 @@ function loadPlotly() {
   return plotly;
 }
 
-function preloadPlotly() {
+// Of a preload that is not used at once browsers warn
+function prefetchPlotly() {
   if (plotly || navigator.connection?.saveData) return;
   const hint = document.createElement("link");
-  hint.rel = "preload";
-  hint.as = "script";
+  hint.rel = "prefetch";
   hint.href = plotlyAddress;
   document.head.append(hint);
 }
@@ -83,7 +83,7 @@ const watcher = new IntersectionObserver(
 figures.forEach((figure) => watcher.observe(figure));
 
 const whenIdle = window.requestIdleCallback ?? ((run) => setTimeout(run, 200));
-document.addEventListener("scroll", () => whenIdle(preloadPlotly), { once: true, passive: true });
+document.addEventListener("scroll", () => whenIdle(prefetchPlotly), { once: true, passive: true });
 
 function recolour() {
   for (const area of document.querySelectorAll("figure.drawn .plot-area")) {

@@ -116,7 +116,7 @@ def test_the_box_of_a_figure_shows_its_text_until_it_is_drawn(open_page, width):
 def test_a_figure_says_in_words_and_in_a_table_what_it_shows(open_page, name):
     page = open_page(name).page
     for figure in page.locator("figure.plot").all():
-        area = figure.get_by_role("img")
+        area = figure.get_by_role("img").first  # within it Plotly may have drawn others
         assert len(area.get_attribute("aria-label") or "") >= 40
         fold = figure.locator("details")
         summary = fold.locator("summary")
