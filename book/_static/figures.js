@@ -1,5 +1,5 @@
-// Draws the figures of a page as they come into view, in the colours of the page's theme.
-// Plotly's script is fetched with the first of them.
+// Draws the figures of a page before they come into view, in the colours of the page's theme. Until then the box of
+// each shows its text. Plotly's script is fetched once a reader has begun to scroll, and run with the first figure.
 "use strict";
 
 const plotlyAddress = document.currentScript.dataset.plotly;
@@ -14,6 +14,15 @@ function loadPlotly() {
     document.head.append(script);
   });
   return plotly;
+}
+
+// Of a preload that is not used at once browsers warn
+function prefetchPlotly() {
+  if (plotly || navigator.connection?.saveData) return;
+  const hint = document.createElement("link");
+  hint.rel = "prefetch";
+  hint.href = plotlyAddress;
+  document.head.append(hint);
 }
 
 function colour(name) {
@@ -54,6 +63,7 @@ async function draw(figure) {
   const margin = { ...held.layout.template?.layout?.margin, ...held.layout.margin, t: parts ? 32 : 16, b: 16 };
   const layout = { ...held.layout, title: undefined, margin };
   const Plotly = await loadPlotly();
+  area.replaceChildren(); // its text
   await Plotly.newPlot(area, held.data, layout, { ...held.config, responsive: true });
   await Plotly.relayout(area, themed(layout));
   figure.classList.add("drawn");
@@ -68,9 +78,12 @@ const watcher = new IntersectionObserver(
       draw(entry.target);
     }
   },
-  { rootMargin: "200px" },
+  { rootMargin: "1500px" },
 );
 figures.forEach((figure) => watcher.observe(figure));
+
+const whenIdle = window.requestIdleCallback ?? ((run) => setTimeout(run, 200));
+document.addEventListener("scroll", () => whenIdle(prefetchPlotly), { once: true, passive: true });
 
 function recolour() {
   for (const area of document.querySelectorAll("figure.drawn .plot-area")) {

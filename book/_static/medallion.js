@@ -2,6 +2,7 @@
 "use strict";
 
 const THEMES = ["system", "light", "dark"];
+const SCROLLERS = ".scroller, .drawing, pre";
 const root = document.documentElement;
 
 function setUpTheme(button) {
@@ -39,12 +40,20 @@ function addCopyButton(block) {
   block.append(button);
 }
 
+// On each side where a box hides something its edge lies in shade
+function shade(box) {
+  const hidden = box.scrollWidth - box.clientWidth - box.scrollLeft;
+  box.classList.toggle("more-left", box.scrollLeft > 1);
+  box.classList.toggle("more-right", hidden > 1);
+}
+
 // What does not scroll is no stop for the Tab key; what does is one
 function markScrollers() {
-  for (const box of document.querySelectorAll(".scroller, .drawing, pre")) {
+  for (const box of document.querySelectorAll(SCROLLERS)) {
     const scrolls = box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1;
     if (scrolls) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
+    shade(box);
   }
 }
 
@@ -56,6 +65,10 @@ if (navigator.clipboard) {
 markScrollers();
 window.addEventListener("resize", markScrollers);
 document.addEventListener("toggle", markScrollers, true);
+document.addEventListener("scroll", ({ target }) => target.matches?.(SCROLLERS) && shade(target), {
+  capture: true,
+  passive: true,
+});
 for (const drawer of document.querySelectorAll("[popover]")) {
   drawer.addEventListener("click", (event) => {
     if (event.target.closest("a") && drawer.matches(":popover-open")) drawer.hidePopover();

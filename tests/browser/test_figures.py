@@ -84,11 +84,39 @@ def test_every_figure_is_drawn_and_every_trace_of_it_shows(open_page, name, widt
         assert marks["fits"], number
 
 
+def test_the_code_of_a_chart_is_one_key_away(open_page):
+    page = open_page(next(name for name in CHAPTERS if "/05" in name)).page
+    fold = page.locator("details", has=page.locator("summary", has_text="The code of the chart")).first
+    expect(fold.locator("pre")).to_be_hidden()
+    fold.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(fold.locator("pre")).to_contain_text("charts.show(")
+
+
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+def test_the_box_of_a_figure_shows_its_text_until_it_is_drawn(open_page, width):
+    page = open_page(next(name for name in CHAPTERS if "/05" in name), width).page
+    held = []
+    page.route("**/plotly.min.js", lambda route: held.append(route))
+    area = page.locator(".plot-area").first
+    text = area.locator("p")
+    text.scroll_into_view_if_needed()
+    expect(text).to_have_text(area.get_attribute("aria-label"))
+    expect(text).to_be_in_viewport()
+    assert text.evaluate("(e) => e.getBoundingClientRect().bottom") <= area.evaluate(
+        "(e) => e.getBoundingClientRect().bottom"
+    )
+    page.wait_for_timeout(300)
+    held[0].continue_()
+    expect(page.locator("figure.plot").first).to_contain_class("drawn", timeout=30_000)
+    expect(text).to_have_count(0)
+
+
 @pytest.mark.parametrize("name", CHAPTERS)
 def test_a_figure_says_in_words_and_in_a_table_what_it_shows(open_page, name):
     page = open_page(name).page
     for figure in page.locator("figure.plot").all():
-        area = figure.get_by_role("img")
+        area = figure.get_by_role("img").first  # within it Plotly may have drawn others
         assert len(area.get_attribute("aria-label") or "") >= 40
         fold = figure.locator("details")
         summary = fold.locator("summary")

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 from press.site import build
 
 from .looking import visit, window
-from .pages import CHAPTERS, PHONE, SHEETS, WELCOME, WIDE
+from .pages import CHAPTERS, LINEAGE, PHONE, SHEETS, WELCOME, WIDE
 
 
 @pytest.mark.parametrize("width", [WIDE, PHONE])
@@ -41,6 +41,68 @@ def test_a_word_that_is_markup_is_searched_for_and_never_run(open_page):
     opened.page.wait_for_load_state("networkidle")
     expect(opened.page.locator("#search-results")).not_to_be_empty()
     assert opened.page.evaluate("window.broken") is None
+
+
+# What a box hides to its left and right, and on which of them it is in shade
+_SHADES = """() => [...document.querySelectorAll(".scroller, .drawing, pre")]
+  .filter((box) => box.checkVisibility() && box.clientWidth)
+  .map((box) => ({
+    left: box.scrollLeft > 1, right: box.scrollWidth - box.clientWidth - box.scrollLeft > 1,
+    seen: getComputedStyle(box).boxShadow.split("inset").length - 1,
+  }))"""
+
+
+@pytest.mark.parametrize("width", [WIDE, PHONE])
+@pytest.mark.parametrize("name", [LINEAGE, CHAPTERS[3]])
+def test_a_box_that_hides_something_lies_in_shade_on_that_side(open_page, name, width):
+    page = open_page(name, width).page
+    assert [box for box in page.evaluate(_SHADES) if box["right"]]
+    boxes = "document.querySelectorAll('.scroller, .drawing, pre')"
+    scroll = f"(far) => {boxes}.forEach((box) => {{ box.scrollLeft = far; }})"
+    for scrolled in (0, 40):
+        page.evaluate(scroll, scrolled)
+        page.wait_for_timeout(200)
+        for box in page.evaluate(_SHADES):
+            assert box["seen"] == box["left"] + box["right"], box
+
+
+def test_on_a_wide_page_a_wide_table_goes_beyond_the_code(open_page):
+    page = open_page(CHAPTERS[1]).page
+    widest = "(css) => Math.max(...[...document.querySelectorAll(css)].map((e) => e.clientWidth))"
+    code, table = (page.evaluate(widest, css) for css in (".cell_input", ".cell_output .scroller"))
+    assert table > code + 100
+
+
+@pytest.mark.parametrize("name", CHAPTERS)
+def test_code_on_a_phone_goes_on_in_the_next_line(open_page, name):
+    opened = open_page(name, PHONE)
+    opened.open_folds()
+    cut = opened.page.evaluate(
+        "() => [...document.querySelectorAll('.cell_input pre')]"
+        ".filter((e) => e.scrollWidth > e.clientWidth + 1).map((e) => e.textContent)"
+    )
+    assert cut == []
+
+
+def test_a_table_of_sentences_is_stacked_on_a_phone(open_page):
+    places = "(row) => [...row.cells].map((cell) => Math.round(cell.getBoundingClientRect().left))"
+    for width, columns in ((WIDE, 3), (PHONE, 1)):
+        page = open_page("book/instructors.html", width).page
+        row = page.locator(".stack tbody tr").first
+        assert len(set(row.evaluate(places))) == columns
+    assert row.locator("td").last.evaluate("(e) => getComputedStyle(e, '::before').content") == '"How: "'
+
+
+def test_a_link_into_a_long_page_lands_at_once(browser, address):
+    moving = visit(window(browser, WIDE, "light", reduced_motion="no-preference"), address, CHAPTERS[1])
+    target = moving.page.locator("article section[id]").last
+    place = target.get_attribute("id")
+    top = moving.page.evaluate(
+        "(id) => { location.hash = id; return document.getElementById(id).getBoundingClientRect().top; }",
+        place,
+    )
+    assert 0 <= top < 900
+    moving.page.context.close()
 
 
 def test_a_wrong_address_gets_a_page_with_a_way_back(browser, address):
@@ -100,7 +162,7 @@ def test_without_scripts_a_chapter_can_be_read(browser, address, name):
     expect(page.locator("#site-nav")).to_be_visible()
     page.keyboard.press("Escape")
     for figure in page.locator("figure.plot").all():
-        expect(figure.locator("noscript p")).to_be_visible()
+        expect(figure.locator(".plot-area p")).to_be_visible()
         figure.locator("summary").click()
         expect(figure.get_by_role("table")).to_be_visible()
     solution = page.locator("summary", has_text="Solution to exercise").first

@@ -16,7 +16,7 @@ import pytest
 
 from medallion.course.execute import CellFailed, execute
 from medallion.errors import MedallionError
-from press.notebooks import producer
+from press.notebooks import drawn, producer
 from press.notebooks.numbers import quoted, unsupported
 from press.notebooks.outputs import faults
 from press.source import pages, rules
@@ -597,6 +597,12 @@ RULES = {
         "a = 1",
         "this cell has 17 lines; the most is 15. Split it, or move code away.",
     ),
+    "wall of code": (
+        ("sum(numbers)", "sum(numbers)\n" + 3 * ("\n# %%\n" + 14 * "a = 1\n")),
+        "sum(numbers)",
+        "43 lines of code follow here without a sentence; the most is 40. Say in between what the next cell "
+        "does.",
+    ),
     "long line": (
         ("sum(numbers)", "sum(numbers)  # " + 80 * "x"),
         "sum(numbers)",
@@ -711,6 +717,17 @@ def test_the_exercises_must_not_lean_on_what_is_left_out_of_them(sample, tmp_pat
 def test_an_answer_made_anew_may_be_used(sample):
     path = sample(("check.last(last)\n", "check.last(last)\n\n# %%\nlast = max(numbers)\n\n# %%\nlast + 1\n"))
     assert rules.problems(parse(path)) == []
+
+
+def test_a_sentence_between_cells_ends_a_run_of_code(sample):
+    cells = 3 * ("\n# %%\n" + 14 * "a = 1\n")
+    path = sample(("sum(numbers)", "sum(numbers)\n" + "\n# %% [markdown]\n# Ones.\n" + cells))
+    assert [problem.text for problem in rules.problems(parse(path))] == [
+        "42 lines of code follow here without a sentence; the most is 40. Say in between what the next cell "
+        "does."
+    ]
+    between = cells.replace("\n# %%\n", "\n# %% [markdown]\n# More ones.\n\n# %%\n")
+    assert rules.problems(parse(sample(("sum(numbers)", "sum(numbers)\n" + between)))) == []
 
 
 def test_the_sample_breaks_no_rule(sample):
@@ -859,6 +876,42 @@ def test_other_outputs_that_are_refused():
     assert output_faults(html) == [
         "the output holds the path '/tmp'. Show a name, or a path from the lakehouse's folder."
     ]
+
+
+AXIS = {"title": {"text": "orders"}}
+BARS = {"data": [{"type": "bar", "name": "a", "x": [1], "y": [2]}]}
+CHART = BARS | {"layout": {"title": {"text": "Orders"}, "xaxis": AXIS, "yaxis": AXIS}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, []),
+        ({"title": None}, ["the chart has no title."]),
+        ({"xaxis": {}}, ["xaxis of the chart has no name."]),
+        ({"xaxis": {"visible": False}}, []),
+        ({"yaxis": {"showticklabels": False}}, []),
+        (
+            {"yaxis": {"title": {"text": "ids_remembered"}}},
+            ["yaxis of the chart has the name of a column, 'ids_remembered'."],
+        ),
+    ],
+)
+def test_a_chart_says_what_it_measures(changes, said):
+    figure = CHART | {"layout": CHART["layout"] | changes}
+    output = nbformat.v4.new_output("display_data", data={drawn.MIME: figure})
+    found = output_faults(output)
+    assert [text[: len(begin)] for text, begin in zip(found, said, strict=True)] == said
+
+
+def test_a_chart_shows_four_kinds_at_most():
+    five = [BARS["data"][0] | {"name": name} for name in "abcde"]
+    output = nbformat.v4.new_output("display_data", data={drawn.MIME: CHART | {"data": five}})
+    assert output_faults(output) == [
+        "the chart shows 5 kinds; the most is 4. Add up the small ones, or draw several charts."
+    ]
+    facets = nbformat.v4.new_output("display_data", data={drawn.MIME: CHART | {"data": five[:4] * 2}})
+    assert output_faults(facets) == []
 
 
 def test_a_build_names_every_fault_of_the_outputs_by_its_line(sample, tmp_path):

@@ -16,6 +16,7 @@ import medallion
 from medallion import paths
 from medallion.errors import MedallionError
 from medallion.lesson import charts, quiz
+from medallion.lesson.signs import LAYERS
 from press.site import figures, html, tables
 from press.site.outputs import Renderer
 
@@ -191,9 +192,9 @@ def test_what_a_number_is(text, number):
     assert html.is_number(text) is number
 
 
-def test_the_layers_have_the_colours_of_the_charts():
+def test_the_layers_have_the_same_colours_on_the_pages():
     css = (paths.root() / "book" / "_static" / "medallion.css").read_text(encoding="utf-8")
-    for layer, colour in charts.LAYERS.items():
+    for layer, colour in LAYERS.items():
         assert re.search(rf"--{layer}: {colour};", css), layer
 
 

@@ -16,7 +16,19 @@ from pygments.lexers import PythonLexer
 import medallion
 from medallion import contract, paths
 from medallion.errors import MedallionError
-from press.site import build, chapter, code, config, diagrams, extras, formulas, head, navigation, terms
+from press.site import (
+    build,
+    chapter,
+    code,
+    config,
+    diagrams,
+    extras,
+    figures,
+    formulas,
+    head,
+    navigation,
+    terms,
+)
 
 ch01 = medallion.checks("01")
 
@@ -102,6 +114,37 @@ def test_the_page_of_a_chapter_names_its_folds_and_has_the_hints_before_the_solu
         if "solution" in cell["metadata"].get("tags", []):
             assert sources(page)[place - 1].startswith('<details class="fold hint">')
             assert sources(page)[place - 2].startswith("```python")
+
+
+def drawing(source, *tags):
+    """Return a cell of a stored notebook that shows a chart."""
+    figure = {"data": [], "layout": {"title": {"text": "Rows"}}}
+    output = {"output_type": "display_data", "metadata": {}}
+    output["data"] = {figures.MIME: figure, "text/plain": ["A chart."]}
+    return {
+        "cell_type": "code", "id": "a", "metadata": {"tags": list(tags)}, "outputs": [output],
+        "source": source,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "tags", "folded", "name"),
+    [
+        ("figure = 1\ncharts.show(\n    figure, alt='A')", [], True, "The code of the chart: Rows"),
+        (
+            "charts.show(figure, alt='A')",
+            ["predict"],
+            True,
+            "Prediction 1: the output, once you have your number",
+        ),
+        ("draw(rows)", [], False, None),
+        ("charts.show(figure, alt='A')\nrows", [], False, None),
+    ],
+)
+def test_the_code_that_shows_a_chart_is_folded_and_named_after_it(source, tags, folded, name):
+    (cell,) = chapter._with_folds([drawing(source, *tags)], {})
+    assert ("hide-input" in cell["metadata"]["tags"]) is folded
+    assert cell["metadata"].get("mystnb", {}).get("code_prompt_show") == name
 
 
 def test_a_figure_of_a_chapter_carries_its_alt_text():
@@ -303,3 +346,14 @@ def test_every_mark_that_is_left_out_has_no_colour_in_the_style_sheet():
     styles = (paths.root() / "book" / "_static" / "medallion.css").read_text(encoding="utf-8")
     for plain in ("n", "nn", "nx", "o", "p", "w"):
         assert not re.search(rf"\.highlight [^{{]*\.{plain}\b[^{{]*{{", styles), plain
+
+
+def test_comments_and_indents_of_our_files_are_not_sent(tmp_path):
+    static = tmp_path / "_static"
+    static.mkdir()
+    for name in extras._OURS:
+        text = "/* Two\n   lines */\n" if name.endswith("css") else "// A comment\n  // and one more\n"
+        (static / name).write_text(f"{text}a {{\n  b: 'https://x';\n}}\n", encoding="utf-8")
+    extras.strip_comments(tmp_path)
+    for name in extras._OURS:
+        assert (static / name).read_text(encoding="utf-8").lstrip() == "a {\nb: 'https://x';\n}\n"

@@ -1131,7 +1131,7 @@ def auc(columns, rows):
 results = [("validation", auc(HONEST, past[aside]), auc(LEAKY, past[aside]))]
 for cutoff, rows in table[table["known_at"] > "2025-11-27"].groupby("cutoff"):
     live = rows.assign(month_orders=rows["month_known"])
-    results.append((f"{cutoff:%d %B}", auc(HONEST, rows), auc(LEAKY, live)))
+    results.append((f"{cutoff:%d %b}", auc(HONEST, rows), auc(LEAKY, live)))
 auc_table = pd.DataFrame(results, columns=["tested on", "honest", "leaky"]).round(2)
 auc_table
 
@@ -1142,14 +1142,16 @@ from medallion.lesson import charts
 
 title = "The same two models, in validation and in production"
 both = ["honest", "leaky"]
-figure = px.line(auc_table, x="tested on", y=both, markers=True, title=title)
+figure = px.scatter(auc_table, x="tested on", y=both, title=title)
+figure.update_traces(marker_size=12)
 figure.update_yaxes(title="AUC", range=[0.5, 1])
-figure.update_xaxes(title=None)
+figure.update_xaxes(title="validation, or a cutoff in 2025")
 figure.update_layout(legend_title=None)
 charts.show(
     figure,
-    alt="Lines of the AUC of two models. In validation the leaky one is ahead, 0.94 "
-    "to 0.78. On the three later cutoffs it falls behind the honest one.",
+    alt="Dots: the AUC of two models. In validation the leaky one is ahead, 0.94 to "
+    "0.78. On the cutoff of 13 November it is behind, 0.72 to 0.80, and on the two "
+    "others about equal, 0.79 to 0.80.",
 )
 
 # %% [markdown]

@@ -682,6 +682,11 @@ SPEED = """
 """
 
 
+# %% [markdown]
+# `BEHIND` aggregates the earlier payments, and `SPEED` adds the speed since the last one. One function runs both, and we
+# compare its rows with the table of chapter 04.
+
+
 # %%
 def features(payments):
     """Return eight features of each payment, from those before it among the given."""
@@ -1179,13 +1184,13 @@ from medallion.lesson import charts
 figure = px.line(
     pd.DataFrame(sizes).rename_axis("batch").rename_axis("TTL", axis="columns"),
     markers=True,
-    title="Devices that the stream remembers after each batch",
+    title="Devices that the stream remembers after each micro-batch",
 )
-figure.update_yaxes(title="devices", rangemode="tozero")
-figure.update_xaxes(dtick=1)
+figure.update_yaxes(title="devices in the state", rangemode="tozero")
+figure.update_xaxes(title="micro-batch", dtick=1)
 charts.show(
     figure,
-    alt="Line chart of the devices in the state after each of three batches. Without a "
+    alt="Line chart of the devices in the state after three micro-batches. Without a "
     "TTL they grow from 1761 to 3291. With a TTL they are never more than 1888.",
 )
 
@@ -1298,6 +1303,11 @@ def reading(state, at, temperature):
         return (at, False, hot_since, hot_told and hot_since is not None), said
     hot = at - hot_since >= HEAT
     return (at, False, hot_since, hot), said + ([("hot", at)] if hot else [])
+
+
+# %% [markdown]
+# Spark keeps the state and the timers. A `StatefulProcessor` reads and sets them through its handle, and we put that part
+# into a class of its own.
 
 
 # %%
@@ -1473,7 +1483,7 @@ pd.DataFrame(held).rename_axis("batch").T.astype("Int64")
 # state stays small, so in production it is monitored, for example by a `StreamingQueryListener`. The reports also have
 # the bytes of the state and the time of each micro-batch.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 rows = [
     (name, report["batchId"], report["durationMs"]["triggerExecution"] / 1000)
     for name, query in queries.items()
@@ -1481,11 +1491,18 @@ rows = [
     if name != "overlapping hours"
 ]
 rows = pd.DataFrame(rows, columns=["query", "batch", "seconds"])
+
+# %% tags=["nbval-ignore-output"]
 figure = px.line(rows, x="batch", y="seconds", color="query", markers=True)
-figure.update_layout(title="Seconds for each batch", legend_title=None)
-figure.update_yaxes(rangemode="tozero")
-figure.update_xaxes(dtick=1)
-charts.show(figure, alt="Line chart of the seconds that each batch of a query took.")
+figure.update_layout(title="Duration of each micro-batch", legend_title=None)
+figure.update_yaxes(title="seconds", rangemode="tozero")
+figure.update_xaxes(title="micro-batch", dtick=1)
+charts.show(
+    figure,
+    alt="Line chart of the seconds that each micro-batch took, for four queries. In "
+    "our run the first one of each query took longest, and the others about equally "
+    "long.",
+)
 
 # %% [markdown]
 # In our run the first micro-batch of each query took longest; Spark then compiles the code of its plan. On another
@@ -1767,6 +1784,9 @@ def go_on(rows, harm=None):
     return "goes on"
 
 
+# %% [markdown]
+# We try six changes: two before the state, three to the state, and a different query. Which of them go on?
+
 # %%
 hour = F.window("event_time", "1 hour")
 views = once.where("type = 'view'")
@@ -1851,15 +1871,20 @@ def measured(rows, number):
     latency.extend((number, one.total_seconds()) for one in waited)
 
 
+# %% [markdown]
+# While the stream runs, we draw the chart again after each second, in the place of the one before.
+
+
 # %%
 def draw(latency):
     """Draw the seconds from arrival to table, in the place of the last picture."""
     rows = pd.DataFrame(latency, columns=["batch", "seconds"])
-    figure = px.strip(rows, x="batch", y="seconds", title="From arrival to the table")
+    figure = px.strip(rows, x="batch", y="seconds", title="Latency, arrival to table")
     figure.update_yaxes(title="seconds", rangemode="tozero")
-    figure.update_xaxes(title="batch", dtick=1)
+    figure.update_xaxes(title="micro-batch", dtick=1)
     clear_output(wait=True)
-    charts.show(figure, alt="Dots: the seconds that each payment waited, by batch.")
+    alt = "Dots: the seconds that each payment waited, a column for each micro-batch. "
+    charts.show(figure, alt + "In each, those that arrived first waited longest.")
 
 
 # %%
@@ -1888,7 +1913,8 @@ len(latency) > 0, live_query.isActive, producer.is_alive()
 # %% [markdown]
 # In our one short run, on the machine that built this book, it took one to a few seconds. That is short beside the
 # minutes in which a parcel is packed. The dots of a micro-batch lie in a column: payments that arrived first have
-# waited longest, some until the micro-batch before had ended. A service would report the median and the 95 % quantile
+# waited longest, some until the micro-batch before had ended. If the columns rose from one micro-batch to the next for
+# minutes, the query would be slower than its source; four seconds cannot show that. A service would report the median and the 95 % quantile
 # of hours, and find the slow step in the progress (`durationMs`).
 #
 # ## Check yourself

@@ -668,6 +668,11 @@ known_groups = (
 )
 
 
+# %% [markdown]
+# A payment touches up to three groups, through its customer, its device and its card. The function returns the features
+# of the largest.
+
+
 # %%
 def neighbours(payments, groups, day):
     """Return the features of the largest group that a payment touches on its day."""
@@ -734,6 +739,9 @@ for number, part in lines.groupby("component"):
     for vertex, place in networkx.shell_layout(drawn, circles, scale=size).items():
         spots[vertex] = (round(x + place[0], 2), round(y + place[1], 2))
 
+# %% [markdown]
+# We draw the edges first, so that the vertices lie over them. Each kind of vertex has a symbol and a colour of its own.
+
 # %%
 import plotly.graph_objects as go
 
@@ -744,7 +752,7 @@ web_of_lines = go.Scatter(
     x=[spots[v][0] if v else None for v in ways],
     y=[spots[v][1] if v else None for v in ways],
     mode="lines",
-    line={"color": charts.GRID, "width": 1.5},
+    line={"color": charts.TEXT, "width": 1},
     showlegend=False,
 )
 look = {"title": "Three families and a ring", "height": 460, "hovermode": False}

@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 
 from medallion import paths
 from medallion.lesson.signs import SIGNS
+from press.notebooks import drawn
 from press.source.rules import LEFT_OUT, RAISES
 
 RIGHT = f"{SIGNS['right']} "
@@ -32,7 +33,7 @@ def faults(notebook: NotebookNode) -> Iterator[tuple[int, str]]:
 
     Rules: nothing on stderr; no error that was not announced; no path, port, address of an object,
     date of today or widget; a check of the reference solution is right; no image, which nbval cannot
-    compare, unless the cell is among the few that are left out.
+    compare, unless the cell is among the few that are left out; a chart can be read without its code.
     """
     for index, cell in enumerate(notebook.cells):
         if cell.cell_type != "code":
@@ -84,6 +85,8 @@ def _kinds(cell: NotebookNode, tags: list[str]) -> Iterator[str]:
         held = output.get("data", {})
         if _WIDGET in held:
             yield "the output is a widget, which a page cannot show. Progress bars are for the terminal."
+        if drawn.MIME in held:
+            yield from drawn.faults(held[drawn.MIME])
         if LEFT_OUT not in tags and any(kind in held for kind in ("image/png", "image/jpeg")):
             yield f"the output is an image, which nbval does not compare. Use Plotly, or tag it {LEFT_OUT}."
 

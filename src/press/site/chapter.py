@@ -3,6 +3,7 @@
 The stored notebook is for JupyterLab. The site reads it, changes this copy, and gives that to myst-nb.
 """
 
+import ast
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -101,7 +102,20 @@ def _with_folds(cells: list[dict[str, Any]], hints: dict[str, Exercise]) -> Iter
             if figures.MIME in output.get("data", {}):
                 plain = output["data"].get("text/plain", "")
                 output["metadata"]["alt"] = plain if isinstance(plain, str) else "".join(plain)
+                if _ends_with_chart(cell):
+                    cell["metadata"]["tags"] = [*tags, "hide-input"]
+                    if "predict" not in tags:  # there, one fold holds the code and the chart
+                        title = figures.title_of(output["data"][figures.MIME])
+                        _name_fold(cell, f"The code of the chart: {title}")
         yield cell
+
+
+def _ends_with_chart(cell: dict[str, Any]) -> bool:
+    """Say whether a cell ends with `charts.show(...)`, whose chart and text its output shows anyway."""
+    match ast.parse(_text(cell)).body[-1:]:
+        case [ast.Expr(ast.Call(ast.Attribute(ast.Name("charts"), "show")))]:
+            return True
+    return False
 
 
 def _name_fold(cell: dict[str, Any], name: str) -> None:

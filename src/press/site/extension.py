@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from press.site.config import BRANCH, addresses, previewing
 _ALWAYS = ["medallion.js"]
 _SEARCH = ["documentation_options.js", "doctools.js", "sphinx_highlight.js"]
 _LINEAGE = ["lineage.js"]
+_SENTENCE = 60  # characters
 _LOG = logging.getLogger(__name__)
 
 
@@ -42,15 +43,27 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 class Translator(HTML5Translator):
-    """Writes tables in boxes that scroll, and names the link that stands beside a heading."""
+    """Writes tables in boxes that scroll, and names the link that stands beside a heading.
+
+    A table of sentences also says beside each cell the name of its column, for a page on which it is stacked.
+    """
+
+    stacked: Sequence[str] = ()  # of the table that is being written, the heads if it can be stacked
 
     def visit_table(self, node: nodes.table) -> None:
         heads = [entry.astext() for head in node.findall(nodes.thead) for entry in head.findall(nodes.entry)]
         name = ", ".join(filter(None, heads)) or "rows"
-        self.body.append(
-            f'<div class="scroller" role="group" tabindex="0" aria-label="Table: {escape(name)}">'
-        )
+        self.stacked = heads if _has_sentences(node) else []
+        kind = "scroller stack" if self.stacked else "scroller"
+        self.body.append(f'<div class="{kind}" role="group" tabindex="0" aria-label="Table: {escape(name)}">')
         super().visit_table(node)
+
+    def visit_entry(self, node: nodes.entry) -> None:
+        place = node.parent.index(node)
+        super().visit_entry(node)
+        if self.stacked and self.body[-1].startswith("<td"):
+            head = escape(self.stacked[place])
+            self.body[-1] = self.body[-1].replace("<td", f'<td data-head="{head}"', 1)
 
     def depart_table(self, node: nodes.table) -> None:
         super().depart_table(node)
@@ -63,6 +76,18 @@ class Translator(HTML5Translator):
                 f'<a class="headerlink" href="#{node["ids"][0]}" '
                 f'aria-label="Link to: {escape(name)}">{self.config.html_permalinks_icon}</a>'
             )
+
+
+def _has_sentences(table: nodes.table) -> bool:
+    """Say whether two of at least three columns hold sentences: on a phone there is no room for both."""
+    rows = [
+        list(row.findall(nodes.entry))
+        for body in table.findall(nodes.tbody)
+        for row in body.findall(nodes.row)
+    ]
+    columns = list(zip(*rows, strict=False))
+    long = [column for column in columns if max(len(entry.astext()) for entry in column) > _SENTENCE]
+    return len(columns) >= 3 and len(long) >= 2
 
 
 def _open_fold(translator: HTML5Translator, node: HideCodeCellNode) -> None:
@@ -142,6 +167,7 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
         return
     out, urls, root = Path(app.outdir), addresses(), app.config.root_doc
     extras.copy_plotly(out)
+    extras.strip_comments(out)
     extras.copy_exercises(Path(app.srcdir), out)
     extras.write_entry(out, root)
     extras.write_not_found(out, urls)

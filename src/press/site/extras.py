@@ -13,6 +13,9 @@ from press.site.config import Addresses
 
 PLOTLY = "_static/plotly.min.js"
 _LINK = re.compile(r'(?P<before>\s(?:href|src|action|data-plotly)=")(?P<link>[^"]*)"')
+_OURS = ("medallion.css", "medallion.js", "figures.js", "lineage.js")
+# In a script only lines that are nothing but a comment: two slashes also stand in addresses
+_COMMENT = {".css": re.compile(r"/\*.*?\*/", re.DOTALL), ".js": re.compile(r"^\s*//.*\n", re.MULTILINE)}
 _ROOT = re.compile(r'data-content_root="[^"]*"')
 
 
@@ -22,6 +25,14 @@ def copy_plotly(out: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with resources.as_file(resources.files("plotly") / "package_data" / "plotly.min.js") as source:
         shutil.copyfile(source, target)
+
+
+def strip_comments(out: Path) -> None:
+    """Take the comments and the indents out of our own style sheet and scripts: an eighth of their weight."""
+    for name in _OURS:
+        path = out / "_static" / name
+        text = _COMMENT[path.suffix].sub("", path.read_text(encoding="utf-8"))
+        path.write_text(re.sub(r"\n\s+", "\n", text), encoding="utf-8", newline="\n")
 
 
 def copy_exercises(root: Path, out: Path) -> None:

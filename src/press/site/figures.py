@@ -1,6 +1,6 @@
 """A Plotly figure on a page: its JSON, once; its alt text; its data as a table one click away.
 
-`book/_static/figures.js` draws it when it comes into view.
+`book/_static/figures.js` draws it before it comes into view.
 """
 
 import json
@@ -56,9 +56,10 @@ def page_html(figure: Any, alt: str) -> str:
     return "\n".join(
         [
             f'<figure class="plot">\n<figcaption>{escape(title)}</figcaption>',
-            f'<div class="plot-area" role="img" aria-label="{escape(alt)}" style="height:{height}px"></div>',
+            # The text stands in the box until the figure is drawn, and stays where there are no scripts
+            f'<div class="plot-area" role="img" aria-label="{escape(alt)}" style="height:{height}px">'
+            f"<p>{escape(alt)}</p></div>",
             f'<script type="application/json" class="plot-data">{text}</script>',
-            f"<noscript><p>{escape(alt)}</p></noscript>",
             f"{folded}\n</figure>",
         ]
     )

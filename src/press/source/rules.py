@@ -3,6 +3,7 @@
 import ast
 import builtins
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 
 from IPython.core.inputtransformer2 import TransformerManager
 
@@ -15,6 +16,7 @@ from press.source.names import Names, names
 from press.source.starter import BEGIN, END, StarterError, starter, worked
 
 LONGEST_CELL = 15
+MOST_LINES = 40  # of code, with no sentence between the cells
 LONGEST_LINE = 88  # more scrolls sideways, on the page and in JupyterLab
 LEFT_OUT = "nbval-ignore-output"
 RAISES = "raises-exception"
@@ -30,7 +32,7 @@ def problems(chapter: Chapter) -> list[Problem]:
     if unreadable:
         return sorted(unreadable, key=lambda problem: problem.line)
     rules: tuple[Callable[[Chapter], Iterable[Problem]], ...] = (
-        _lengths, _starters, _groups, _checks, _answers_stay_inside, _excerpt_stands_alone, _left_out,
+        _lengths, _walls, _starters, _groups, _checks, _answers_stay_inside, _excerpt_stands_alone, _left_out,
         _quiz,
     )  # fmt: skip
     return sorted((problem for rule in rules for problem in rule(chapter)), key=lambda problem: problem.line)
@@ -106,7 +108,7 @@ def _python(chapter: Chapter) -> Iterator[Problem]:
 
 def _lengths(chapter: Chapter) -> Iterator[Problem]:
     for cell in _code(chapter):
-        count = sum(line.strip() not in ("", BEGIN, END) for line in cell.source.splitlines())
+        count = _count(cell)
         if count > LONGEST_CELL:
             text = f"this cell has {count} lines; the most is {LONGEST_CELL}. Split it, or move code away."
             yield chapter.problem(cell.line, text)
@@ -114,6 +116,24 @@ def _lengths(chapter: Chapter) -> Iterator[Problem]:
             if len(line) > LONGEST_LINE:
                 text = f"this line has {len(line)} characters; the most is {LONGEST_LINE}. Break it."
                 yield chapter.problem(cell.line + n, text)
+
+
+def _walls(chapter: Chapter) -> Iterator[Problem]:
+    """Code of several cells needs a sentence in between. Solutions do not count: they are folded."""
+    for kind, run in groupby(chapter.cells, key=lambda cell: cell.kind):
+        cells = [cell for cell in run if cell.role != "solution"]
+        count = sum(_count(cell) for cell in cells)
+        if kind == "code" and count > MOST_LINES:
+            text = (
+                f"{count} lines of code follow here without a sentence; the most is {MOST_LINES}. Say in "
+                "between what the next cell does."
+            )
+            yield chapter.problem(cells[0].line, text)
+
+
+def _count(cell: Cell) -> int:
+    """Return the number of lines of a code cell, without blank lines and markers."""
+    return sum(line.strip() not in ("", BEGIN, END) for line in cell.source.splitlines())
 
 
 def _starters(chapter: Chapter) -> Iterator[Problem]:
