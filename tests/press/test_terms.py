@@ -95,14 +95,15 @@ def test_headings_are_those_of_the_text_without_backticks(chapters):
 def test_the_page_is_sorted_and_leads_from_a_spelling_to_its_term(tmp_path, chapters):
     known = written(
         tmp_path,
-        ONE.replace("late bound", "_late bound, wm")
+        ONE.replace("late bound", "_late bound, Mark")
         + '- term: "<=>"\n  taught: ["00 The session time zone"]\n',
     )
     page = terms_page.page(known, terms.sections(known, chapters, tmp_path))
     assert page.partition("## Signs")[2] == (
         "\n\n- **<=>**: [00 The session time zone](../../notebooks/00_tour.ipynb#the-session-time-zone)\n"
         "\n## L\n\n- _late bound: see [watermark](#w)\n"
-        "\n## W\n\n- **watermark** (withWatermark, _late bound, wm): "
+        "\n## M\n\n- Mark: see [watermark](#w)\n"
+        "\n## W\n\n- **watermark** (withWatermark, _late bound, Mark): "
         "[07 Watermarks: when a count becomes final]"
         "(../../notebooks/07_streaming_analytics.ipynb#watermarks-when-a-count-becomes-final)\n"
     )
