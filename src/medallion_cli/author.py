@@ -48,8 +48,8 @@ def _new(arguments: argparse.Namespace) -> None:
         f"""
 Next: write the chapter, then `./medallion build {number}` and `./medallion test {number}`.
 The build also enters it in the contents, the README and the pages that list the chapters.
-By hand remain its terms in book/glossary.md, a line in CHANGELOG.md, a library that it brings
-in pyproject.toml, and the drawing book/figures/flow-{number}.svg."""
+By hand remain its terms in book/glossary.md and book/terms.yml, a line in CHANGELOG.md, a library
+that it brings in pyproject.toml, and the drawing book/figures/flow-{number}.svg."""
     )
 
 

@@ -15,7 +15,6 @@ from medallion.spark.session import for_any_jvm
 JUSTIFIED = {
     r"^Attribute “popover(target|targetaction)?” not allowed": "standard since 2023; opens the drawers",
     r"^Attribute “name” not allowed on element “details”": "standard since 2023; one answer at a time",
-    r"^The “main” role is unnecessary": "Sphinx's search looks for it to show where it found a word",
     r"^Consider using the “h1” element as a top-level heading only": "it is the one of its page",
     r"^Article lacks heading": "its heading stands in a section within it",
 }

@@ -1,4 +1,4 @@
-"""What a reader does beside reading: search, follow a wrong or an old address, print, do without scripts."""
+"""What a reader does beside reading: follow a wrong address, print, do without scripts or a network."""
 
 import re
 import zipfile
@@ -10,37 +10,6 @@ from press.site import build
 
 from .looking import visit, window
 from .pages import CHAPTERS, LINEAGE, PHONE, SHEETS, WELCOME, WIDE
-
-
-@pytest.mark.parametrize("width", [WIDE, PHONE])
-def test_the_search_finds_a_term_and_the_page_that_explains_it(open_page, width):
-    page = open_page(WELCOME, width).page
-    field = page.get_by_role("searchbox", name="Search the book")
-    field.fill("quarantine")
-    field.press("Enter")
-    results = page.locator("#search-results ul.search a")
-    expect(results.first).to_be_visible(timeout=15_000)
-    found = {text: link for link in results.all() for text in [link.inner_text()]}
-    assert any("lossary" in text for text in found), list(found)
-    next(link for text, link in found.items() if "lossary" in text).click()
-    expect(page.get_by_role("main")).to_contain_text(re.compile("quarantine", re.IGNORECASE))
-
-
-def test_the_page_of_the_search_says_when_there_is_nothing_and_searches_again(open_page):
-    page = open_page("search.html?q=zzyzx").page
-    said = page.locator("#search-results")
-    expect(said).to_contain_text("did not match any", timeout=15_000)
-    again = page.get_by_role("searchbox", name=re.compile("Words to look for"))
-    again.fill("watermark")
-    page.get_by_role("button", name="Search").click()
-    expect(page.locator("#search-results ul.search a").first).to_be_visible(timeout=15_000)
-
-
-def test_a_word_that_is_markup_is_searched_for_and_never_run(open_page):
-    opened = open_page("search.html?q=%3Cimg%20src%3Dx%20onerror%3Dwindow.broken%3D1%3E")
-    opened.page.wait_for_load_state("networkidle")
-    expect(opened.page.locator("#search-results")).not_to_be_empty()
-    assert opened.page.evaluate("window.broken") is None
 
 
 # What a box hides to its left and right, and on which of them it is in shade
@@ -183,8 +152,9 @@ def test_the_offline_copy_opens_from_the_disk(browser, site, tmp_path):
     field = chapter.page.get_by_role("searchbox", name="Search the book")
     field.fill("quarantine")
     field.press("Enter")
-    found = chapter.page.locator("#search-results ul.search a", has_text="lossary").first
-    expect(found).to_be_visible(timeout=15_000)
-    found.click()
+    expect(chapter.page.locator("#search-results a").first).to_be_visible(timeout=15_000)
+    assert chapter.complaints() == []
+    chapter.page.locator("#search-results li", has_text="Glossary").get_by_role("link").first.click()
     expect(chapter.page.get_by_role("heading", level=1)).to_have_text(re.compile("Glossary"))
+    expect(chapter.page.locator(":target > h3")).to_be_in_viewport()
     chapter.page.context.close()

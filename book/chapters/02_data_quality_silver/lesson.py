@@ -310,7 +310,7 @@ judged.groupBy("_disposition", "_kind", "_warnings").count().orderBy(
 # them.
 
 # %%
-INGEST = ("_source_file", "_arrived_at")  # how a row came, not what it says
+INGEST = ("_source_file", "_arrived_at", "_line")  # how a row came, not what it says
 
 
 # %%
@@ -340,19 +340,18 @@ def copies_of(key):
 # %%
 def compared(frame, *key, but=(), by=("_arrived_at", "_source_file")):
     """Add `_copy` and `_again` (the number), `_seen` (copy 1), and `_row_id`."""
-    frame = frame.drop("_line")
     sent = [name for name in frame.columns if name not in (*INGEST, *but)]
     alike, keyless = copies_of(key)
     same_key = Window.partitionBy(*alike).orderBy(*by, "_content")
     equal = Window.partitionBy(*alike, "_content").orderBy(*by)
-    rows = frame.withColumn("_content", fingerprint(*sent)).withColumns(
-        {
-            "_copy": F.row_number().over(same_key),
-            "_again": F.row_number().over(equal),
-            "_seen": F.first("_content").over(same_key),
-        }
-    )
+    numbers = {
+        "_copy": F.row_number().over(same_key),
+        "_again": F.row_number().over(equal),
+        "_seen": F.first("_content").over(same_key),
+    }
+    rows = frame.drop("_line").withColumn("_content", fingerprint(*sent))
     place = F.when(keyless, F.struct("_source_file", "_copy")).alias("place")
+    rows = rows.withColumns(numbers)
     return rows.withColumn("_row_id", fingerprint(*key, "_content", place))
 
 

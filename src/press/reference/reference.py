@@ -4,6 +4,7 @@
 |---|---|
 | `book/reference/tables.md` | the chapters' headers, the schemas of the last run, the data dictionary |
 | `book/reference/package.md` | the docstrings of what a notebook uses, the parser of the command line |
+| `book/reference/terms.md` | the index of terms, `book/terms.yml`, and the headings of the lessons |
 | `book/reference/lineage.md` and its drawing | what the chapters were seen to do when they were built last |
 | `book/databricks.md`, in part | `book/databricks.yml`, and `databricks.yml` beside each lesson |
 | the lists of chapters, see `lists` | the chapters' headers, `book/outline.yml` |
@@ -27,7 +28,8 @@ from medallion.lesson.exercise import Exercise
 from press.lineage import compare
 from press.lineage.observed import Edge
 from press.recorded import costs, lineage, schemas, seconds
-from press.reference import databricks_page, dictionary, lineage_figure, lineage_page, lists
+from press.reference import databricks_page, dictionary, lineage_figure, lineage_page, lists, terms_page
+from press.source import terms
 from press.source.chapter import Chapter, Problem, parse, refuse
 
 TABLES = "book/reference/tables.md"
@@ -145,6 +147,8 @@ def _pages(found: Sequence[Chapter], target: Path, parser: argparse.ArgumentPars
         TABLES: tables_page(found, schemas.load(target), dictionary.meanings(target)),
         PACKAGE: package_page(parser),
     }
+    if known := terms.read(target):
+        pages[terms_page.PAGE] = terms_page.page(known, terms.sections(known, found, target))
     if edges := lineage.load(target):
         pages[lineage_page.PAGE] = lineage_page.text(edges, found)
         said = lineage_page.about(edges, found)

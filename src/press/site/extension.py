@@ -10,17 +10,23 @@ from typing import Any
 from docutils import nodes
 from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.application import Sphinx
+from sphinx.builders.html import StandaloneHTMLBuilder
 from sphinx.highlighting import PygmentsBridge
 from sphinx.util import logging
 from sphinx.writers.html5 import HTML5Translator
 
-from press.site import chapter, code, diagrams, extras, formulas, head, navigation, terms
+from press.site import chapter, code, diagrams, extras, formulas, head, navigation, sections, terms
 from press.site.config import BRANCH, addresses, previewing
+from press.source import terms as index
 
 _ALWAYS = ["medallion.js"]
-_SEARCH = ["documentation_options.js", "doctools.js", "sphinx_highlight.js"]
+_SEARCH = ["minisearch/index.js", Path(sections.SCRIPT).name, "search.js"]
 _LINEAGE = ["lineage.js"]
+<<<<<<< HEAD
 _SENTENCE = 60  # characters
+=======
+INDEX = "book/reference/terms"
+>>>>>>> search22
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,6 +40,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_node(HideCodeCellNode, override=True, html=(_open_fold, _close_fold))
     PygmentsBridge.html_formatter = code.Formatter
     app.set_translator("html", Translator, override=True)
+    app.connect("builder-inited", _without_search_by_page)
     app.connect("source-read", _read_chapter)
     app.connect("html-collect-pages", _more_pages)
     # After every other extension, whose scripts and styles are left out here
@@ -100,6 +107,11 @@ def _close_fold(translator: HTML5Translator, _: HideCodeCellNode) -> None:
     translator.body.append("</details>\n")
 
 
+def _without_search_by_page(app: Sphinx) -> None:
+    if isinstance(app.builder, StandaloneHTMLBuilder):
+        app.builder.search = False  # Sphinx's own finds pages; the book has a search that finds sections
+
+
 def _read_chapter(_: Sphinx, docname: str, source: list[str]) -> None:
     number = navigation.number_of(docname)
     if number:
@@ -109,6 +121,8 @@ def _read_chapter(_: Sphinx, docname: str, source: list[str]) -> None:
 
 def _more_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
     yield "404", {"title": "No such page"}, "notfound.html"
+    _write_sections(app)
+    yield "search", {"title": "Search", "terms": INDEX if INDEX in app.env.titles else ""}, "search.html"
     for old, new in app.config.redirects.items():
         if new not in app.env.titles or old in app.env.titles:
             _LOG.warning(
@@ -117,6 +131,17 @@ def _more_pages(app: Sphinx) -> Iterator[tuple[str, dict[str, Any], str]]:
             continue
         title = app.env.titles[new].astext()
         yield old, {"title": title, "target": app.builder.get_relative_uri(old, new)}, "redirect.html"
+
+
+def _write_sections(app: Sphinx) -> None:
+    """Write what the search looks in: the sections of all pages, and the terms that each teaches."""
+    pages = navigation.pages(app)
+    read = [name for name in pages if name != INDEX]  # which holds the headings of all others
+    found = [one for name in read for one in sections.of(name, app.env.get_doctree(name))]
+    chapters = {number: name for name in pages if (number := navigation.number_of(name))}
+    known = index.read(Path(app.srcdir))
+    text = sections.script(found, pages, known, sections.taught(known, found, chapters))
+    sections.write(Path(app.outdir), text)
 
 
 def _page_context(

@@ -44,6 +44,17 @@ def parts(app: Any) -> list[Part]:
     ]
 
 
+def pages(app: Any) -> dict[str, str]:
+    """Return the pages of the book in its order, the root page first, with their titles.
+
+    The title of a chapter begins with its number.
+    """
+    listed = [entry for part in parts(app) for entry in part.entries]
+    titles = {entry.docname: f"{entry.number} {entry.title}".strip() for entry in listed}
+    root = app.config.root_doc
+    return {root: app.env.titles[root].astext()} | titles
+
+
 def _entry(app: Any, name: str) -> Entry:
     docname = re.sub(r"\.(md|ipynb)$", "", name)
     if docname not in app.env.titles:
