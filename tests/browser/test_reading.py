@@ -11,7 +11,6 @@ from press.site import build
 from .looking import visit, window
 from .pages import CHAPTERS, LINEAGE, PHONE, SHEETS, WELCOME, WIDE
 
-
 # What a box hides to its left and right, and on which of them it is in shade
 _SHADES = """() => [...document.querySelectorAll(".scroller, .drawing, pre")]
   .filter((box) => box.checkVisibility() && box.clientWidth)
