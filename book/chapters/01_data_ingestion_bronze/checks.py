@@ -43,7 +43,7 @@ class SchemaHints(Exercise):
     title = "correct an inferred schema with a hint"
     takes = 'a string in DDL, such as "birth_year SMALLINT"'
     hints = (
-        "Which column did the guess get wrong? Only that one needs a hint.",
+        'Look at inferred.schema["postcode"]. Which type did Spark choose? Only this column needs a hint.',
         "A hint is the name of a column and its type, as in CREATE TABLE: name TYPE.",
         "A number has no zero at the front, a string may have one: the type is STRING.",
     )

@@ -344,7 +344,8 @@ lines = spark.read.text(first_week)
 lines.count(), len(dropped.collect())
 
 # %% [markdown]
-# Four lines are missing, without a message. `PERMISSIVE`, the default mode, keeps such a line in `_corrupt_record`.
+# Four lines are missing, without a message. `PERMISSIVE`, the default mode, keeps such a line in `_corrupt_record`. (A
+# *struct* is a column with named fields; `event.*` makes them columns.)
 
 
 # %%
@@ -451,7 +452,8 @@ spark.table("scratch.raw_events").groupBy(country).count().orderBy("country")
 # ## Unknown fields at any depth
 #
 # `rescued` looks at the top level only, and an order has its fields in an object `after`, with an array `lines` in it. As a
-# VARIANT, parsed once, a line can be asked for its names at every level.
+# VARIANT, parsed once, a line can be asked for its names at every level. You may skip these functions at first: of them, only
+# `unknown_fields(line, schema)` is used later. It returns the map that this section shows last.
 
 # %%
 from pyspark.sql.types import ArrayType
@@ -539,7 +541,7 @@ one.select(unknown_fields("value", "after STRUCT<lines: ARRAY<STRUCT<no: INT>>>"
 # ## Schema evolution: fail, add, rescue, ignore
 #
 # In week 40 the shop begins to offer delivery slots: a new field of its orders. We read the week before and that week, and of
-# each event only the order *after* the change.
+# each event only the order *after* the change, with its lines as JSON text. (A deletion has no `after`; we leave it out.)
 
 # %%
 ORDER = """
@@ -574,8 +576,8 @@ except Exception as error:
 refused
 
 # %% [markdown]
-# **Add**: `mergeSchema` lets this write add the column; old rows have NULL in it. **Rescue**: we read with the old schema, and
-# the field gets into the map. **Ignore**: the same without the map.
+# **Add**: `mergeSchema` lets this write add the column; old rows have NULL in it. **Rescue**: we read with the old
+# schema, and the field gets into the map. **Ignore**: the same without the map.
 
 # %%
 with_slot.write.mode("append").option("mergeSchema", True).saveAsTable(
@@ -598,76 +600,8 @@ ignoring = spark.table("scratch.orders_ignore")
 ignoring.count(), "delivery_slot" in ignoring.columns
 
 # %% [markdown]
-# With `ignore` the rows are there, and the 2,929 slots are not, in silence. `add` changes the table for everybody at once; `rescue` keeps the field until somebody
-# decides.
-#
-# ## Fail and restart on a new column
-#
-# A fifth way lies between `fail` and `add`: stop, write the new schema down, and go on with it at the next start.
-# Somebody hears of the change, and nothing is lost. A **stream** is a query that reads only what is new. It notes in
-# its **checkpoint**, a folder, which files it has read, so it continues where it stopped. It reads new files in
-# groups, the **micro-batches**: `maxFilesPerTrigger` limits the files in one, and `foreachBatch` calls our function
-# for each. The trigger `availableNow` means: read all that is new, then stop.
-#
-# A micro-batch comes twice if Spark stops after our write and before its note. So the write carries the id of the
-# query, which the checkpoint keeps, and the micro-batch's number. Delta keeps the highest number of each id in its
-# log, and skips a write whose number is not higher.
-
-# %%
-stored = medallion.scratch() / "orders.schema.ddl"
-stored.write_text(ORDER)
-stopping = medallion.scratch() / "stopping-checkpoint"
-
-
-# %%
-def query_id(checkpoint):
-    """Return the id of the query whose checkpoint this is."""
-    return json.loads((checkpoint / "metadata").read_text())["id"]
-
-
-# %%
-def land_or_stop(batch, number):
-    """Append a micro-batch once, or store the schema with its new fields and stop."""
-    found = batch.select(F.explode(F.map_keys("_rescued"))).distinct().collect()
-    if names := sorted(name for (name,) in found):
-        added = "".join(f", `{name}` STRING" for name in names)
-        stored.write_text(stored.read_text() + added)
-        raise ValueError(f"new fields {names}, now in the stored schema: start again")
-    writer = batch.drop("_rescued").write.format("delta").option("mergeSchema", True)
-    writer = writer.option("txnAppId", query_id(stopping)).option("txnVersion", number)
-    writer.mode("append").saveAsTable("scratch.stopping")
-
-
-# %%
-def start_stopping():
-    """Start the stream of weeks 39 and 40 with the schema that is stored now."""
-    files = spark.readStream.option("maxFilesPerTrigger", 1)
-    files = files.option("pathGlobFilter", "*-W{39,40}.jsonl")
-    rows = orders_in(files.text(str(landing / "orders")), stored.read_text())
-    writer = rows.writeStream.option("checkpointLocation", str(stopping))
-    return writer.trigger(availableNow=True).foreachBatch(land_or_stop).start()
-
-
-# %%
-query = start_stopping()
-try:
-    query.awaitTermination()
-except Exception as error:
-    stopped = medallion.reason(error)
-stopped, spark.table("scratch.stopping").count()
-
-# %% [markdown]
-# The 3,141 rows of week 39 are in, and week 40 stopped the stream before a row of it was written. We start again:
-
-# %%
-start_stopping().awaitTermination()
-spark.table("scratch.stopping").selectExpr(
-    "count(*) AS rows", "count(delivery_slot) AS slots"
-)
-
-# %% [markdown]
-# The field became a `STRING`; a person may choose a better type before the restart. (The function reads its
-# micro-batch twice; a large one deserves `persist`.)
+# With `ignore` the rows are there, and the 2,929 slots are not, in silence. `add` changes the table for everybody at
+# once; `rescue` keeps the field until somebody decides.
 #
 # ## Implicit casts: Delta checks value by value
 #
@@ -695,8 +629,8 @@ deliver("1250"), deliver("about ten")
 #
 # ## Type widening
 #
-# Also in week 40, the number that orders the changes jumps from about one million to three thousand million, more than an
-# `INT` can hold.
+# Also in week 40, `sequence`, the column that numbers the changes, jumps from about one million to three thousand
+# million, more than an `INT` can hold.
 
 
 # %%
@@ -726,9 +660,10 @@ except Exception as error:
 refused
 
 # %% [markdown]
-# **Type widening** changes the type in the log and leaves old files as they are. The property `delta.enableTypeWidening` of a
-# table allows it (`ALTER TABLE … SET TBLPROPERTIES ('name' = 'value')`); then a write with `mergeSchema` also turns `INT` into `BIGINT`.
-# (From `INT` to `DOUBLE` or `DECIMAL` only `ALTER TABLE … ALTER COLUMN … TYPE` leads, never a write.)
+# **Type widening** changes the type in the log and leaves old files as they are. The property
+# `delta.enableTypeWidening` of a table allows it (`ALTER TABLE … SET TBLPROPERTIES ('name' = 'value')`); then a write
+# with `mergeSchema` also turns `INT` into `BIGINT`. (To `DOUBLE` or `DECIMAL` a write never widens an `INT`; for that
+# there is `ALTER TABLE … ALTER COLUMN … TYPE`.)
 
 # %% tags=["setup"]
 spark.sql(
@@ -739,9 +674,10 @@ grown = spark.sql("SELECT 2 AS id, 3000000000 AS stock, 'new' AS note")
 # %% [markdown] tags=["exercise"]
 # ### Exercise 1.3: append with schema evolution
 #
-# Write `append_evolving(frame, table)`. It **appends** a DataFrame to a Delta table: new columns are added, an `INT` that has
-# become a `BIGINT` is widened, and old rows are not written again. A stock such as `plenty`, which is no number, must still be
-# refused; the string `12` is cast, as Delta does by itself. Change no setting of the session. Try it: `append_evolving(grown, "scratch.shelf")`.
+# Write `append_evolving(frame, table)`. It **appends** a DataFrame to a Delta table: new columns are added, an `INT`
+# that has become a `BIGINT` is widened, and old rows are not written again. A stock such as `plenty`, which is no
+# number, must still be refused; the string `12` is cast, as Delta does by itself. Change no setting of the session. Try
+# it: `append_evolving(grown, "scratch.shelf")`.
 
 
 # %% tags=["solution"]
@@ -783,8 +719,9 @@ refused
 # ## Nested JSON
 #
 # The catalogue is **one** JSON document over many lines (`multiLine`): sellers, and in each its products. We open it
-# level by level until a row is one product. `FAILFAST` stops the load if the document does not fit, since one bad
-# document would cost all products. Its unknown fields come from a second look at the file as one value (`wholetext`).
+# level by level until a row is one product: `explode` makes a row of each element of an array. `FAILFAST` stops the
+# load if the document does not fit, since one bad document would cost all products. Its unknown fields come from a
+# second look at the file as one value (`wholetext`).
 
 # %%
 CATALOGUE = """
@@ -888,8 +825,8 @@ cdnow.limit(3)
 # %% [markdown] tags=["exercise"]
 # ### Exercise 1.4: parse fixed-width lines
 #
-# Write `purchases_of(lines)`. `lines` is a DataFrame with a column `value`, such as `cdnow`. It returns a row for each purchase,
-# with all columns of `lines` and these four. The first line of the file, a heading, is no purchase.
+# Write `purchases_of(lines)`. `lines` is a DataFrame with a column `value`, such as `cdnow`. It returns a row for each
+# purchase, with all columns of `lines` and these four. The first line of the file, a heading, is no purchase.
 #
 # | column | type | first character, from 1 | characters |
 # |---|---|---|---|
@@ -939,8 +876,8 @@ day = pd.to_datetime(bought["purchased_on"])
 len(bought), bought["customer_id"].nunique(), f"{day.min():%F}", f"{day.max():%F}"
 
 # %% [markdown]
-# 69,659 purchases by 23,570 customers: the counts that the literature gives. All of them bought for the first time in the first
-# quarter of 1997.
+# 69,659 purchases by 23,570 customers: the counts that the literature gives. All of them bought for the first time in
+# the first quarter of 1997.
 
 # %%
 weekly = day.dt.to_period("W").dt.start_time.rename("week").value_counts(sort=False)
@@ -970,9 +907,10 @@ charts.show(
 # %% [markdown]
 # ## Streams: source, sink, trigger, checkpoint
 #
-# A stream reads what is new from a *source*, here a folder, and writes it to a *sink*, here a Delta table. Its *trigger*
-# says when: `availableNow` takes everything that is new, in micro-batches of `maxFilesPerTrigger` files, and stops. Each
-# stream has a checkpoint of its own.
+# A **stream** is a query that reads what is new from a *source*, here a folder, and writes it to a *sink*, here a Delta
+# table. It reads new files in groups, the **micro-batches**: `maxFilesPerTrigger` limits the files in one. Its *trigger* says
+# when: `availableNow` takes everything that is new, and stops. Each stream notes in its **checkpoint**, a folder, which files
+# it has read, so it continues where it stopped.
 
 
 # %%
@@ -1051,6 +989,73 @@ for query in running:
     query.awaitTermination()
 
 # %% [markdown]
+# ## Fail and restart on a new column
+#
+# For a new field there is a fifth way between `fail` and `add`: stop, write the new schema down, and go on with it at
+# the next start. Somebody hears of the change, and nothing is lost. `foreachBatch` calls our function for each
+# micro-batch.
+#
+# A micro-batch comes twice if Spark stops after our write and before its note. So the write carries the id of the query
+# (`txnAppId`), which the checkpoint keeps, and the micro-batch's number (`txnVersion`). Delta keeps the highest number of
+# each id in its log, and skips a write whose number is not higher.
+
+# %%
+stored = medallion.scratch() / "orders.schema.ddl"
+stored.write_text(ORDER)
+stopping = medallion.scratch() / "stopping-checkpoint"
+
+
+# %%
+def query_id(checkpoint):
+    """Return the id of the query whose checkpoint this is."""
+    return json.loads((checkpoint / "metadata").read_text())["id"]
+
+
+# %%
+def land_or_stop(batch, number):
+    """Append a micro-batch once, or store the schema with its new fields and stop."""
+    found = batch.select(F.explode(F.map_keys("_rescued"))).distinct().collect()
+    if names := sorted(name for (name,) in found):
+        added = "".join(f", `{name}` STRING" for name in names)
+        stored.write_text(stored.read_text() + added)
+        raise ValueError(f"new fields {names}, now in the stored schema: start again")
+    writer = batch.drop("_rescued").write.format("delta").option("mergeSchema", True)
+    writer = writer.option("txnAppId", query_id(stopping)).option("txnVersion", number)
+    writer.mode("append").saveAsTable("scratch.stopping")
+
+
+# %%
+def start_stopping():
+    """Start the stream of weeks 39 and 40 with the schema that is stored now."""
+    files = spark.readStream.option("maxFilesPerTrigger", 1)
+    files = files.option("pathGlobFilter", "*-W{39,40}.jsonl")
+    rows = orders_in(files.text(str(landing / "orders")), stored.read_text())
+    writer = rows.writeStream.option("checkpointLocation", str(stopping))
+    return writer.trigger(availableNow=True).foreachBatch(land_or_stop).start()
+
+
+# %%
+query = start_stopping()
+try:
+    query.awaitTermination()
+except Exception as error:
+    stopped = medallion.reason(error)
+stopped, spark.table("scratch.stopping").count()
+
+# %% [markdown]
+# The 3,141 rows of week 39 are in, and week 40 stopped the stream before a row of it was written. We start again:
+
+# %%
+start_stopping().awaitTermination()
+spark.table("scratch.stopping").selectExpr(
+    "count(*) AS rows", "count(delivery_slot) AS slots"
+)
+
+# %% [markdown]
+# The field became a `STRING`; a person may choose a better type before the restart. (The function reads its
+# micro-batch twice; a large one deserves `persist`.)
+
+# %% [markdown]
 # ## A batch and a stream write one table at the same time
 #
 # A stream reads the touchpoints of marketing from a start file on and stays alive: it looks for files every second.
@@ -1095,8 +1100,8 @@ rows = F.col("operationMetrics.numOutputRows").alias("rows")
 commits.select("operation", "userMetadata", rows).orderBy("operation", "userMetadata")
 
 # %% [markdown]
-# Each load is one commit, with the note that `load` gave it. Were they really concurrent? A commit notes the version that it started from. Where another commit came in between, the two
-# overlapped:
+# Each load is one commit, with the note that `load` gave it. Were they really concurrent? A commit notes the version
+# that it started from. Where another commit came in between, the two overlapped:
 
 # %%
 commits.where("version > readVersion + 1").count() > 0
@@ -1109,14 +1114,17 @@ commits.where("version > readVersion + 1").count() > 0
 # %% [markdown] tags=["exercise"]
 # ### Exercise 1.5: start a file stream
 #
-# Write `land_files(source, table_folder, checkpoint)`; all three are folders, as `pathlib.Path`, and Spark wants strings. It starts a
-# stream that reads the JSON lines in `source` with the schema `CHARGEBACKS`, and appends them to the folder `table_folder`: as Delta,
-# whatever the session's default format is. The stream takes all that is new and stops by itself. The function returns the query at once, without
-# waiting for it. Called again, it adds only the files that have come since.
+# Write `land_files(source, table_folder, checkpoint)`; all three are folders, as `pathlib.Path`, and Spark wants
+# strings. It starts a stream that reads the JSON lines in `source` with the schema `CHARGEBACKS`, and appends them to
+# the folder `table_folder`: as Delta, whatever the session's default format is. The stream takes all that is new and
+# stops by itself. The function returns the query at once, without waiting for it. Called again, it adds only the files
+# that have come since.
 #
-# You need `spark.readStream.schema(…).json(…)` and `.writeStream`. `toTable` wants the name of a table; for a folder, end with
-# `.start(…)`. Try it with `landing / "chargebacks"` and two folders below `medallion.scratch()`. (The check waits up to a
-# minute for a stream that does not stop.)
+# You need `spark.readStream.schema(…).json(…)` and `.writeStream`. `toTable` wants the name of a table; for a folder,
+# end with `.start(…)`. Try it with `place = medallion.scratch() / "try"`:
+# `land_files(landing / "chargebacks", place / "table", place / "checkpoint").awaitTermination()`, and then
+# `spark.read.format("delta").load(str(place / "table")).count()` is 666. (The check waits up to a minute for a stream
+# that does not stop.)
 
 
 # %% tags=["solution"]
@@ -1247,7 +1255,8 @@ notes = [
 )
 
 # %% [markdown]
-# Both commits are micro-batch 0, but of two applications: a new checkpoint has a new query id, so Delta had nothing
+# The second list asks whether the id is that of the present checkpoint. Both commits are micro-batch 0, but of two
+# applications: a new checkpoint has a new query id, so Delta had nothing
 # to recognise. Remove a checkpoint only together with its table.
 #
 # ## Exactly once: kill and restart
@@ -1379,8 +1388,9 @@ def is_busy(error):
 
 
 # %% [markdown]
-# A streaming reader implements the first offset, the latest offset, the partitions between two offsets, and the rows of one
-# partition. Our offset is the number of the last page read; a partition is a page.
+# An **offset** is a position in the source: all before it has been read. A streaming reader implements the first offset, the
+# latest offset, the partitions between two offsets, and the rows of one partition. Our offset is the number of the last page
+# read; a partition is a page. (On a first reading you may skip these classes, and go on where the stream runs.)
 
 # %%
 from pyspark.sql.datasource import DataSource, DataSourceStreamReader, InputPartition
@@ -1478,8 +1488,8 @@ with api.serve(spend, busy=1) as network:
 runs
 
 # %% [markdown]
-# Three pages, then two; the second run read nothing. (Where the last page still grows, the offset must be something else,
-# such as a row's time of change.)
+# The first run read three pages, then two; the second run read nothing. (Where the last page still grows, the offset
+# must be something else, such as a row's time of change.)
 #
 # ## Inside a Delta table: log, versions, history, time travel
 #
@@ -1521,8 +1531,8 @@ outcome
 
 # %% [markdown]
 # A conflict, although the rows differ. Open-source Delta compares **files**: both doors are in one file, and Spark had
-# replaced it. (Databricks can compare rows, with deletion vectors.) The first to commit wins; the second reads the table again
-# and repeats its change, which is `patiently` again:
+# replaced it. (Databricks can compare rows, with deletion vectors.) The first to commit wins; the second reads the
+# table again and repeats its change, which is `patiently` again:
 
 # %%
 from deltalake.exceptions import CommitFailedError
@@ -1577,8 +1587,8 @@ append_after("ALTER TABLE scratch.doors ADD COLUMN note STRING")
 #
 # ## Failure lab: `toTable` without a format writes Parquet
 #
-# On most installations Spark's default format is Parquet. We set that default, and set it back in `finally`: an error in between
-# would leave the rest of the notebook writing Parquet.
+# On most installations Spark's default format is Parquet. We set that default, and set it back in `finally`: an error
+# in between would leave the rest of the notebook writing Parquet.
 
 # %%
 lab, folder = medallion.scratch() / "lab", landing / "chargebacks"
@@ -1634,8 +1644,8 @@ spark.sql(
 spark.read.option("versionAsOf", 0).table("scratch.forgetful").collect()
 
 # %% [markdown]
-# A report "as of last quarter" needs the files and the log (`delta.logRetentionDuration`, 30 days by default). Set both times when
-# the table is made.
+# A report "as of last quarter" needs the files and the log (`delta.logRetentionDuration`, 30 days by default). Set both
+# times when the table is made.
 #
 # ## Reconciliation: do the books balance, per file?
 #
@@ -1748,6 +1758,7 @@ quiz.show("01")
 # - Writers conflict over files and metadata, and retry with a limit and jitter.
 # - Books balance per file, not in total.
 #
-# **On Databricks** the stream is Auto Loader: `format("cloudFiles")` keeps the inferred schema, takes `schemaHints`, has the modes as
-# `schemaEvolutionMode`, and reads changed files again with `cloudFiles.allowOverwrites`. The rescued column is `_rescued_data` and also
-# holds values of a wrong type. Files lie in a Unity Catalog volume, and a table is `catalog.bronze.orders`.
+# **On Databricks** the stream is Auto Loader: `format("cloudFiles")` keeps the inferred schema, takes `schemaHints`,
+# has the modes as `schemaEvolutionMode`, and reads changed files again with `cloudFiles.allowOverwrites`. The rescued
+# column is `_rescued_data` and also holds values of a wrong type. Files lie in a Unity Catalog volume, and a table is
+# `catalog.bronze.orders`.

@@ -267,10 +267,11 @@ class Release(Exercise):
         ("r6", "P6", 600, "open", "TRUE"),  # in the table already: a job died between its writes
         ("r7", "P7", 2000, "open", "FALSE"),  # at first TRUE, and the table refuses it
         ("r8", "P1", 500, "open", "TRUE"),  # another row with the values of r1
+        ("r9", "P9", 900, "rejected", "TRUE"),  # in the table, because somebody typed it in again
     )
     condition = "amount_cents > 0 OR payment_id = 'P4'"
     without_r7 = "amount_cents > 0 AND amount_cents < 1000 OR payment_id = 'P4'"
-    held = (("r0", "P0", 100), ("r5", "P5", 800), ("r6", "P6", 600))
+    held = (("r0", "P0", 100), ("r5", "P5", 800), ("r6", "P6", 600), ("r9", "P9", 900))
 
     def check(self, release: Callable[[str, str, str], Any]) -> Verdict:
         kept = "_row_id STRING, payment_id STRING, amount_cents INT"

@@ -168,7 +168,8 @@ sample = spark.createDataFrame(
 #
 # Write `split(frame, condition)`. The condition is a string of SQL, such as `"amount_cents > 0"`. Return two DataFrames
 # with the same columns: the rows for which it is true, and **all** others. Every row of `frame` is in exactly one of the
-# two, as often as it was in `frame`.
+# two, as often as it was in `frame`. Try `split(sample, "currency = 'EUR'")`: P1 and P2 are in the first, and P3 is twice in
+# the second.
 
 
 # %% tags=["solution"]
@@ -203,7 +204,8 @@ kept.count(), aside.count()
 # that the row does not meet, in the order of the dict, and an empty array if there is none. NULL is not met.
 #
 # `F.expr(string)` makes a column, `F.array(*columns)` collects columns, and `F.array_compact` leaves out the NULLs of an
-# array.
+# array. Try `with_reasons(sample, {"positive": "amount_cents > 0", "euro": "currency = 'EUR'"})`: P2 gets `[positive]`, and
+# both rows of P3 get `[euro]`.
 
 
 # %% tags=["solution"]
@@ -254,7 +256,8 @@ PAYMENTS = [
 
 # %% [markdown]
 # The first broken rule that is not a warning decides: it becomes `_kind`, and its action the disposition. Rules that fail
-# come first, wherever they stand in the list; a `repair` must stand below every `quarantine`. (We drop only what is known
+# come first, wherever they stand in the list; a `repair` must stand below every `quarantine`. (`failed` is never stored, as
+# the run stops. We drop only what is known
 # already, so `drop` gives `duplicate`. The action `late` sets a row aside like `quarantine`, and is counted by itself.)
 
 # %%
@@ -307,7 +310,7 @@ judged.groupBy("_disposition", "_kind", "_warnings").count().orderBy(
 # An equal copy can go. A copy that *differs* may be a correction or a mistake; only the source knows, so it goes to
 # quarantine. We compare complete rows by a **fingerprint**, the SHA-256 of their JSON. The JSON has the names of the
 # columns and leaves NULL out. So NULL differs from every value, and a new column that is NULL in old rows does not change
-# them.
+# them. (By default `to_json` writes a timestamp to the millisecond; ours have no more.)
 
 # %%
 INGEST = ("_source_file", "_arrived_at", "_line")  # how a row came, not what it says
@@ -334,7 +337,7 @@ def fingerprint(*columns):
 def copies_of(key):
     """Return the columns that make rows copies, and a column: is the key missing?"""
     keyless = F.expr(" OR ".join(f"{name} IS NULL" for name in key) or "true")
-    return [*key, F.when(keyless, F.col("_content"))], keyless
+    return [*key, F.when(keyless, F.struct("_content", "_source_file"))], keyless
 
 
 # %%
@@ -356,6 +359,19 @@ def compared(frame, *key, but=(), by=("_arrived_at", "_source_file")):
 
 
 # %% [markdown]
+# The data holds no conflict, so we send one: a payment once more as it was, and once with another amount.
+
+# %%
+first = payments.where("payment_id = 'PY000000001'").limit(1)
+again = first.withColumn("_arrived_at", F.expr("_arrived_at + INTERVAL 1 DAY"))
+changed = again.withColumn("amount_cents", F.lit(1))
+
+# %%
+resent = compared(first.unionByName(again).unionByName(changed), "payment_id")
+like_first = F.expr("_content = _seen").alias("like the first")
+resent.select("_copy", "_again", "amount_cents", like_first).orderBy("_copy")
+
+# %% [markdown]
 # `_copy` numbers all rows of a key, and `_again` those that are equal. Four rules are the same for every source, in this
 # order.
 
@@ -373,22 +389,14 @@ def usual(frame, key):
     return (readable if can_break else []) + (once if key else [])
 
 
-# %% [markdown]
-# The data holds no conflict, so we send one: a payment once more as it was, and once with another amount.
-
 # %%
-first = payments.where("payment_id = 'PY000000001'").limit(1)
-again = first.withColumn("_arrived_at", F.expr("_arrived_at + INTERVAL 1 DAY"))
-changed = again.withColumn("amount_cents", F.lit(1))
-
-# %%
-resent = compared(first.unionByName(again).unionByName(changed), "payment_id")
 judge(resent, [*usual(resent, ["payment_id"]), *PAYMENTS]).select(
-    "_again", "amount_cents", "_kind", "_disposition"
-).orderBy("_arrived_at", "_disposition")
+    "_copy", "_kind", "_disposition"
+).orderBy("_copy")
 
 # %% [markdown]
-# A rule that compares only the key would drop both. The first copy stays, even if the second is right: a person decides.
+# A rule that compares only the key would drop both. The first copy stays, even if the second is right: a person decides. (Of
+# two in one file the one with the smaller hash is the first, because Bronze keeps no line numbers.)
 
 # %% [markdown]
 # ## A threshold that stops the run
@@ -514,6 +522,8 @@ def set_aside(name, rows, complete=True):
     if complete:
         passes, now = "old._status = 'open'", {"_status": "'released'"}
         merging = merging.whenNotMatchedBySourceUpdate(passes, now)
+        again, back = "old._status = 'released'", {"_status": "'open'"}
+        merging = merging.whenMatchedUpdate(again, back)
     merging.whenNotMatchedInsertAll().execute()
 
 
@@ -608,7 +618,9 @@ _ = spark.sql("""
 # once, and at no moment is a row `released` that is not in `table`.
 #
 # `DeltaTable.forName(spark, name).alias("old").merge(frame.alias("new"), condition)` begins a MERGE;
-# `.whenNotMatchedInsertAll()`, `.whenMatchedUpdate(condition, {"column": "'value'"})` and `.execute()` follow.
+# `.whenNotMatchedInsertAll()`, `.whenMatchedUpdate(condition, {"column": "'value'"})` and `.execute()` follow. (The values in
+# the dict are SQL, so a string needs quotes of its own.) Try `release("scratch.aside", "scratch.kept", "cents > 0")` twice:
+# row `a` is in `scratch.kept` once.
 
 
 # %% tags=["solution"]
@@ -710,9 +722,10 @@ lab.groupBy("locker_id").agg(
 # In the repaired data the dead compressor cooled its parcels to 0.6 °C. A repair by value erases the incident, and a range
 # check on the result finds nothing.
 #
-# A change of unit looks different: all readings **jump** at once by °F = 1.8 × °C + 32, and later jump back. A jump is 1
-# where a reading, taken as °F, continues the one before within 2 °C, and 0 for the way back. Both readings must be
-# neighbours, at most two hours apart. The last jump shows the unit.
+# A change of unit looks different: all readings **jump** at once by °F = 1.8 × °C + 32, and later jump back. We mark a
+# reading with 1 if, converted from °F, it is within 2 °C of the reading before, and with 0 if the opposite holds: the unit
+# changes back. The two readings must be at most two hours apart. The last mark shows the unit.
+# (A jump back within a gap is not seen: the unit stays °F, and most later readings are set aside.)
 
 # %%
 in_time = Window.partitionBy("locker_id", "_copy").orderBy("measured_at")
@@ -783,6 +796,8 @@ settle(
 # %% [markdown]
 # ## The other five sources, by the same list
 #
+# Read the code for maintenance; the other four follow the same pattern.
+#
 # Some notes of the technicians hold a comma, and the file does not quote them. So the reader cut the note and kept the
 # complete line in `_corrupt_record`. The note is the last of six columns, so we read it from the line without a guess. Then
 # the line is no longer broken, and we leave the column and its rule out.
@@ -812,7 +827,11 @@ spend = compared(spark.table("bronze.campaign_spend"), "day", "campaign_id")
 products = compared(spark.table("bronze.products"), "product_id").withColumn(
     "_amount", F.regexp_replace(F.get_json_object("price", "$.amount"), "[^0-9,.-]", "")
 )
-cents = "CAST(100 * try_cast(replace(_amount, ',', '.') AS DECIMAL(9, 2)) AS INT)"
+
+# %%
+amount = "try_cast(replace(_amount, ',', '.') AS DECIMAL(9, 2))"
+price = "_amount RLIKE '^-?[0-9]+([.,][0-9]{1,2})?$'"  # 1,299 may be a thousand
+cents = f"if({price}, CAST(100 * {amount} AS INT), NULL)"
 
 # %%
 rows = {
@@ -996,7 +1015,7 @@ seen = spark.sql("""
 # The city may be NULL (nobody knows it any more); that is a version like any other.
 #
 # `F.lag(column).over(window)` and `F.lead` are the values of the row before and after, NULL where there is none.
-# `a.eqNullSafe(b)`, in SQL `a <=> b`, is an equality for which two NULLs are equal.
+# `a.eqNullSafe(b)`, in SQL `a <=> b`, is an equality for which two NULLs are equal. Try `versions(seen)`: three rows.
 
 
 # %% tags=["solution"]
@@ -1025,11 +1044,12 @@ check.versions(versions)
 # ## Change detection: a hash of the tracked columns
 #
 # A version begins where a **tracked** column has changed. We compare them by their hash (a hash-diff), with the parsed
-# sign-up date, so a date in another of its three forms makes no version. (A column that need not start a version is left out
-# of `TRACKED`, and overwritten in all versions: type 1 and type 2 are a choice for each column.) A customer who is missing from a **complete**
-# snapshot has left, perhaps by a request for erasure. (A truncated file looks the same for thousands of customers.
-# `volume_gate` stops only one that is nearly empty.) Their version must end, so we note `_gone_on`, the first snapshot
-# without them.
+# sign-up date, so a date in another of its three forms makes no version. (A column that need not start a version is
+# left out of `TRACKED`, and overwritten in all versions: type 1 and type 2 are a choice for each column.) A customer
+# who is missing from a **complete** snapshot has left, perhaps by a request for erasure. (A truncated file looks the
+# same for thousands of customers. `volume_gate` stops only one that is nearly empty.) Their version must end, so we
+# note `_gone_on`, the day of the first snapshot without them. (`_number` counts snapshots from 1 and `F.get` from 0, so
+# `F.get` finds the next one.)
 
 # %%
 accounts = spark.table("bronze.customers")
@@ -1057,17 +1077,18 @@ by_snapshot = Window.partitionBy("customer_id", "_copy").orderBy("_number")
 
 # %%
 def with_neighbours(rows):
-    """Add `_before`, the hash in the snapshot before, and `_gone_on`."""
-    after = F.coalesce(F.lead("_number").over(by_snapshot), F.lit(len(days) + 1))
+    """Add `_before`, the last valid hash in a row of snapshots, and `_gone_on`."""
     number = F.col("_number")
+    after = F.coalesce(F.lead("_number").over(by_snapshot), F.lit(len(days) + 1))
     previous = F.lag("_number").over(by_snapshot) == number - 1
     left = F.get(F.array(*map(F.lit, days)), number).cast("timestamp")
-    return rows.withColumns(
-        {
-            "_before": F.when(previous, F.lag("_tracked").over(by_snapshot)),
-            "_gone_on": F.when(after > number + 1, left),
-        }
-    )
+    rows = rows.withColumn("_follows", F.coalesce(previous, F.lit(False)))
+    valid = F.when(F.expr(plausible("_signed_up")), F.col("_tracked"))
+    valid = valid.when(~F.col("_follows"), F.lit("none"))
+    earlier = by_snapshot.rowsBetween(Window.unboundedPreceding, -1)
+    before = F.when(F.col("_follows"), F.last(valid, True).over(earlier))
+    gone = F.when(after > number + 1, left)
+    return rows.withColumns({"_before": before, "_gone_on": gone})
 
 
 # %% [markdown]
@@ -1094,8 +1115,8 @@ people.groupBy("_disposition", "_kind").count().orderBy("_disposition", "_kind")
 
 # %% [markdown]
 # Most of the 24,230 rows bring nothing new. The clean and repaired rows are the versions. Their intervals come from
-# `versions`. It gets the day (midnight in UTC, the session's zone) and, under the name `city`, the hash. A NULL for each
-# customer who left ends the version.
+# `versions`, the function of exercise 2.4. It gets the day (midnight in UTC, the session's zone). It compares a column
+# called `city`, so we give the hash that name. A NULL for each customer who left ends the version.
 
 
 # %%
@@ -1229,7 +1250,7 @@ def mistakes(table):
         F.count("old.order_id").alias("orders"),
         F.expr("count_if(old.order_id IS NULL AND new.op <> 'd')").alias("missing"),
         F.expr(f"count_if({outdated})").alias("old status"),
-        F.expr(f"count_if({returned} AND new.op = 'd')").alias("back from the dead"),
+        F.expr(f"count_if({returned} AND new.op = 'd')").alias("deleted but there"),
     )
 
 
@@ -1272,7 +1293,8 @@ batch = spark.sql("""
 # for each order, its newest event. It must be the same table in whatever order the micro-batches come, however often one is
 # repeated, under whatever number, and however many events of an order are in one. Table and micro-batch have the columns
 # `order_id`, `sequence`, `op` and `status`; the first two are never NULL, because such an event was quarantined before. A
-# stream hands each micro-batch over in a session of its own, `batch.sparkSession`.
+# stream hands each micro-batch over in a session of its own, `batch.sparkSession`. Try
+# `apply_changes(batch, 0, "scratch.states")`: O1 and O2 stay as they are, and O3 gets the sequence 32.
 
 
 # %% tags=["solution"]
@@ -1304,6 +1326,8 @@ spark.table("scratch.states").orderBy("order_id")
 # a higher sequence: it was outdated when it came.
 #
 # ![Four events of one order: by sequence they form intervals, and the one that arrived after a newer event is superseded](../book/figures/history-02.svg)
+#
+# The functions below compute two columns of this picture, `valid_to` and the disposition; the others write them.
 #
 # First the tables, then the rules for one event. A **cross-field rule** compares the total with the sum of the lines; where
 # the total is missing, the same sum repairs it. (In SQL, `l -> …` is a function of one line `l`: `forall` asks it of every
@@ -1424,8 +1448,8 @@ def with_verdict(events):
 
 
 # %% [markdown]
-# Each table follows by a `MERGE` that can be repeated. It gets only rows that bring something new: a MERGE rewrites the
-# files of all rows that match, even if not one value changes.
+# Each table follows by a `MERGE` that can be repeated. It gets only rows that bring something new: a MERGE (without
+# deletion vectors) rewrites the files of all rows that match, even if not one value changes.
 
 
 # %%
@@ -1501,7 +1525,8 @@ def apply_orders(batch, number):
 # %% [markdown]
 # The history comes last. If the power fails before it, the micro-batch runs again, finds the history as it was, and derives
 # the same rows. A micro-batch that stops at the gate comes again at each restart, until somebody changes the rule, the
-# threshold or the rows. (A micro-batch has no usual size, so a schedule watches the volume.) `with_history` reads the
+# threshold or the rows. (`settle` stops in each run, too, as long as the arrival lies in Bronze. A micro-batch has no usual
+# size, so a schedule watches the volume.) `with_history` reads the
 # complete history; at scale, cluster the table by `order_id`.
 #
 # A stream over the Bronze table calls this function, in two micro-batches. Its **checkpoint** is the folder that keeps how
@@ -1594,10 +1619,12 @@ DeltaTable.forName(spark, "silver.orders_quarantine").delete("event_id = 'E-new'
 set_aside_now
 
 # %% [markdown]
-# The known events changed nothing, and the new row is in the quarantine. (We have deleted it again: it was made up.)
+# (Those were new versions of the orders, the history and the quarantine.) The known events changed nothing, and the new
+# row is in the quarantine. (We have deleted it again: it was made up.)
 #
 # A stream does not judge its quarantine again, but a customer may come with a later snapshot. So a schedule calls this
-# function, which marks what the history **has** afterwards:
+# function, while the stream stands still (both read the history before they merge). It marks what the history **has**
+# afterwards:
 
 
 # %%
@@ -1719,7 +1746,7 @@ earlier, later = total_of(last - 1), total_of(last)
 earlier, moved, later - earlier - moved
 
 # %% [markdown]
-# The difference is 0.
+# What was there, and what the feed says has come, is what is there now: the difference is 0.
 
 # %% [markdown]
 # ## Deduplication on a stream: `dropDuplicatesWithinWatermark`
@@ -1812,13 +1839,15 @@ state.groupby("way").agg(totals)
 # Our table drops no late click: it goes to the quarantine as `late`. Here `late` is a property of the row (received more
 # than 24 hours after the event), so it does not depend on the size of a micro-batch. Which copy a stream sees first depends
 # on task timing, and the contents of a table must not. So within a micro-batch we choose the earliest copy, and across
-# micro-batches we insert only ids that are new, looking back one day. A copy that comes later than that is `late` itself.
+# micro-batches we insert only ids that are new, looking back 25 hours, because a device's clock may be an hour ahead. A copy
+# that comes later than that is `late` itself.
 
 # %%
 WEB_EVENTS = [
     ("impossible_date", "quarantine",
      f"{plausible('event_time')} AND {plausible('received_at')}"),
     ("late", "late", "received_at <= event_time + INTERVAL 24 HOURS"),
+    ("clock_ahead", "quarantine", "event_time <= received_at + INTERVAL 1 HOUR"),
     ("missing_type", "quarantine", "type IS NOT NULL"),
     ("unknown_product", "quarantine", "product_id IS NULL OR _known"),
     ("unknown_field", "repair", "_rescued IS NULL"),
@@ -1841,6 +1870,9 @@ def judged_clicks(batch, since):
     return judge(rows, [*usual(batch, ["event_id"]), *WEB_EVENTS])
 
 
+# %% [markdown]
+# The table has to exist before the first MERGE, so we write its columns without rows.
+
 # %%
 kept_columns = [*CLICKS, "_rescued AS extra", *TAIL, "_content"]
 bronze_clicks = spark.table("bronze.web_events")
@@ -1857,8 +1889,8 @@ shape.write.mode("ignore").saveAsTable("silver.web_events")
 def apply_clicks(batch, number):
     """Insert the clicks of a micro-batch that are new, and set aside what must be."""
     batch = batch.drop("_line").persist()  # for the oldest row, and for the rules
-    oldest = F.min("received_at") - F.expr("INTERVAL 1 DAY")
-    oldest = batch.agg(oldest.cast("string")).first()[0]
+    oldest = F.min("received_at") - F.expr("INTERVAL 25 HOURS")
+    oldest = batch.agg(oldest.cast("string")).first()[0] or "1900-01-01"
     rows = judged_clicks(batch, f"received_at >= '{oldest}'").persist()
     gate("web_events", tally(rows))
     set_aside("web_events", rows, complete=False)
@@ -1887,7 +1919,7 @@ def counted(name, kept, **how):
     """Return the counts of a streamed source: its tables, and its copies in Bronze."""
     copies = compared(spark.table(f"bronze.{name}"), "event_id", **how)
     copies = copies.where("event_id IS NOT NULL AND _again > 1")
-    aside = spark.table(f"silver.{name}_quarantine")
+    aside = spark.table(f"silver.{name}_quarantine").where("_status <> 'released'")
     by = ["_arrived_at", "_disposition", "_kind"]
     frames = [
         spark.table(kept).select(*by),
@@ -1948,7 +1980,8 @@ kinds_of_run = "table_name STRING, run_id STRING, rules_version STRING"
 this_run = spark.createDataFrame(this_run, kinds_of_run)
 metrics = spark.table("silver.quality_metrics")
 metrics = metrics.join(this_run, this_run.columns, "left_semi").cache()
-metrics.groupBy("run_id").agg(F.count("*"), F.sum("rows"), F.sum("warned"))
+sums = [F.sum(name).alias(name) for name in ("rows", "warned")]
+metrics.groupBy("run_id").agg(F.count("*").alias("counts"), *sums)
 
 # %% [markdown]
 # Each run counts all arrivals anew, so add up **one** run only.
@@ -1998,7 +2031,7 @@ ages = metrics.groupBy("table_name").agg(
 )
 
 # %%
-fresh = spark.sql(f"SELECT * FROM {MOST_DAYS}").join(ages, "table_name")
+fresh = spark.sql(f"SELECT * FROM {MOST_DAYS}").join(ages, "table_name", "left")
 verdict = F.expr("if(days_old <= most, 'fresh', action)").alias("verdict")
 fresh = fresh.select("*", verdict).toPandas().sort_values("table_name")
 fresh
@@ -2012,6 +2045,7 @@ def require_fresh(verdicts):
         raise ValueError(f"too old for Gold: {stale}")
 
 
+# %%
 require_fresh(fresh)
 
 # %% [markdown]

@@ -125,6 +125,11 @@ def what_is_there(rows, aside, table):
     merge.whenMatchedUpdate("old._status = 'open'", SET).execute()
 
 
+def whatever_is_there(rows, aside, table):
+    """Mark all rows that are in the table, also those that somebody has rejected."""
+    marked(SparkSession.active().table(table).select("_row_id"), aside)
+
+
 def status_of_all_open(rows, aside, table):
     DeltaTable.forName(SparkSession.active(), aside).update("_status = 'open'", SET)
 
@@ -429,6 +434,11 @@ WRONG = [
         "release",
         releasing(to_table, status_of_all_open),
         "After your function ran, row r2 has the status released; it should be open.",
+    ),
+    (
+        "release",
+        releasing(to_table, whatever_is_there),
+        "After your function ran, row r9 has the status released; it should be rejected.",
     ),
     (
         "release",

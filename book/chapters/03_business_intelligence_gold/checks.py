@@ -49,7 +49,7 @@ class WeekLabel(FrameExercise):
     title = "label a day with its ISO week"
     takes = "a string with a SQL expression of the column day"
     hints = (
-        "The year of a week is not always the year of the day. SQL can extract both kinds of year.",
+        "29 December 2025 belongs to week 1 of 2026. Which part of your label gives the year?",
         "extract(YEAROFWEEK FROM day) and extract(WEEK FROM day) belong together.",
         "concat(extract(YEAROFWEEK FROM day), '-W', lpad(extract(WEEK FROM day), 2, '0'))",
     )
@@ -88,7 +88,7 @@ class AsItWas(FrameExercise):
     hints = (
         "The join needs three conditions: the customer, not before the version begins, before it ends.",
         "A version without an end is still valid: valid_to IS NULL. "
-        "Which kind of join keeps orders that find no version?",
+        "Which kind of join keeps orders that find no version? Both frames have customer_id: rename one.",
         "known = versions.withColumnRenamed('customer_id', 'who'), then orders.join(known, F.expr(valid), "
         "'left') and select(*orders.columns, 'customer_key'). valid is: customer_id = who AND "
         "ordered_at >= valid_from AND (ordered_at < valid_to OR valid_to IS NULL).",

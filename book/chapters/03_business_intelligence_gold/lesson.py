@@ -314,7 +314,7 @@ few_versions = spark.sql("""
     SELECT * FROM VALUES
         (11, 'C1', 'Leipzig', TIMESTAMP'2025-07-01', TIMESTAMP'2025-10-01'),
         (12, 'C1', 'Bremen', TIMESTAMP'2025-10-01', NULL),
-        (21, 'C2', 'Kiel', TIMESTAMP'2025-08-01', NULL)
+        (21, 'C2', 'Kiel', TIMESTAMP'2025-09-01', NULL)
     AS t(customer_key, customer_id, city, valid_from, valid_to)
 """)
 
@@ -352,7 +352,8 @@ check.as_it_was(as_it_was)
 # %% [markdown]
 # ## Inferred members: the fact comes before its dimension
 #
-# The rest of the chapter uses the function of exercise 3.2. Half a year of orders arrives, and the dimension knows the customers of 1 July:
+# The rest of the chapter uses the function of exercise 3.2. Half a year of orders arrives, and the dimension knows the
+# customers of 1 July:
 
 # %%
 orders = spark.table("silver.orders")
@@ -368,7 +369,7 @@ strangers.where("customer_key IS NULL").select(
 # %% [markdown]
 # An inner join would lose 12,585 orders worth 414,425.89 euros without an error. A fact does not wait for its
 # dimension. Instead the dimension gets an **inferred member** for each unknown customer: a row that holds the key and
-# nothing else. Its key is the one that the customer's first version will get: 0 is the second of `BEGINNING`.
+# nothing else. Its key is the one that the customer's first version will get: the 0 is `unix_seconds` of `BEGINNING`.
 
 # %%
 INFERRED = {
@@ -479,7 +480,7 @@ def audit(staged, cents):
     """Return the staged facts; raise ValueError if they may not be published."""
     require_grain(staged, "order_id", "line_no")
     found = staged.selectExpr("sum(line_cents)", "avg(int(reason IS NOT NULL))").first()
-    if found[0] != cents:
+    if not cents or found[0] != cents:
         raise ValueError(f"{found[0]} cents are staged, and Silver has {cents}")
     if (found[1] or 0) > 0.01:
         raise ValueError(f"{found[1]:.1%} of the lines have an impossible key")
@@ -507,7 +508,7 @@ def publish(staged, sources):
 publish(audit(staged, orders.agg(F.sum("total_cents")).first()[0]), sources)
 staged.unpersist()
 few = spark.table("gold.fact_sales").orderBy("order_id", "line_no").limit(3).cache()
-few
+few.select("order_id", "line_no", "date_key", "sold", "line_cents")
 
 # %% [markdown]
 # Silver's cents are those of facts and quarantine together. An order with a line in the quarantine counts too little
@@ -590,8 +591,9 @@ late = spark.sql("SELECT 'C1' AS customer_id, 'Bonn' AS city")
 #
 # Return the history, with these four columns, as if the snapshot had come in time. What it says holds from `day` to
 # before `following`; everything else stays. A version differs in its city from the one before it (NULL is a city too).
-# Customers that `late` lacks stay as they are; those that it has are in the next snapshot too. Try
-# `split(few_versions, late, '2025-08-01', '2025-09-01')`. (`F.lag` looks at the row before.)
+# Customers that `late` lacks stay as they are. The snapshot of `following` has the customers of `late` too: if none of
+# their versions begins then, the old city holds again. Try `split(few_versions, late, '2025-08-01', '2025-09-01')`: C1 is
+# in Leipzig in July, Bonn in August, Leipzig in September, and Bremen from October. (`F.lag` looks at the row before.)
 
 
 # %% tags=["solution"]
@@ -672,8 +674,8 @@ def repoint(orders):
     as_it_was(orders, versions).createOrReplaceTempView("pointed")
     return spark.sql("""
         MERGE INTO gold.fact_sales AS f USING pointed AS p ON f.order_id = p.order_id
-        WHEN MATCHED AND f.customer_key <> p.customer_key
-            THEN UPDATE SET customer_key = p.customer_key
+        WHEN MATCHED AND f.customer_key <> coalesce(p.customer_key, -1L)
+            THEN UPDATE SET customer_key = coalesce(p.customer_key, -1L)
     """)
 
 
@@ -685,7 +687,7 @@ repoint(orders).select("num_affected_rows")
 
 # %% [markdown]
 # 8,170 lines: those bought after a change of the customer. Is the result that of a single load at the end, with all
-# snapshots? A row counts 1 in the one and -1 in the other, and what does not cancel out differs. (`EXCEPT ALL` in both
+# snapshots? We give each row a 1 in one table and a -1 in the other: equal rows add up to 0. (That is `EXCEPT ALL` in both
 # directions, in one pass.)
 
 # %%
@@ -781,7 +783,7 @@ monthly.selectExpr("hll_sketch_estimate(hll_union_agg(sketch)) AS estimate")
 # 3,631 instead of 3,710: this sketch, HyperLogLog, has a standard error of 1.6 per cent with Spark's default size, and
 # is 2.1 off here.
 #
-# Between the two are levels, such as a stock. Ours is the number of orders that are open at the end of a day. A fact
+# Levels, such as a stock, are a third kind. Ours is the number of orders that are open at the end of a day. A fact
 # table with a row for each day and member is a **periodic snapshot**. An evening without open orders needs a row with
 # 0, or averages are too high. So we cross all days with all channels. (Orders without a channel stay out.)
 
@@ -860,25 +862,32 @@ life.selectExpr("order_id", *keys, hours).write.mode("overwrite").saveAsTable(
 
 # %% [markdown]
 # All five keys point to the one `dim_date`. A dimension that is joined several times, under several names, is a
-# **role-playing dimension**. Do orders that are placed at a weekend take longer? We ask with all days of delivery
-# pooled, and split by them. (NULL can also mean no delivery: `grouping` tells the two apart.)
+# **role-playing dimension**. Do orders that are placed at a weekend take longer? We split by the day of the delivery first.
 
 # %%
-spark.sql("""
-    SELECT grouping(delivered.weekend) AS pooled, placed.weekend AS placed_at_weekend,
-           delivered.weekend AS delivered_at_weekend,
-           count(*) AS orders, round(avg(hours_to_delivery), 1) AS hours
-    FROM gold.fact_order_life
+LIFE = """gold.fact_order_life
     JOIN gold.dim_date AS placed ON placed.date_key = placed_date_key
-    JOIN gold.dim_date AS delivered ON delivered.date_key = delivered_date_key
-    GROUP BY GROUPING SETS ((placed.weekend), (placed.weekend, delivered.weekend))
-    ORDER BY pooled DESC, placed_at_weekend, delivered_at_weekend
+    JOIN gold.dim_date AS delivered ON delivered.date_key = delivered_date_key"""
+AGGREGATES = "count(*) AS orders, round(avg(hours_to_delivery), 1) AS hours"
+
+# %%
+spark.sql(f"""
+    SELECT placed.weekend AS placed, delivered.weekend AS delivered, {AGGREGATES}
+    FROM {LIFE} GROUP BY ALL ORDER BY ALL
 """)
 
 # %% [markdown]
-# No: 33.1 hours on average, in full hours, and 33.3 on other days. The split misleads, because the day of delivery is
-# known only afterwards: at a weekend, short waits end within it (18.2 hours) and long ones on a weekday. Orders
-# without a delivery are in the result too: the unknown member is a row, so an inner join keeps them.
+# Orders without a delivery are there too, with NULL: the unknown member is a row, so an inner join keeps them. Among the
+# others, the weekend looks slow for one day of delivery and fast for the other. And without the split?
+
+# %%
+spark.sql(f"""
+    SELECT placed.weekend AS placed, {AGGREGATES} FROM {LIFE} GROUP BY ALL ORDER BY ALL
+""")
+
+# %% [markdown]
+# 33.1 hours on average, in full hours, and 33.3 on other days: no difference. The split misleads, because the day of
+# delivery is known only afterwards: at a weekend, short waits end within it (18.2 hours) and long ones on a weekday.
 
 # %% [markdown]
 # ## KPIs with a definition
@@ -926,8 +935,8 @@ monthly_kpis.write.mode("overwrite").saveAsTable("gold.monthly_kpis")
 monthly_kpis.orderBy("month")
 
 # %% [markdown]
-# The basket stays between 3,342 and 3,469 cents. Customers grow from 1,586 to 2,231. The repeat rate falls from 0.6110
-# in July to 0.5796 in August and rises to 0.6553. (December lacks two days.)
+# The average order value stays between 3,342 and 3,469 cents. Customers grow from 1,586 to 2,231. The repeat rate falls
+# from 0.6110 in July to 0.5796 in August and rises to 0.6553. (December lacks two days.)
 
 # %% [markdown]
 # ## Cohort retention
@@ -1021,15 +1030,15 @@ charts.show(
     figure,
     alt="Two heat maps of the share of each cohort that buys again, by months since "
     "its first purchase, each with a scale of its own. At Kestrel Market it stays "
-    "between half and seven tenths. At CDNOW it starts near 15 per cent and fades to "
+    "at about half to seven tenths. At CDNOW it starts near 15 per cent and fades to "
     "about 6 over a year and a half.",
 )
 
 # %% [markdown]
-# The two shops have scales of their own. At CDNOW one customer in seven buys again in the next month, and the share goes on
-# falling. (Kestrel Market's
-# customers are generated: they show nothing about grocers.) Beside it, the sales of both by week. The first and the
-# last week of each shop are partial, so the chart leaves them out.
+# The two shops have scales of their own. At CDNOW one customer in seven buys again in the next month, and from the
+# fifth month on the share is below one tenth, with ups and downs. (Kestrel Market's customers are generated: they show
+# nothing about grocers.) Beside it, the sales of both by week. The first and the last week of each shop are partial, so
+# the chart leaves them out.
 
 
 # %%
@@ -1143,8 +1152,8 @@ charts.show(
 )
 
 # %% [markdown]
-# Of the visits that look at a product, 38.0 per cent buy. A purchase without a view is not in the last bar: results of
-# a search have a cart button too.
+# Of the visits that look at a product, 38.0 per cent take all four steps in order. More buy: a visit of which Silver
+# has set a click aside, late or bad, stops before it here, and results of a search have a cart button too.
 
 # %% [markdown]
 # ## Metric views: the formula with the table
@@ -1220,7 +1229,7 @@ BEGIN
     DECLARE EXIT HANDLER FOR USER_RAISED_EXCEPTION
         SELECT 'stopped' AS verdict, closed AS months;
     FOR kpi AS SELECT silver, revenue_cents + if(month = wrong, 1, 0) AS gold
-               FROM gold.monthly_kpis LEFT JOIN silver_months USING (month)
+               FROM gold.monthly_kpis FULL JOIN silver_months USING (month)
                ORDER BY month DO
         IF kpi.gold IS DISTINCT FROM kpi.silver
             THEN SELECT raise_error('not as Silver'); END IF;
@@ -1348,8 +1357,8 @@ def tried(statement):
 # ### Exercise 3.6: find the fault in a MERGE
 #
 # `FAULTY` adds the rows of the view `deltas` to a table. It has one fault: the table gets more and more rows, although
-# its sums stay right. `tried(FAULTY)` adds `few_deltas` to a table that holds them already. Bind `add_deltas` to the
-# corrected statement, a string, and change nothing else.
+# its sums stay right. `tried(FAULTY)` adds `few_deltas` to a table that holds them already. Set `add_deltas` to the
+# corrected statement, a string. Keep `{table}` in it, and change nothing else.
 
 # %% tags=["solution"]
 ### BEGIN SOLUTION
@@ -1493,9 +1502,9 @@ rows_read, differing()
 # commit names (once the first snapshot is through).
 #
 # The feed itself ends. `VACUUM` deletes its files after a week, and the log forgets a version after 30 days: these are
-# the defaults of `delta.deletedFileRetentionDuration` and `delta.logRetentionDuration` for `silver.orders`. The
-# **bootstrap** is a snapshot whose rows are inserts, and the feed behind it. A stream without `startingVersion` begins
-# so.
+# the defaults of `delta.deletedFileRetentionDuration` and `delta.logRetentionDuration` for `silver.orders`. To begin
+# without the whole feed, read a snapshot as inserts, and then the feed after it: a **bootstrap**. A stream without
+# `startingVersion` begins so.
 
 # %%
 begin = sources["silver.orders"] - 1
@@ -1508,6 +1517,8 @@ bootstrap = snapshot.select(later.columns).union(later)
 differing(deltas(bootstrap))
 
 # %% [markdown]
+# It gives the same table.
+#
 # ## Reconciliation to the cent
 #
 # Three tables claim to know the revenue of a day: Silver's orders, the facts made of Silver's lines, and the table
@@ -1615,11 +1626,11 @@ def arrive(first, end):
     file.rename(arrivals / f"{end}.json")
 
 
-# %% [markdown]
+# %% [markdown] given=["604,800"]
 # The stream sums by hour and channel. In the **output mode** `complete` it replaces the small table with each
-# micro-batch, so a repeated one does no harm. Its state grows with every hour. (Each trigger with news makes a commit, at
-# one a second up to 604,800 a week; in production, trigger less often.) `with` stops the stream at the end of the block, also after an error; the cell
-# below raises one on purpose.
+# micro-batch, so a repeated one does no harm. Its state grows with every hour. (Each trigger with news makes a commit,
+# at one a second up to 604,800 a week; in production, trigger less often.) `with` stops the stream at the end of the
+# block, also after an error; the cell below raises one on purpose.
 
 
 # %%

@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from conftest import run_chapter
 from delta.tables import DeltaTable
@@ -19,10 +20,10 @@ import medallion
 NAMES = (
     "with_reasons", "plausible", "PAYMENTS", "GIVES", "named", "disposition_of", "judge", "INGEST",
     "fingerprint", "copies_of", "compared", "usual", "tally", "MOST_ASIDE", "arrivals_in", "gate",
-    "volume_gate", "ASIDE", "for_quarantine", "set_aside", "books", "version_of", "in_time", "continues",
-    "in_celsius",
-    "TELEMETRY", "breach", "TRACKED", "placed", "by_snapshot", "with_neighbours", "CUSTOMERS", "MAIL",
-    "customer_rules", "dated", "versions", "METRICS", "append_metrics",
+    "volume_gate", "ASIDE", "ADDED", "for_quarantine", "set_aside", "books", "version_of", "in_time",
+    "continues", "in_celsius", "TELEMETRY", "breach", "TRACKED", "placed", "by_snapshot",
+    "with_neighbours", "CUSTOMERS", "MAIL", "customer_rules", "dated", "versions", "METRICS",
+    "append_metrics", "require_fresh", "cents",
 )  # fmt: skip
 ROWS = "payment_id STRING, amount_cents INT, currency STRING, status STRING, paid_at TIMESTAMP"
 ROWS += ", _source_file STRING, _arrived_at TIMESTAMP"
@@ -155,6 +156,8 @@ def test_a_quarantine_keeps_what_a_person_decided_and_releases_what_passes(
     assert status() == {"P1": "released", "P2": "rejected", "P3": "open", "P4": "open"}
     silver["set_aside"]("payments", judged(silver, payments(spark, [])), complete=False)
     assert status()["P3"] == "open"
+    silver["set_aside"]("payments", judged(silver, payments(spark, bad)))
+    assert status()["P1"] == "open", "it breaks a rule again"
 
 
 def test_metrics_are_appended_once_for_a_run_and_a_version_of_the_rules(
@@ -222,6 +225,33 @@ def test_a_date_in_another_form_makes_no_version(spark: SparkSession, silver: di
     people = silver["with_neighbours"](silver["placed"](spark.createDataFrame(rows, ACCOUNTS)))
     found = silver["judge"](people, silver["customer_rules"]).orderBy("_source_file")
     assert [row["_kind"] for row in found.collect()] == [None, "unchanged", "date_format"]
+
+
+def test_a_month_that_was_set_aside_is_no_month_to_compare_with(
+    spark: SparkSession, silver: dict[str, Any]
+) -> None:
+    """What Silver does not hold makes nothing unchanged; a return to what it holds brings nothing new."""
+    for signed, kinds in (
+        (["2025-07-01", "?", "2025-07-01"], [None, "impossible_date", "unchanged"]),
+        (["?", "?", "2025-07-01"], ["impossible_date", "impossible_date", None]),
+    ):
+        rows = [account("C1", month, signed=day) for month, day in zip((7, 8, 9), signed, strict=True)]
+        people = silver["with_neighbours"](silver["placed"](spark.createDataFrame(rows, ACCOUNTS)))
+        found = silver["judge"](people, silver["customer_rules"]).orderBy("_source_file").collect()
+        assert [row["_kind"] for row in found] == kinds
+
+
+def test_prices_that_can_be_read(spark: SparkSession, silver: dict[str, Any]) -> None:
+    sent = {"5.29": 529, "5,29": 529, "-3.5": -350, "12": 1200, "1,299": None, "1.234,50": None, "": None}
+    rows = spark.createDataFrame([(text,) for text in sent], "_amount STRING")
+    assert dict(rows.selectExpr("_amount", f"{silver['cents']} AS cents").collect()) == sent
+
+
+def test_gold_is_not_built_from_a_table_that_is_too_old(silver: dict[str, Any]) -> None:
+    verdicts = pd.DataFrame({"table_name": ["a", "b", "c"], "verdict": ["fresh", "warn", "fresh"]})
+    silver["require_fresh"](verdicts)
+    with pytest.raises(ValueError, match=r"too old for Gold: \['c'\]"):
+        silver["require_fresh"](verdicts.assign(verdict=["fresh", "warn", "fail"]))
 
 
 def test_a_contract_names_what_is_wrong_with_a_header(silver: dict[str, Any]) -> None:

@@ -534,6 +534,10 @@ def test_the_script_closes_what_agrees_and_stops_at_what_does_not(
     ):
         spark.sql(f"DECLARE OR REPLACE VARIABLE wrong = DATE'{wrong}'")
         assert tuple(spark.sql(gold["CLOSE"]).first()) == expected
+    spark.table("gold.monthly_kpis").where(F.col("month") != months[1]).createOrReplaceTempView("lost_one")
+    spark.sql("DECLARE OR REPLACE VARIABLE wrong = DATE'1999-01-01'")
+    a_month_less = gold["CLOSE"].replace("gold.monthly_kpis", "lost_one")
+    assert tuple(spark.sql(a_month_less).first()) == ("stopped", 1), "a month that Gold lost"
 
 
 def test_the_books_agree_by_day(spark: SparkSession, gold: dict[str, Any]) -> None:
