@@ -22,11 +22,8 @@ from press.source import terms as index
 _ALWAYS = ["medallion.js"]
 _SEARCH = ["minisearch/index.js", Path(sections.SCRIPT).name, "search.js"]
 _LINEAGE = ["lineage.js"]
-<<<<<<< HEAD
 _SENTENCE = 60  # characters
-=======
 INDEX = "book/reference/terms"
->>>>>>> search22
 _LOG = logging.getLogger(__name__)
 
 
