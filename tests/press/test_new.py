@@ -124,6 +124,7 @@ def test_a_list_without_its_comments_is_told(written):
     with pytest.raises(MedallionError, match=r"_toc\.yml:1: the page lacks the line '# From here on"):
         lists.pages([parse(written)], root)
     (root / "_toc.yml").unlink()
+    (root / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
     part = f"{produced.BEGIN}\n{produced.END}\n"
     (root / "README.md").write_text(part, encoding="utf-8")
     with pytest.raises(MedallionError, match=r"README\.md:1: the page lacks the line '<!-- From here on"):
