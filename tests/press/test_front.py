@@ -41,7 +41,7 @@ def test_without_addresses_there_is_no_badge_and_no_placeholder(tmp_path, monkey
     root = repository(tmp_path)
     assert list(front.badges([], root)) == []
     start = "\n".join(front.start([], root))
-    assert start.startswith("```sh\n# in the folder of your clone of this repository\n./medallion run ")
+    assert start.startswith("```sh\n# in the folder of your clone of the repository\n./medallion run ")
     assert "git clone" not in start and "http" not in start
 
 
@@ -91,6 +91,13 @@ def test_the_pages_by_hand_give_the_size_of_the_script():
     size = re.escape(front.said(paths.root(), "fetched"))
     for path in ("book/setup.md", "book/instructors.md"):
         assert re.search(rf"Set-up fetches about {size}\b", page(path)), path
+
+
+def test_the_size_of_the_jar_for_lineage_is_that_of_the_lock():
+    jars = json.loads(page("jars.lock"))["jars"]
+    [size] = [jar["bytes"] for jar in jars if "openlineage" in jar["coordinates"]]
+    for path in ("src/medallion_cli/learner.py", "pyproject.toml"):
+        assert f"{round(size / 1e6)} MB" in page(path), path
 
 
 def test_the_minutes_are_added_up():

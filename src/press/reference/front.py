@@ -53,7 +53,7 @@ def start(found: Sequence[Chapter], target: Path) -> Iterator[str]:
         yield f"git clone {source}"
         yield f"cd {source.rsplit('/', 1)[-1].removesuffix('.git')}"
     else:
-        yield "# in the folder of your clone of this repository"
+        yield "# in the folder of your clone of the repository"
     yield "./medallion run     # set up, generate the data, run every chapter"
     yield "./medallion lab     # open the exercises in JupyterLab"
     yield "```\n"
