@@ -22,7 +22,7 @@ from press.source.chapter import parse
 from press.source.starter import starter, worked
 
 PARTS = ("src", "book", "notebooks", "exercises", "solutions", "datasets")
-FILES = ("README.md", "_toc.yml", "pyproject.toml", "requirements.lock", "jars.lock")
+FILES = ("README.md", "_toc.yml", "medallion", "pyproject.toml", "requirements.lock", "jars.lock")
 LISTS = (
     "README.md",
     "_toc.yml",
@@ -124,7 +124,12 @@ def test_a_list_without_its_comments_is_told(written):
     with pytest.raises(MedallionError, match=r"_toc\.yml:1: the page lacks the line '# From here on"):
         lists.pages([parse(written)], root)
     (root / "_toc.yml").unlink()
-    (root / "README.md").write_text(f"{produced.BEGIN}\n{produced.END}\n", encoding="utf-8")
+    (root / "pyproject.toml").write_text("[project]\n", encoding="utf-8")
+    part = f"{produced.BEGIN}\n{produced.END}\n"
+    (root / "README.md").write_text(part, encoding="utf-8")
+    with pytest.raises(MedallionError, match=r"README\.md:1: the page lacks the line '<!-- From here on"):
+        lists.pages([parse(written)], root)
+    (root / "README.md").write_text(part * 3, encoding="utf-8")
     with pytest.raises(MedallionError, match=r"book/outline\.yml:1: this cannot be read as YAML \(.*No such"):
         lists.pages([parse(written)], root)
 

@@ -3,8 +3,9 @@
 | file | what of it is produced |
 |---|---|
 | `_toc.yml` | the notebooks of the chapters |
-| `README.md` | the table of the chapters, also of those to come |
-| `book/welcome.md`, `book/readers.md` | the chapters with what each is about |
+| `README.md` | badges and links (see `front`), the chapters, how to start and how long that takes |
+| `book/welcome.md` | how to start, and the chapters with what each makes and how long it takes |
+| `book/readers.md` | the chapters with what each is about |
 | `book/instructors.md` | how long each takes |
 | `book/outline.md` | the table, and what each chapter holds, by the parts of the course |
 
@@ -19,6 +20,7 @@ from pydantic import Field, TypeAdapter
 
 from medallion import contract
 from medallion.files import text_of
+from press.reference import front
 from press.reference.produced import renewed
 from press.source import forms
 from press.source.chapter import Chapter
@@ -50,13 +52,16 @@ _PLAN = TypeAdapter(list[Part])
 
 
 def pages(found: Sequence[Chapter], target: Path) -> dict[str, str]:
-    """Return the text of each file below `target` (the repository) that has a list, with the list renewed.
+    """Return the text of each file below `target` (the repository) that has lists, with these renewed.
 
     A file that is not there is left out.
     Raises MedallionError when one lacks the comments around its list, and when the plan cannot be read.
     """
     texts = {path: text for path in _LISTS if (text := text_of(target / path)) is not None}
-    return {path: renewed(path, text, _LISTS[path](found, target)) for path, text in texts.items()}
+    return {
+        path: renewed(path, text, *(lines(found, target) for lines in _LISTS[path]))
+        for path, text in texts.items()
+    }
 
 
 def plan(target: Path) -> list[Part]:
@@ -73,19 +78,28 @@ def _contents(found: Sequence[Chapter], _: Path) -> Iterator[str]:
 
 
 def _readme(found: Sequence[Chapter], target: Path) -> Iterator[str]:
-    yield "| chapter | what it is about | state |"
-    yield "|---|---|---|"
-    for chapter in found:
-        yield f"| {chapter.link('')} | {chapter.said.summary} | there |"
-    for number, planned in _to_come(found, target).items():
-        yield f"| {number} {planned.title} | {_NONE} | planned |"
+    yield from _course(found, "")
+    if planned := _to_come(found, target):
+        titles = "; ".join(f"{number} {one.title}" for number, one in planned.items())
+        yield f"\nPlanned ([outline](book/outline.md)): {titles}."
 
 
-def _table(found: Sequence[Chapter], _: Path) -> Iterator[str]:
-    yield "| Chapter | What it is about |"
-    yield "|---|---|"
+def _welcome(found: Sequence[Chapter], _: Path) -> Iterator[str]:
+    yield from _course(found, "../")
+
+
+def _course(found: Sequence[Chapter], root: str) -> Iterator[str]:
+    """Yield the chapters with what each makes and its minutes, and the sum; `root` as in `Chapter.link`."""
+    yield "| Chapter | What you build | Minutes to read + practise |"
+    yield "|---|---|--:|"
     for chapter in found:
-        yield f"| {chapter.link('../')} | {chapter.said.summary} |"
+        made, took = _makes(chapter), chapter.said.minutes
+        built = chapter.said.summary if made == _NONE else f"{chapter.said.summary} ({made})"
+        yield f"| {chapter.link(root)} | {built} | {took.read} + {took.practise} |"
+    read = sum(chapter.said.minutes.read for chapter in found)
+    practise = sum(chapter.said.minutes.practise for chapter in found)
+    hours = round((read + practise) / 60)
+    yield f"| **In all, about {hours} hour{'s' * (hours != 1)}** | | **{read} + {practise}** |"
 
 
 def _order(found: Sequence[Chapter], _: Path) -> Iterator[str]:
@@ -142,11 +156,12 @@ def _makes(chapter: Chapter) -> str:
     return f"{' and '.join(layers)} table{'s' if len(chapter.makes) > 1 else ''}"
 
 
-_LISTS: dict[str, Callable[[Sequence[Chapter], Path], Iterator[str]]] = {
-    "_toc.yml": _contents,
-    "README.md": _readme,
-    "book/welcome.md": _table,
-    "book/readers.md": _order,
-    "book/instructors.md": _minutes,
-    "book/outline.md": _outline,
+_Lines = Callable[[Sequence[Chapter], Path], Iterator[str]]
+_LISTS: dict[str, tuple[_Lines, ...]] = {
+    "_toc.yml": (_contents,),
+    "README.md": (front.badges, _readme, front.start),
+    "book/welcome.md": (front.start, _welcome),
+    "book/readers.md": (_order,),
+    "book/instructors.md": (_minutes,),
+    "book/outline.md": (_outline,),
 }

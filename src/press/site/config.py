@@ -2,6 +2,7 @@
 
 import os
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,13 @@ _KEYS = {"Documentation": "site", "Source": "source", "Binder": "binder", "Jupyt
 _VARIABLES = {"Documentation": "MEDALLION_SITE_URL", "Source": "MEDALLION_SOURCE_URL"}
 
 
-def addresses(root: Path | None = None) -> Addresses:
-    """Return the addresses that pyproject.toml gives; for what it leaves out, those of the environment.
+def addresses(root: Path | None = None, environ: Mapping[str, str] = os.environ) -> Addresses:
+    """Return the addresses that pyproject.toml gives; for what it leaves out, those of `environ`.
 
     Raises MedallionError for one that is no https address.
     """
     path = (root or paths.root()) / "pyproject.toml"
-    known = {key: os.environ[name] for key, name in _VARIABLES.items() if os.environ.get(name)}
+    known = {key: environ[name] for key, name in _VARIABLES.items() if environ.get(name)}
     urls = known | tomllib.loads(path.read_text(encoding="utf-8"))["project"].get("urls", {})
     for key in _KEYS:
         if key in urls and not urls[key].startswith("https://"):
