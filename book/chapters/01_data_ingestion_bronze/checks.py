@@ -302,7 +302,7 @@ class AppendEvolving(Exercise):
             )
         if swallowed:
             return f"The stock 'plenty' was let in; the column stock is of the type {kind.upper()} now."
-        number = spark.createDataFrame([(6, "12")], "id INT, stock STRING")
+        number = spark.createDataFrame([(6, "12", "few")], "id INT, stock STRING, note STRING")
         try:
             append_evolving(number, table)
         except Exception as error:  # whatever the learner's code raises

@@ -410,7 +410,7 @@ WRONG = [
     (
         "append_evolving",
         by_hand_once,
-        "A second append with the same columns failed with AnalysisException: [FIELD_ALREADY_EXISTS] …",
+        "A second append with the same columns failed with FIELD_ALREADY_EXISTS.",
     ),
     (
         "append_evolving",

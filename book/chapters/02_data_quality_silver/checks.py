@@ -322,6 +322,8 @@ class Release(Exercise):
             )
         kept = [tuple(row.values()) for row in found.to_pylist()]
         status = {row["_row_id"]: row["_status"] for row in arrow_of(aside).to_pylist()}
+        if set(kept) == set(self.held) and status == {row[0]: row[3] for row in self.aside}:
+            return "Your function has changed neither table. Does each MERGE end with .execute()?"
         times = Counter(row[0] for row in kept)
         for row in self.held:
             if row not in kept:
@@ -454,6 +456,11 @@ class ApplyChanges(Exercise):
                         f"they should still be {', '.join(Event._fields)}."
                     )
                 held = [Event(**row) for row in rows.to_pylist()]
+                if not held:
+                    return self.wrong(
+                        f"After micro-batch {number} your table is empty. Does the MERGE insert what is new, "
+                        "and end with .execute()?"
+                    )
                 if wrong := self._wrong(held, came, last=len(came) > len(self.batches)):
                     return self.wrong(wrong)
         return self.right("What came late or twice has changed nothing, and what was deleted stays deleted.")

@@ -391,7 +391,7 @@ WRONG = [
     (
         "release",
         forgets,
-        "After your function ran, row r1 is not in the table; it was open, and the condition is TRUE for it.",
+        "Your function has changed neither table. Does each MERGE end with .execute()?",
     ),
     (
         "release",
@@ -600,7 +600,8 @@ WRONG = [
     (
         "apply_changes",
         merging(UPDATE),
-        "After micro-batch 0 order O1 has no row in your table; its event 11 was in micro-batch 0.",
+        "After micro-batch 0 your table is empty. Does the MERGE insert what is new, and end with "
+        ".execute()?",
     ),
     (
         "apply_changes",

@@ -824,7 +824,7 @@ scores.assign(letters=letters(scores["churn_probability"])).groupby(
     average=("churn_probability", "mean"),
 ).round(2)
 
-# %% [markdown]
+# %% [markdown] given=["0.1"]
 # ## Drift: the population stability index
 #
 # A model is trained on September and October and asked in December. Are the customers still those that it knows? The
