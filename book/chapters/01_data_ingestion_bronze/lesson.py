@@ -33,7 +33,7 @@
 #       bronze.campaign_spend: one day of one campaign
 #       bronze.cdnow: one purchase
 #     minutes: {read: 60, practise: 45}
-#     summary: nine sources become eleven Bronze tables
+#     summary: files, streams and an API, loaded as they were sent
 #     outline: >-
 #       Stated, inferred and hinted schemas. Broken lines, wrong types, unknown fields, new columns, type
 #       widening. CSV by header, JSON, VARIANT, Parquet, fixed width and an HTTP API. Batch and streams into

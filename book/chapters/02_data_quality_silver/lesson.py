@@ -65,7 +65,7 @@
 #       silver.cdnow_quarantine: one row set aside
 #       silver.quality_metrics: one disposition and kind of the rows of a table that arrived together
 #     minutes: {read: 75, practise: 75}
-#     summary: clean rows, and beside them those that were refused, with the reason
+#     summary: clean rows, and those that were refused, with the reason
 #     outline: >-
 #       Rules that warn, drop, stop or set aside with a reason, and the balance that must hold: every row of
 #       Bronze has one disposition. Change events that arrive out of order, with deletes, applied so that no

@@ -24,7 +24,7 @@
 #       gold.locker_windows: one locker and one window of six hours
 #       gold.locker_alerts: one thing that happened to a locker, when it happened
 #     minutes: {read: 60, practise: 60}
-#     summary: the same questions as before, asked of data that do not end
+#     summary: windows, joins, state and alerts on data that does not end
 #     outline: >-
 #       Event time, watermarks, and the number of late rows. Output modes, windows, stream-stream and stream-static
 #       joins, state with timers and TTL. Fraud scored as payments arrive, by rules and by the model, within a
