@@ -63,6 +63,24 @@ def test_a_heat_map_and_a_sankey_diagram_are_rows():
     assert figures.data(stored(flow)).rows == [["in", "out", "4"]]
 
 
+def test_a_cell_of_a_heat_map_without_a_value_is_no_row():
+    heat = go.Figure(go.Heatmap(x=["w1", "w2"], y=["Mo"], z=np.array([[np.nan, 2.5]])))
+    assert figures.data(stored(heat)).rows == [["w2", "Mo", "2.5"]]
+
+
+def test_a_day_has_no_midnight_and_a_moment_has_its_time():
+    for moment, shown in (("2025-07-01", "2025-07-01"), ("2025-07-02 10:00", "2025-07-02T10:00:00")):
+        line = go.Figure(go.Scatter(x=pd.to_datetime([moment]), y=[1]))
+        (row,) = figures.data(stored(line)).rows
+        assert row[0].removesuffix(".000000000") == shown
+
+
+def test_charts_side_by_side_have_one_column_for_what_they_share():
+    frame = pd.DataFrame({"day": [1, 2], "sales": [3, 4], "shop": ["a", "b"]})
+    held = figures.data(stored(px.line(frame, x="day", y="sales", facet_col="shop")))
+    assert held.head == ["series", "day", "sales"]
+
+
 def test_a_gap_in_a_line_is_no_point():
     broken = go.Figure(go.Scatter(x=[1, 2, None, 3], y=[5, None, None, 7]))
     assert figures.data(stored(broken)).rows == [["1", "5"], ["2", ""], ["3", "7"]]

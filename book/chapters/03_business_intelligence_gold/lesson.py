@@ -1009,7 +1009,8 @@ def heat(shop, middle):
     months = [f"{cohort:%b %Y}" for cohort in grid.index]
     scale = {"colorscale": FADE, "zmin": 0, "zmax": grid.max(axis=None)}
     bar = {"len": 0.45, "y": middle, "ticksuffix": " %"}
-    return go.Heatmap(z=grid, x=grid.columns, y=months, colorbar=bar, **scale)
+    cells = {"z": grid, "x": grid.columns, "y": months, "name": shop}
+    return go.Heatmap(**cells, colorbar=bar, **scale)
 
 
 # %%

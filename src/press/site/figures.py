@@ -4,6 +4,7 @@
 """
 
 import json
+import re
 from base64 import b64decode
 from dataclasses import dataclass
 from html import escape
@@ -16,6 +17,7 @@ from press.site import html
 
 MIME = "application/vnd.plotly.v1+json"
 MOST_ROWS = 300
+_MIDNIGHT = re.compile(r"(?<=^\d{4}-\d\d-\d\d)T00:00:00(\.0+)?$")
 # What a trace can hold, in the order of the table's columns, and the axis whose title names the column
 _ARRAYS = {"x": "xaxis", "y": "yaxis"} | dict.fromkeys(
     ("labels", "parents", "values", "theta", "r", "lat", "lon", "text"), ""
@@ -117,6 +119,7 @@ def _grid(trace: dict[str, Any], layout: dict[str, Any]) -> tuple[list[str], lis
         [_shown(x), _shown(y), _shown(cell)]
         for y, line in zip(down, lines, strict=True)
         for x, cell in zip(across, line, strict=True)
+        if _shown(cell)
     ]
 
 
@@ -133,7 +136,10 @@ def _links(trace: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 def _named(key: str, trace: dict[str, Any], layout: dict[str, Any]) -> str:
     axis = str(trace.get(_ARRAYS[key]) or key) if _ARRAYS[key] else ""
-    name = layout.get(f"{axis[:1]}axis{axis[1:]}", {}).get("title", "") if axis else ""
+    held = layout.get(f"{axis[:1]}axis{axis[1:]}", {}) if axis else {}
+    if not held.get("title") and (other := held.get("matches")):  # one of several charts side by side
+        held = layout.get(f"{other[:1]}axis{other[1:]}", {})
+    name = held.get("title", "")
     return str((name.get("text") if isinstance(name, dict) else name) or key)
 
 
@@ -153,8 +159,11 @@ def values(held: Any) -> list[Any]:
 
 
 def _shown(value: Any) -> str:
-    if value is None:
+    """Return a value as a cell of the table: "" for what is not drawn, and a day without its midnight."""
+    if value is None or value != value:  # NaN is not equal to itself
         return ""
+    if isinstance(value, str):
+        return _MIDNIGHT.sub("", value)
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() else f"{value:.6g}"
     return str(value)
