@@ -245,7 +245,7 @@ def plausible(moment):
 
 
 # %%
-PAYMENTS = [
+PAYMENT_RULES = [
     ("negative_amount", "quarantine", "amount_cents > 0"),
     ("unknown_status", "quarantine", "status IN ('authorised', 'declined')"),
     ("impossible_date", "quarantine", plausible("paid_at")),
@@ -296,7 +296,7 @@ def judge(frame, rules):
 
 
 # %%
-judged = judge(payments, PAYMENTS)
+judged = judge(payments, PAYMENT_RULES)
 judged.groupBy("_disposition", "_kind", "_warnings").count().orderBy(
     "_disposition", "_warnings"
 )
@@ -390,7 +390,7 @@ def usual(frame, key):
 
 
 # %%
-judge(resent, [*usual(resent, ["payment_id"]), *PAYMENTS]).select(
+judge(resent, [*usual(resent, ["payment_id"]), *PAYMENT_RULES]).select(
     "_copy", "_kind", "_disposition"
 ).orderBy("_copy")
 
@@ -475,7 +475,7 @@ broken = {
 stops = []
 for name, delivery in broken.items():
     try:
-        counts = tally(judge(delivery, PAYMENTS))
+        counts = tally(judge(delivery, PAYMENT_RULES))
         gate(name, counts)
         volume_gate(name, counts)
     except ValueError as error:
@@ -560,7 +560,7 @@ def settle(name, key, rows, own, *columns):
 
 # %%
 settle(
-    "payments", ["payment_id"], compared(payments, "payment_id"), PAYMENTS,
+    "payments", ["payment_id"], compared(payments, "payment_id"), PAYMENT_RULES,
     "payment_id", "order_id", "customer_id", "card_id", "device_id", "method",
     "amount_cents", "coalesce(currency, 'EUR') AS currency", "status", "paid_at",
     "city", "lat", "lon",
@@ -585,7 +585,7 @@ def with_known(frame, key, known):
 
 
 # %%
-CHARGEBACKS = [
+CHARGEBACK_RULES = [
     ("unknown_payment", "quarantine", "_known"),
     ("negative_amount", "quarantine", "amount_cents > 0"),
     ("impossible_date", "quarantine", plausible("filed_at")),
@@ -656,7 +656,8 @@ spark.table("scratch.aside").orderBy("_row_id")
 settle(
     "chargebacks", ["chargeback_id"],
     with_known(chargebacks, "payment_id", spark.table("silver.payments")),
-    CHARGEBACKS, "chargeback_id", "payment_id", "reason", "filed_at", "amount_cents",
+    CHARGEBACK_RULES, "chargeback_id", "payment_id", "reason", "filed_at",
+    "amount_cents",
 )  # fmt: skip
 spark.table("silver.chargebacks").groupBy("_disposition").count()
 
@@ -752,7 +753,7 @@ def in_celsius(readings):
 
 
 # %%
-TELEMETRY = [
+TELEMETRY_RULES = [
     ("stuck", "quarantine", "_same < 6"),
     ("implausible", "quarantine", "_celsius BETWEEN -10 AND 30"),
     ("impossible_date", "quarantine", plausible("measured_at")),
@@ -760,7 +761,7 @@ TELEMETRY = [
 ]
 
 # %%
-tried = judge(in_celsius(lab.withColumn("_same", F.lit(1))), TELEMETRY)
+tried = judge(in_celsius(lab.withColumn("_same", F.lit(1))), TELEMETRY_RULES)
 tried.groupBy("locker_id", "_kind").agg(
     F.array_sort(F.collect_list("_celsius")).alias("celsius")
 ).orderBy("locker_id", F.desc("_kind"))
@@ -788,7 +789,7 @@ run = Window.partitionBy("locker_id", "_copy", "_run")
 readings = readings.withColumn("_run", F.sum("_starts").over(in_time))
 readings = readings.withColumn("_same", F.count("*").over(run))
 settle(
-    "telemetry", ["locker_id", "measured_at"], readings, TELEMETRY, "locker_id",
+    "telemetry", ["locker_id", "measured_at"], readings, TELEMETRY_RULES, "locker_id",
     "measured_at", "_celsius AS temperature", "humidity", "door_opens", "battery_v",
     "compressor_a",
 )  # fmt: skip
@@ -850,7 +851,7 @@ rows = {
 BOT = "lower(coalesce(user_agent, '')) NOT RLIKE 'bot|crawler|spider|headless'"
 
 # %%
-OTHERS = {
+OTHER_RULES = {
     "maintenance": [
         ("unknown_locker", "quarantine", "_known"),
         ("impossible_date", "quarantine", plausible("at")),
@@ -863,7 +864,7 @@ OTHERS = {
 }
 
 # %%
-OTHERS |= {
+OTHER_RULES |= {
     "campaign_spend": [
         ("negative_spend", "quarantine", "try_cast(spend_cents AS INT) >= 0"),
         ("impossible_date", "quarantine", plausible("try_cast(day AS DATE)")),
@@ -878,7 +879,7 @@ OTHERS |= {
 
 # %%
 PERIOD = "purchased_on BETWEEN DATE '1997-01-01' AND DATE '1998-06-30'"
-OTHERS["cdnow"] = [
+OTHER_RULES["cdnow"] = [
     ("impossible_value", "quarantine", "quantity > 0 AND amount_usd >= 0"),
     ("other_period", "fail", PERIOD),
     ("no_amount", "warn", "amount_usd > 0"),
@@ -911,7 +912,7 @@ COLUMNS |= {
 
 # %%
 for name, (key, judged_rows) in rows.items():
-    settle(name, key, judged_rows, OTHERS[name], *COLUMNS[name])
+    settle(name, key, judged_rows, OTHER_RULES[name], *COLUMNS[name])
 cdnow = [(kind, count, warned) for _, _, kind, count, warned in books["cdnow"][1]]
 cdnow
 
@@ -1096,21 +1097,21 @@ def with_neighbours(rows):
 
 # %%
 MAIL = "email RLIKE '^[^@ ]+@[^@ ]+[.][^@ ]+$'"
-CUSTOMERS = [
+CUSTOMER_RULES = [
     ("unchanged", "drop", "NOT _tracked <=> _before"),
     ("impossible_date", "quarantine", plausible("_signed_up")),
     ("date_format", "repair", "signup_date RLIKE '^[0-9]{4}-'"),
     ("bad_email", "repair", f"coalesce({MAIL}, true)"),
 ]
-customer_rules = [*usual(accounts, ["customer_id"]), *CUSTOMERS]
+people_rules = [*usual(accounts, ["customer_id"]), *CUSTOMER_RULES]
 
 # %%
-people = judge(with_neighbours(placed(accounts)), customer_rules).persist()
+people = judge(with_neighbours(placed(accounts)), people_rules).persist()
 counts = tally(people)
 gate("customers", counts)
 volume_gate("customers", counts)
 set_aside("customers", people)
-books["customers"] = customer_rules, counts
+books["customers"] = people_rules, counts
 people.groupBy("_disposition", "_kind").count().orderBy("_disposition", "_kind")
 
 # %% [markdown]
@@ -1135,7 +1136,7 @@ def dated(people):
 
 # %%
 one = accounts.where("customer_id = 'C000001' AND _source_file NOT RLIKE '-(09|12)-'")
-dated(judge(with_neighbours(placed(one)), customer_rules)).orderBy("valid_from")
+dated(judge(with_neighbours(placed(one)), people_rules)).orderBy("valid_from")
 
 # %% [markdown]
 # Both absences end a version. Without `_gone_on` it would be one, still current.
@@ -1359,7 +1360,7 @@ DATES = f"{plausible('committed_at')} AND (op = 'd' OR {plausible('ordered_at')}
 TOTAL = "aggregate(lines, 0, (sum, l) -> sum + l.quantity * l.unit_price_cents)"
 
 # %%
-ORDERS = [
+ORDER_RULES = [
     ("missing_key", "quarantine", "order_id IS NOT NULL AND sequence IS NOT NULL"),
     ("unknown_op", "quarantine", "op IN ('c', 'u', 'd')"),
     ("unknown_customer", "quarantine", "op = 'd' OR _known"),
@@ -1397,7 +1398,7 @@ def judged_events(batch):
     rows = with_held(compared(batch, "event_id"), "orders_history", "event_id")
     known = batch.sparkSession.table("silver.customers_history")
     rows = with_known(flat(rows), "customer_id", known.select("customer_id").distinct())
-    return judge(rows, [*usual(batch, ["event_id"]), *ORDERS]).withColumns(
+    return judge(rows, [*usual(batch, ["event_id"]), *ORDER_RULES]).withColumns(
         {
             "status": F.lower(F.trim("status")),
             "total_cents": F.coalesce("total_cents", F.expr(TOTAL)),
@@ -1843,7 +1844,7 @@ state.groupby("way").agg(totals)
 # that comes later than that is `late` itself.
 
 # %%
-WEB_EVENTS = [
+CLICK_RULES = [
     ("impossible_date", "quarantine",
      f"{plausible('event_time')} AND {plausible('received_at')}"),
     ("late", "late", "received_at <= event_time + INTERVAL 24 HOURS"),
@@ -1867,7 +1868,7 @@ def judged_clicks(batch, since):
     again = F.expr("if(_held <=> _content, _again + 1, _again)")
     catalogue = batch.sparkSession.table("silver.products")
     rows = with_known(rows.withColumn("_again", again), "product_id", catalogue)
-    return judge(rows, [*usual(batch, ["event_id"]), *WEB_EVENTS])
+    return judge(rows, [*usual(batch, ["event_id"]), *CLICK_RULES])
 
 
 # %% [markdown]
@@ -1931,9 +1932,9 @@ def counted(name, kept, **how):
 
 
 # %%
-books["orders"] = ORDERS, counted("orders", "silver.orders_history")
+books["orders"] = ORDER_RULES, counted("orders", "silver.orders_history")
 clicks_counted = counted("web_events", "silver.web_events", **CLICK)
-books["web_events"] = WEB_EVENTS, clicks_counted
+books["web_events"] = CLICK_RULES, clicks_counted
 
 # %% [markdown]
 # If a run overwrote the metrics, a changed rule would rewrite the past. So each run **appends**, under a `run_id` (here the

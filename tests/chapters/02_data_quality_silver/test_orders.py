@@ -33,7 +33,7 @@ NAMES = (
     "with_reasons", "plausible", "GIVES", "named", "disposition_of", "judge", "INGEST", "fingerprint",
     "copies_of", "compared", "usual", "tally", "MOST_ASIDE", "arrivals_in", "gate", "ASIDE", "GOOD",
     "ADDED", "for_quarantine",
-    "set_aside", "TAIL", "write", "with_known", "ORDER", "flat", "FIELDS", "STATUSES", "TOTAL", "ORDERS",
+    "set_aside", "TAIL", "write", "with_known", "ORDER", "flat", "FIELDS", "STATUSES", "TOTAL", "ORDER_RULES",
     "with_held", "judged_events", "by_sequence", "laid_out", "with_verdict", "merge",
     "merge_history", "merge_orders", "EVENT", "with_history", "take_in", "apply_orders",
     "release_orders", "checkpoints", "follow",

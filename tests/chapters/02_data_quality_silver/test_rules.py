@@ -18,11 +18,11 @@ from pyspark.sql import functions as F
 import medallion
 
 NAMES = (
-    "with_reasons", "plausible", "PAYMENTS", "GIVES", "named", "disposition_of", "judge", "INGEST",
+    "with_reasons", "plausible", "PAYMENT_RULES", "GIVES", "named", "disposition_of", "judge", "INGEST",
     "fingerprint", "copies_of", "compared", "usual", "tally", "MOST_ASIDE", "arrivals_in", "gate",
     "volume_gate", "ASIDE", "ADDED", "for_quarantine", "set_aside", "books", "version_of", "in_time",
-    "continues", "in_celsius", "TELEMETRY", "breach", "TRACKED", "placed", "by_snapshot",
-    "with_neighbours", "CUSTOMERS", "MAIL", "customer_rules", "dated", "versions", "METRICS",
+    "continues", "in_celsius", "TELEMETRY_RULES", "breach", "TRACKED", "placed", "by_snapshot",
+    "with_neighbours", "CUSTOMER_RULES", "MAIL", "people_rules", "dated", "versions", "METRICS",
     "append_metrics", "require_fresh", "cents",
 )  # fmt: skip
 ROWS = "payment_id STRING, amount_cents INT, currency STRING, status STRING, paid_at TIMESTAMP"
@@ -70,7 +70,7 @@ def snapshots(spark: SparkSession, cities: dict[int, str | None]) -> DataFrame:
 
 def judged(silver: dict[str, Any], rows: DataFrame) -> DataFrame:
     copies = silver["compared"](rows, "payment_id")
-    return silver["judge"](copies, [*silver["usual"](copies, ["payment_id"]), *silver["PAYMENTS"]])
+    return silver["judge"](copies, [*silver["usual"](copies, ["payment_id"]), *silver["PAYMENT_RULES"]])
 
 
 def test_copies_conflicts_and_rows_without_a_key(spark: SparkSession, silver: dict[str, Any]) -> None:
@@ -165,7 +165,7 @@ def test_metrics_are_appended_once_for_a_run_and_a_version_of_the_rules(
 ) -> None:
     books = silver["books"]
     books.clear()
-    rules, counts = [*silver["PAYMENTS"]], [(None, "clean", None, 7, 2)]
+    rules, counts = [*silver["PAYMENT_RULES"]], [(None, "clean", None, 7, 2)]
     for _ in range(2):
         books["payments"] = rules, counts
         silver["append_metrics"](books, "scratch.metrics")
@@ -182,7 +182,7 @@ def celsius(
     rows = [("LK1", f"2025-07-01 {hours * at:02}:00:00", value, 1, 1) for at, value in enumerate(values)]
     names = "locker_id STRING, measured_at STRING, temperature DOUBLE, _copy INT, _same INT"
     frame = silver["in_celsius"](spark.createDataFrame(rows, names))
-    found = silver["judge"](frame, silver["TELEMETRY"]).orderBy("measured_at")
+    found = silver["judge"](frame, silver["TELEMETRY_RULES"]).orderBy("measured_at")
     return [
         (row["_celsius"], row["_disposition"]) for row in found.select("_celsius", "_disposition").collect()
     ]
@@ -204,7 +204,7 @@ def history(
     spark: SparkSession, silver: dict[str, Any], cities: dict[int, str | None]
 ) -> list[tuple[int, Any]]:
     people = silver["judge"](
-        silver["with_neighbours"](silver["placed"](snapshots(spark, cities))), silver["customer_rules"]
+        silver["with_neighbours"](silver["placed"](snapshots(spark, cities))), silver["people_rules"]
     )
     rows = silver["dated"](people).orderBy("valid_from").collect()
     return [(row.valid_from.month, row.valid_to and row.valid_to.month) for row in rows]
@@ -223,7 +223,7 @@ def test_versions_end_where_a_customer_moves_or_is_missing(
 def test_a_date_in_another_form_makes_no_version(spark: SparkSession, silver: dict[str, Any]) -> None:
     rows = [account("C1", 7), account("C1", 8, signed="01/07/2025"), account("C1", 9, signed="2 Jul 2025")]
     people = silver["with_neighbours"](silver["placed"](spark.createDataFrame(rows, ACCOUNTS)))
-    found = silver["judge"](people, silver["customer_rules"]).orderBy("_source_file")
+    found = silver["judge"](people, silver["people_rules"]).orderBy("_source_file")
     assert [row["_kind"] for row in found.collect()] == [None, "unchanged", "date_format"]
 
 
@@ -237,7 +237,7 @@ def test_a_month_that_was_set_aside_is_no_month_to_compare_with(
     ):
         rows = [account("C1", month, signed=day) for month, day in zip((7, 8, 9), signed, strict=True)]
         people = silver["with_neighbours"](silver["placed"](spark.createDataFrame(rows, ACCOUNTS)))
-        found = silver["judge"](people, silver["customer_rules"]).orderBy("_source_file").collect()
+        found = silver["judge"](people, silver["people_rules"]).orderBy("_source_file").collect()
         assert [row["_kind"] for row in found] == kinds
 
 
