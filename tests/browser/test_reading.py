@@ -20,8 +20,7 @@ _SHADES = """() => [...document.querySelectorAll(".scroller, .drawing, pre")]
   }))"""
 
 
-@pytest.mark.parametrize("width", [WIDE, PHONE])
-@pytest.mark.parametrize("name", [LINEAGE, CHAPTERS[3]])
+@pytest.mark.parametrize(("name", "width"), [(LINEAGE, WIDE), (LINEAGE, PHONE), (CHAPTERS[3], PHONE)])
 def test_a_box_that_hides_something_lies_in_shade_on_that_side(open_page, name, width):
     page = open_page(name, width).page
     assert [box for box in page.evaluate(_SHADES) if box["right"]]

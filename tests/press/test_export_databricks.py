@@ -320,7 +320,10 @@ def test_a_file_of_the_book_that_is_not_as_it_should_be_is_told(repository, chan
         (lambda held: held[0].update(because_of="so"), "entry 1, 'because_of': this is not known. Take"),
         (lambda held: held[0].update(only="catalog"), "entry 1: 'only' stands without 'instead'. Take one"),
         (lambda held: held[1].update(only="wish"), "entry 2, 'only': 'wish' will not do (Input should be"),
-        (lambda held: held[1].update(instead="x"), "entry 2: 'instead' is for exactly one cell. Name one."),
+        (
+            lambda held: held[1].update(instead="x", cells=["rows = 1", "rows = 2"]),
+            "entry 2: 'instead' is for exactly one cell. Name one.",
+        ),
         (
             lambda held: held[1].update(cells=[]),
             "entry 2, 'cells': [] will not do (Tuple should have at least",

@@ -54,7 +54,7 @@ def sources(book: dict) -> list[str]:
 
 def test_the_facts_of_a_chapter_come_from_its_front_matter():
     about = chapter.about("01")
-    assert (about.said.minutes.read, about.said.minutes.practise, about.layer) == (40, 45, "bronze")
+    assert (about.said.minutes.read, about.said.minutes.practise, about.layer) == (60, 45, "bronze")
     assert "bronze.orders" in about.promised.makes and "landing.orders" in about.promised.reads
     assert chapter.about("00").layer == ""
 
@@ -107,7 +107,7 @@ def test_the_page_of_a_chapter_names_its_folds_and_has_the_hints_before_the_solu
     ]
     assert len(names) == len(set(names))
     assert [name for name in names if name.startswith("Solution")] == [
-        f"Solution to exercise 1.{n}" for n in range(1, 6)
+        f"Solution to exercise 1.{n}" for n in range(1, 7)
     ]
     assert "Prediction 1: the output, once you have your number" in names
     for place, cell in enumerate(page["cells"]):
@@ -151,7 +151,7 @@ def test_a_figure_of_a_chapter_carries_its_alt_text():
     page = chapter.page(notebook("01"), chapter.about("01"), config.Addresses())
     outputs = [output for cell in page["cells"] for output in cell.get("outputs", [])]
     alts = [output["metadata"]["alt"] for output in outputs if "alt" in output.get("metadata", {})]
-    assert len(alts) == 2 and all(alt.startswith("Bar chart of") for alt in alts)
+    assert len(alts) == 1 and all(alt.startswith("Bar chart of") for alt in alts)
 
 
 def test_each_hint_stands_inside_the_one_before_it():

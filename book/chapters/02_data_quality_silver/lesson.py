@@ -1806,6 +1806,10 @@ from medallion.lesson import charts
 columns = ["way", "batch", "rows_in", "repeats", "late", "ids"]
 state = pd.DataFrame(progress, columns=columns).sort_values(["way", "batch"])
 
+# %% tags=["predict"]
+totals = {"rows_in": "sum", "repeats": "sum", "late": "sum", "ids": "last"}
+state.groupby("way").agg(totals)
+
 # %%
 title = "Ids that the stream remembers after each micro-batch"
 figure = px.line(state, x="batch", y="ids", color="way", markers=True, title=title)
@@ -1813,16 +1817,12 @@ figure.update_xaxes(title="micro-batch", dtick=1)
 figure.update_yaxes(title="ids in the state", rangemode="tozero")
 _ = figure.update_layout(legend_title=None)
 
-# %% tags=["predict"]
+# %%
 charts.show(
     figure,
     alt="Line chart of the ids in the state after each micro-batch. They grow with "
     "dropDuplicates, and stay level with dropDuplicatesWithinWatermark.",
 )
-
-# %% tags=["predict"]
-totals = {"rows_in": "sum", "repeats": "sum", "late": "sum", "ids": "last"}
-state.groupby("way").agg(totals)
 
 # %% [markdown]
 # Both dropped 211 repeats. The first remembers all 15,393 ids and would do so for ever, although there is a watermark: it

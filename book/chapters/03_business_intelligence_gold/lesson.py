@@ -1519,7 +1519,8 @@ differing(deltas(bootstrap))
 
 # %% [markdown]
 # It gives the same table.
-#
+
+# %% [markdown]
 # ## Reconciliation to the cent
 #
 # Three tables claim to know the revenue of a day: Silver's orders, the facts made of Silver's lines, and the table
