@@ -98,14 +98,15 @@ def _rows(shop: Shop, month: int, known: int, date_style: np.ndarray, bad_email:
     ):
         yield (
             f"{customer_id(account)},{FIRST_NAMES[first]},{LAST_NAMES[last]},"
-            f"{_email(account, first, last, bad)},"
+            f"{email(account, first, last, bad)},"
             f"{CITIES[city].name},{CITIES[city].postcode}{street},{_date(calendar.day(signed_up), style)},"
             f"{born},{'true' if consent else 'false'}"
         )
 
 
-def _email(account: int, first: int, last: int, bad: bool) -> str:
-    name = _plain(f"{FIRST_NAMES[first]}.{LAST_NAMES[last]}")
+def email(account: int, first: int, last: int, bad: bool = False) -> str:
+    """Return the address that the shop has of an account, or one that is none."""
+    name = plain(f"{FIRST_NAMES[first]}.{LAST_NAMES[last]}")
     provider = _PROVIDERS[account % 3]
     if not bad:
         return f"{name}.{account % 97}@{provider}"
@@ -113,7 +114,7 @@ def _email(account: int, first: int, last: int, bad: bool) -> str:
 
 
 @cache
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """Return a name in lower-case ASCII."""
     letters = unicodedata.normalize("NFKD", name.replace("ß", "ss").replace("Ø", "O").replace("ø", "o"))
     return letters.encode("ascii", "ignore").decode().lower()

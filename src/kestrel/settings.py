@@ -181,6 +181,24 @@ class SpendSettings(Section):
     planted: Annotated[Planted, defects("repeat negative_spend")]
 
 
+class SupportSettings(Section):
+    tickets_per_order: Share
+    guest: Share
+    household: Share
+    second_address: Share
+    contact_phone: Share
+    subject_name: Share
+    url_email: Share
+    ref_email: Share
+    attached_address: Share
+    spelled_email: Share
+    unknown_field: Share
+    broken_line: Share
+    look_alike: Share
+    message: Annotated[Shares, Keys(dict.fromkeys(("email", "phone", "card", "iban", "name"), Share))]
+    note: Annotated[Shares, Keys(dict.fromkeys(("card", "iban", "phone", "name"), Share))]
+
+
 class Settings(Section):
     """All of `sources.toml`, one section per table of the file. Shares are parts per million."""
 
@@ -198,6 +216,7 @@ class Settings(Section):
     marketing: MarketingSettings
     touchpoints: TouchpointSettings
     campaign_spend: SpendSettings
+    support: SupportSettings
 
     def planted(self, table: str) -> Planted:
         """Return what is planted in a Bronze table, by kind. Nothing is planted in `cdnow`."""

@@ -30,7 +30,7 @@ from medallion.errors import MedallionError
 LANDING = "landing"
 SCHEMAS = ("bronze", "silver", "gold", "ml")
 # The folders of the lakehouse that are not one chapter's own
-SHARED = frozenset({LANDING, *SCHEMAS, "checkpoints", "cache", "scratch", "default", "logs", "work"})
+SHARED = frozenset({LANDING, *SCHEMAS, "checkpoints", "cache", "scratch", "default", "logs", "sql", "work"})
 LESSON = "lesson.py"
 _FOLDER = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _TABLE = re.compile(r"\w+\.\w+")

@@ -33,3 +33,13 @@ def write_bytes(path: Path, content: bytes) -> bool:
     finally:
         new.unlink(missing_ok=True)
     return True
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a text that nobody else on this machine may read; a kill leaves the old file or the new one."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+        target.write(text)
+    partial.replace(path)

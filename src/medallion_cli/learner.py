@@ -46,6 +46,14 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     mlflow.add_argument(
         "--port", type=int, metavar="N", default=5000, help="where the pages are; 0 takes any that is free"
     )
+    sql = add(
+        "sql",
+        _sql,
+        "serve the tables over SQL on this machine, for tools with a driver for Hive, until Ctrl-C",
+    )
+    sql.add_argument(
+        "--port", type=int, metavar="N", default=10_000, help="where it listens; 0 takes any that is free"
+    )
     cluster = add(
         "cluster", _cluster, "run a Spark cluster on this machine: a master and workers, until Ctrl-C"
     )
@@ -129,6 +137,12 @@ def _mlflow(arguments: argparse.Namespace) -> None:
     from medallion.servers.tracking import ui
 
     ui.serve(arguments.port)
+
+
+def _sql(arguments: argparse.Namespace) -> None:
+    from medallion.servers import warehouse
+
+    warehouse.serve(arguments.port)
 
 
 def _cluster(arguments: argparse.Namespace) -> None:

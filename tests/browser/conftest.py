@@ -13,17 +13,11 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from press.site.config import addresses
+from press.site.screens import BROWSERS
 
 from .looking import Seen, Visit, look, visit, window
 from .pages import PHONE, WIDE
 
-_BROWSERS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-    "/Applications/Chromium.app/Contents/MacOS/Chromium",
-)
 _weights: list[str] = []
 
 
@@ -70,7 +64,7 @@ def browser() -> Iterator[Browser]:
     """The browser of this machine. It is closed after the last test of this folder: while Playwright runs,
     its event loop occupies the thread, and the tests of notebooks need that for their own.
     """
-    found = next(filter(None, map(shutil.which, _BROWSERS)), None)
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.fail(
             "The tests of the book need Chromium or Chrome, and there is none on this machine. Install it "

@@ -97,7 +97,7 @@ def test_the_code_of_a_chart_is_one_key_away(open_page):
 def test_the_box_of_a_figure_shows_its_text_until_it_is_drawn(open_page, width):
     page = open_page(next(name for name in CHAPTERS if "/05" in name), width).page
     held = []
-    page.route("**/plotly.min.js", lambda route: held.append(route))
+    page.route("**/plotly-cartesian.min.js", lambda route: held.append(route))
     area = page.locator(".plot-area").first
     text = area.locator("p")
     text.scroll_into_view_if_needed()

@@ -60,16 +60,16 @@ def test_the_index_itself_names_the_sections_and_is_linked_from_the_glossary(ope
 @pytest.mark.parametrize(
     ("query", "heading"),
     [
-        ("watermrak", "Watermarks"),  # two letters in the wrong order
+        ("watermrak", "watermark"),  # two letters in the wrong order
         ("stream-stre", "Stream-stream"),  # the beginning of a word
         ("How do I merge change events?", "MERGE"),  # plain words between the term's
-        ("watermark zzyzx", "Watermarks"),  # a word that the book does not have
+        ("watermark zzyzx", "watermark"),  # a word that the book does not have
     ],
 )
 def test_what_is_no_term_of_the_index_is_found_too(open_page, query, heading):
     page = open_page("search.html").page
     page.get_by_role("searchbox", name=re.compile("Words to look for")).fill(query)
-    expect(page.locator("#search-results a").first).to_contain_text(heading)
+    expect(page.locator("#search-results a").first).to_contain_text(heading, ignore_case=True)
 
 
 @pytest.mark.parametrize(

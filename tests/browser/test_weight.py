@@ -33,7 +33,7 @@ def test_a_first_visit_is_light_and_the_script_that_draws_comes_later(browser, a
             "(e) => e.getBoundingClientRect().top > innerHeight + 1600"
         )
         assert far, "The figure is near the top, so nothing is shown of when its script comes"
-        with opened.page.expect_request("**/plotly.min.js"):
+        with opened.page.expect_request("**/plotly-cartesian.min.js"):
             opened.page.mouse.wheel(0, 100)
         assert opened.page.locator("figure.drawn").count() == 0
         opened.draw_figures()

@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import groupby, pairwise
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import unquote
 
 import pyarrow.parquet as pq
 import pytest
@@ -29,7 +30,7 @@ SCALE = 0.25
 SMALLEST = 0.02
 # The manifest lists the hash of every file. When this hash changes on purpose, raise
 # `landing.GENERATOR`, so that landing folders of the older generator are made anew.
-MANIFEST_SHA256 = "1098a749b45863f1108900f68f17acfd813075165757df3465977dbb10112987"
+MANIFEST_SHA256 = "9143385033733648a99311e4ab8259fb5cf2a60c92f97b0a855622f9747c8aff"
 
 
 @pytest.fixture(scope="session")
@@ -413,6 +414,141 @@ def test_the_manifest_lists_every_file_with_its_rows_and_hash(folder):
 
 def test_the_bytes_are_the_pinned_ones(folder):
     assert hashlib.sha256((folder / kestrel.MANIFEST).read_bytes()).hexdigest() == MANIFEST_SHA256
+
+
+# Personal data in the tickets ---------------------------------------------------------------------
+
+CARD = r"(?<!\d)(?:\d[ -]?){14}\d(?:[ -]?\d)?(?!\d)"
+IBAN = r"\b(?:DE|AT|NL)\d{2}(?:[ -]?[A-Z0-9]{1,4})+"
+EMAIL = r"[\w.]+@\w+(?:\.\w+)+"
+PHONE = r"(?:(?:\+|00)(?:49|33|44|46) ?|\(?0)(?:30|40|221|1|6|20|7700|8)\)?[ /]?\d[\d -]+\d"
+# The ranges that are kept for fiction, without country code
+FICTION = (
+    r"(30 23125 \d{3}|40 66969 \d{3}|221 4710 \d{3}|1 9900 \d{4}|6 3998 \d{4}"
+    r"|20 79460 \d{3}|7700 900 \d{3}|8 465004 \d{2})$"
+).replace(" ", "")
+NAME = r"(?:Kind regards|Viele Grüße), |Complaint of |Beschwerde von |Deliver to: |Spoke with "
+
+
+def _luhn(number: str) -> bool:
+    """Luhn's check as a table, not as the generator computes it."""
+    twice = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+    digits = [int(digit) for digit in number if digit.isdigit()][::-1]
+    return (sum(digits[::2]) + sum(twice[digit] for digit in digits[1::2])) % 10 == 0
+
+
+def _mod_97(code: str) -> bool:
+    plain = re.sub("[ -]", "", code)
+    return int("".join(str(int(letter, 36)) for letter in plain[4:] + plain[:4])) % 97 == 1
+
+
+def _texts(value, path: str = ""):
+    """Yield path and text of each value of a ticket."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _texts(inner, f"{path}.{name}".strip("."))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner, f"{path}[]")
+    elif isinstance(value, str):
+        yield path, value
+
+
+def _kinds_in(path: str, text: str) -> list[str]:
+    """Return the kinds of personal data in a text, found by their form."""
+    plain = unquote(unquote(text)).replace(" (at) ", "@")
+    cards = [number for number in re.findall(CARD, text) if re.match(r"4000.?00|5555.?55|3782.?82", number)]
+    phones = [number for number in re.findall(PHONE, text) if re.search(FICTION, re.sub(r"\D", "", number))]
+    found = ["email"] * len(re.findall(EMAIL, plain)) + ["phone"] * len(phones)
+    found += ["card"] * sum(map(_luhn, cards)) + ["iban"] * sum(map(_mod_97, re.findall(IBAN, text)))
+    found += ["address"] * len(re.findall(r" \d{1,2}, \d{5} ", text))
+    found += ["name"] * (len(re.findall(NAME, text)) + (path == "contact.name"))
+    return sorted(found)
+
+
+@pytest.fixture(scope="session")
+def tickets(folder: Path) -> dict[str, dict]:
+    """The tickets by their ids; a broken line is closed by hand."""
+    found = {}
+    for path in _files(folder, "support/*.jsonl"):
+        for number, line in enumerate(_lines(path), start=1):
+            ends = ("", "]}", '"]}')
+            (ticket,) = [one for one in (_parsed(line + end) for end in ends) if one]
+            found[ticket["ticket_id"]] = ticket
+            ticket["place"] = f"support/{path.name}:{number}" if _parsed(line) is None else ""
+    return found
+
+
+def test_the_personal_data_found_in_the_tickets_are_those_in_the_truth(folder, tickets):
+    truth = kestrel.truth(folder)["support"]
+    found = {}
+    for name, ticket in tickets.items():
+        kinds = {path: kinds for path, text in _texts(ticket) if (kinds := _kinds_in(path, text))}
+        if ticket["place"]:
+            kinds = {"_corrupt_record": sorted(kind for each in kinds.values() for kind in each)}
+        found[name] = kinds
+    told = {
+        name: {path: sorted(kinds) for path, kinds in paths.items()}
+        for name, paths in truth["personal"].items()
+    }
+    assert found == told
+    assert {name: ticket["place"] for name, ticket in tickets.items() if ticket["place"]} == truth["broken"]
+    counted = Counter(kind for paths in found.values() for kinds in paths.values() for kind in kinds)
+    assert counted == truth["counts"] and all(truth["counts"].values())
+    assert sum("extra" in ticket for ticket in tickets.values()) == truth["unknown_field"] > 0
+    assert len(tickets) == truth["rows"]
+
+
+def test_look_alikes_are_none(folder, tickets):
+    told = kestrel.truth(folder)["support"]["look_alike_counts"]
+    text = "\n".join(text for ticket in tickets.values() for _, text in _texts(ticket))
+    orders, chances = re.findall(r"\b2025\d{12}\b", text), re.findall(r"\b9\d{15}\b", text)
+    assert not any(map(_luhn, orders)) and all(map(_luhn, chances))
+    hosts = re.findall(r"\w+@[\w-]+(?![\w.-]*\.\w)", re.sub(EMAIL, "", text))
+    found = {
+        "order_number": len(orders),
+        "luhn_by_chance": len(chances),
+        "iban_like": sum(not _mod_97(code) for code in re.findall(IBAN, text)),
+        "tracking": len(re.findall(r"\b00\d{18}\b", text)),
+        "product_number": len(re.findall(r"\b2\d{12}\b|\b0000-\d{6}\b", text)),
+        "user_at_host": len(hosts),
+        "handle": len(re.findall(r"(?<!\S)@kestrel", text)),
+        "date": len(re.findall(r"\d\d[./]\d\d[./]2025|2025-\d\d-\d\d 12:30", text)),
+    }
+    assert found == told and all(found.values())
+
+
+def test_nobody_in_the_tickets_can_be_reached(tickets):
+    text = "\n".join(text for ticket in tickets.values() for _, text in _texts(ticket))
+    text = unquote(unquote(text)).replace(" (at) ", "@")
+    assert {mail.split("@")[1] for mail in re.findall(EMAIL, text)} == {
+        "example.com", "example.org", "example.net", "guest.example", "post.example",
+    }  # fmt: skip
+    assert {re.sub("[ -]", "", code)[4:8] for code in re.findall(IBAN, text)} == {"0000", "XXXX"}
+
+
+def test_tickets_refer_to_customers_and_orders(folder, tables, tickets):
+    customers = {row["customer_id"]: row for _, row in tables["customers"]}
+    orders = {
+        event["after"]["order_id"]: event["after"]["customer_id"]
+        for _, event in tables["orders"]
+        if event["after"]
+    }
+    truth = kestrel.truth(folder)["support"]
+    for name, ticket in tickets.items():
+        who = ticket["customer_id"]
+        assert who is None or orders[ticket["order_id"]] == who
+        mail = ticket["contact"]["reply_to"]
+        about = truth["persons"].get(name, [who] if who else [])
+        known = {customers[one]["email"] for one in about}
+        known |= {
+            truth["second_addresses"][one]["email"] for one in about if one in truth["second_addresses"]
+        }
+        if mail and about and not any(row.count("@") != 1 or " " in row or row[-1] == "@" for row in known):
+            assert mail in known
+    seconds = {entry["email"] for entry in truth["second_addresses"].values()}
+    assert seconds and not seconds & {row["email"] for row in customers.values()}
+    assert any(len(about) == 2 for about in truth["persons"].values())
 
 
 # What else the data promises ------------------------------------------------------------------

@@ -156,3 +156,32 @@ def test_every_kind_of_bar_has_a_pattern_and_a_lone_one_has_none(monkeypatch):
 def test_forms_that_an_author_has_chosen_stay(monkeypatch):
     figure = go.Figure([go.Scatter(y=[1], mode="lines", line_dash=dash) for dash in ("dot", "solid")])
     assert [trace["line"]["dash"] for trace in shown(figure, monkeypatch)] == ["dot", "solid"]
+
+
+def test_a_network_has_a_line_for_each_tie_and_a_symbol_for_each_kind():
+    family = pd.DataFrame({"src": ["C1", "C2"], "dst": ["D1", "D1"]})
+    other = pd.DataFrame({"src": ["C3", "C3"], "dst": ["D2", "K1"]})
+    kinds = {
+        "C1": "customer",
+        "C2": "customer",
+        "C3": "customer",
+        "D1": "device",
+        "D2": "device",
+        "K1": "card",
+    }
+    figure = charts.network([(family, (0, 0, 1)), (other, (5, 2, 2))], kinds, "Two parts")
+    lines, *vertices = figure.data
+    assert list(lines.x).count(None) == 4
+    assert {trace.name: len(trace.x) for trace in vertices} == {"card": 1, "customer": 3, "device": 2}
+    assert len({trace.marker.symbol for trace in vertices}) == 3
+    ends = {(x, y) for x, y in zip(lines.x, lines.y, strict=True) if x is not None}
+    assert ends == {place for trace in vertices for place in zip(trace.x, trace.y, strict=True)}
+
+
+def test_a_network_is_the_same_in_every_run():
+    ties = pd.DataFrame({"src": ["C2", "C1", "C3"], "dst": ["D1", "D1", "D1"]})
+    kinds = {"C1": "customer", "C2": "customer", "C3": "customer", "D1": "device"}
+    once, again = (
+        charts.network([(rows, (0, 0, 1))], kinds, "A part").data[1:] for rows in (ties, ties.iloc[::-1])
+    )
+    assert [trace.x for trace in once] == [trace.x for trace in again]

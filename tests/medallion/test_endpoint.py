@@ -35,6 +35,10 @@ class Model(mlflow.pyfunc.PythonModel):
     def predict(self, context, model_input: pd.DataFrame, params=None):
         if model_input["a"].isna().any():
             raise mlflow.MlflowException.invalid_parameter_value("a must have a value in every row.")
+        if (model_input["a"] == 4321).any():
+            raise mlflow.MlflowException("KeyError in predict")
+        if (model_input["a"] == 8765).any():
+            raise KeyError("nobody caught this")
         return self.trees.predict(model_input)
 
 mlflow.models.set_model(Model())
@@ -123,6 +127,45 @@ def test_a_bad_request_is_told_what_is_wrong(
     status, said = ask(served, rows)
     assert status == 400
     assert named in said["message"]
+    assert "up" not in said["message"].replace("input", "") and "stack_trace" not in said
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "message"),
+    [
+        (4321.0, 500, "KeyError in predict"),  # what a model says of its own fault
+        (8765.0, 400, "Encountered an unexpected error while evaluating the model"),  # as MLflow 3.17 has it
+    ],
+)
+def test_the_answer_to_a_fault_repeats_no_features(
+    served: endpoint.Endpoint, value: float, status: int, message: str
+) -> None:
+    found, said = ask(served, ROWS.head(2).assign(a=value, b=1234.5))
+    assert found == status
+    assert said["message"].startswith(message)
+    assert "stack_trace" not in said
+    told = str(said)
+    assert not [part for part in ("1234", f"{value:g}", "Traceback", "Failed to predict") if part in told]
+
+
+def test_frozen_it_takes_requests_and_answers_when_it_thaws(served: endpoint.Endpoint) -> None:
+    served.freeze()
+    served.freeze()
+    try:
+        assert served.running
+        with pytest.raises(requests.ReadTimeout):
+            requests.post(served.url, json={}, timeout=0.5)
+        answers: list[int] = []
+        waiting = threading.Thread(target=lambda: answers.append(ask(served, ROWS.head(1))[0]))
+        waiting.start()
+        time.sleep(0.3)
+        assert answers == []
+    finally:
+        served.thaw()
+    waiting.join(timeout=10)
+    assert answers == [200]
+    served.thaw()
+    assert ask(served, ROWS.head(1))[0] == 200
 
 
 def test_only_this_machine_may_ask(served: endpoint.Endpoint) -> None:
@@ -184,15 +227,41 @@ def test_killed_within_an_answer_it_is_gone_at_once(store: Path) -> None:
     one.stop()
 
 
-def test_it_ends_with_the_process_that_started_it(store: Path) -> None:
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_frozen_it_can_be_ended(store: Path, end: str) -> None:
+    one = endpoint.start("models:/small@champion")
+    group = one._process.pid
+    one.freeze()
+    assert one._thaws is not None
+    helper = one._thaws.pid
+    began = time.monotonic()
+    getattr(one, end)()
+    assert time.monotonic() - began < 8, "a frozen one is killed only after ten seconds"
+    assert not one.running
+    assert gone(group)
+    assert not psutil.pid_exists(helper)
+    one.stop()
+
+
+FORKED = """
+if os.fork() == 0:  # holds the pipes to the server and to the helper open
+    os.close(1)
+    time.sleep(30)
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("frozen", ["", "one.freeze()", "one.freeze()" + FORKED, "one.kill()"])
+def test_it_ends_with_the_process_that_started_it(store: Path, frozen: str) -> None:
     program = (
-        "import time; from medallion.servers import endpoint; "
-        "one = endpoint.start('models:/small@champion'); print(one._process.pid, flush=True); time.sleep(600)"
+        "import os, time; from medallion.servers import endpoint\n"
+        f"one = endpoint.start('models:/small@champion'); group = one._process.pid\n{frozen}\n"
+        "print(group, flush=True); time.sleep(600)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         group = int(child.stdout.readline())
-        assert processes(group)
+        assert bool(processes(group)) == (frozen != "one.kill()")
         child.send_signal(signal.SIGKILL)
     assert gone(group)
 

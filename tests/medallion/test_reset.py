@@ -104,7 +104,7 @@ def test_a_reset_leads_back_to_the_state_before_the_chapter(played: Played, home
 
 
 def test_the_way_back_from_the_last_chapter_to_the_first(played: Played, home: Path) -> None:
-    assert READERS[-1] == NUMBERS[-1] and len(READERS) > 2
+    assert len(READERS) > 2
     assert lakehouse.way_back(played[1]) == []
 
 

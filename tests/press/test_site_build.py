@@ -11,7 +11,7 @@ from bs4 import BeautifulSoup
 
 from medallion import paths
 from medallion.errors import MedallionError
-from press.site import build
+from press.site import build, extras
 
 # Bytes of a chapter's page, and of a first visit: the page, its styles and its scripts
 LARGEST_CHAPTER = 400_000
@@ -96,7 +96,7 @@ def test_every_fold_and_every_drawing_has_a_name_of_its_own(pages):
 
 
 def test_the_script_that_draws_is_only_on_pages_with_figures(site, pages):
-    assert (site / "_static" / "plotly.min.js").stat().st_size > 1_000_000
+    assert (site / extras.PLOTLY).stat().st_size > 1_000_000
     for name, page in pages.items():
         scripts = [tag for tag in page.find_all("script") if tag.get("data-plotly")]
         assert len(scripts) == (1 if page.select("figure.plot") else 0), name
@@ -127,7 +127,7 @@ def test_the_pages_of_the_chapters_are_light(site):
 
 def test_no_page_names_a_path_of_this_machine(site, pages):
     for path in site.rglob("*"):
-        if path.suffix in (".html", ".js", ".json", ".xml") and path.name != "plotly.min.js":
+        if path.suffix in (".html", ".js", ".json", ".xml") and path != site / extras.PLOTLY:
             text = path.read_text(encoding="utf-8")
             assert str(paths.root()) not in text and str(site) not in text, path
 

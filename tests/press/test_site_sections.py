@@ -3,10 +3,12 @@
 import hashlib
 import json
 
+import plotly
+import pytest
 from docutils import nodes
 
 from medallion import paths
-from press.site import sections
+from press.site import extras, sections
 from press.site.sections import Section
 from press.source.terms import Term
 
@@ -83,9 +85,21 @@ def test_the_script_gives_each_word_with_the_distances_of_its_sections():
     assert (data["terms"], data["pages"]) == ([[["t", "u"], [0, 2]]], {"a": "A"})
 
 
-def test_the_library_is_documented_by_its_hashes():
-    folder = paths.root() / "book" / "_static" / "minisearch"
+@pytest.mark.parametrize(
+    ("library", "files"),
+    [
+        ("minisearch", ("LICENSE.txt", "index.js")),
+        ("plotly", ("LICENSE", "plotly-cartesian.min.js")),
+    ],
+)
+def test_a_library_is_documented_by_its_hashes(library, files):
+    folder = paths.root() / "book" / "_static" / library
     text = (folder / "README.md").read_text(encoding="utf-8")
-    for name in ("LICENSE.txt", "index.js"):
+    for name in files:
         content = (folder / name).read_bytes()
         assert f"| `{name}` | {len(content):,} | `{hashlib.sha256(content).hexdigest()}` |" in text
+
+
+def test_the_script_of_the_charts_has_the_version_that_the_figures_are_written_for():
+    script = (paths.root() / "book" / extras.PLOTLY).read_text(encoding="utf-8")
+    assert f"v{plotly.offline.get_plotlyjs_version()}\n" in script[:200]

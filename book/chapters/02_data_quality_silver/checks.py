@@ -427,8 +427,7 @@ class ApplyChanges(Exercise):
 
     def check(self, apply_changes: Callable[[DataFrame, int, str], Any]) -> Verdict:
         # A stream hands each batch over in a session of its own, where the notebook's views are not.
-        elsewhere = other_session()
-        with scratch_table(self.schema) as table:
+        with other_session() as elsewhere, scratch_table(self.schema) as table:
             came: list[tuple[Event, ...]] = []
             calls = [*enumerate(self.batches), (0, (*self.batches[0], self.unseen))]
             for number, batch in calls:

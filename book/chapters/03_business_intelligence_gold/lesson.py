@@ -723,7 +723,8 @@ spark.sql("""
 """)
 
 # %% [markdown]
-# 2,490.84 euros would move from Hamburg to Berlin alone. For what *was*, the version of the time decides.
+# 2,490.84 euros would move from Hamburg to Berlin alone. (With a city that is NULL, `<>` is NULL, so a move from or
+# to no city is not in this list.) For what *was*, the version of the time decides.
 
 # %% [markdown]
 # ## Additive, semi-additive, and non-additive measures
@@ -886,8 +887,9 @@ spark.sql(f"""
 """)
 
 # %% [markdown]
-# 33.1 hours on average, in full hours, and 33.3 on other days: no difference. The split misleads, because the day of
-# delivery is known only afterwards: at a weekend, short waits end within it (18.2 hours) and long ones on a weekday.
+# 33.1 hours on average, in full hours, and 33.3 on other days: almost the same. The split misleads, because the day
+# of delivery is known only afterwards: at a weekend, short waits end within it (18.2 hours) and long ones on a
+# weekday.
 
 # %% [markdown]
 # ## KPIs with a definition
@@ -1140,16 +1142,16 @@ steps
 
 # %%
 shown = steps.assign(step=steps["step"].str.replace("_", " "))
-figure = px.funnel(shown, x="visits", y="step", title="Visits by step")
-label = "%{x:,}<br>%{percentInitial:.1%}"
-colours = {"marker_color": charts.GOLD, "textfont_color": "black"}
-_ = figure.update_traces(texttemplate=label, textposition="inside", **colours)
+shown["label"] = [f"{n:,}<br>{p} %" for n, p in zip(shown.visits, shown.percent)]
+bars = {"x": "visits", "y": "step", "text": "label"}
+figure = px.bar(shown, **bars, title="Visits by step")
+_ = figure.update_yaxes(autorange="reversed", automargin=True)
 
 # %%
 charts.show(
     figure,
-    alt="Funnel of visits with four bars: of 24,772 visits that view a product, 12,652 "
-    "put one into the cart, 9,685 go to the checkout, and 9,422 buy: 38.0 per cent.",
+    alt="Bar chart of visits by step: of 24,772 visits that view a product, 12,652 put "
+    "one into the cart, 9,685 go to the checkout, and 9,422 buy: 38.0 per cent.",
 )
 
 # %% [markdown]

@@ -1,12 +1,13 @@
 """What the checks of chapter 04 say of wrong answers, and other right ones."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 Answer = Callable[..., Any]
+Sources = Mapping[str, DataFrame]
 
 NO_RETURN = "Your function returned nothing. Does it end with return? It should return"
 
@@ -25,32 +26,49 @@ def then(answer: Answer, change: Callable[[DataFrame], DataFrame]) -> Answer:
 WITHIN = "ordered_at >= cutoff AND ordered_at < cutoff + INTERVAL 28 DAYS"
 
 
-def churned(
-    within: str = WITHIN,
+KNOWN = "arrived_at <= known_at"
+KEY = ("customer_id", "cutoff", "known_at")
+
+
+def no_order(
+    within: str = f"{WITHIN} AND {KNOWN}",
     label: str = "if(count(who) = 0, 1, 0)",
     how: str = "left",
-    key: tuple[str, ...] = ("customer_id", "cutoff"),
+    key: tuple[str, ...] = KEY,
 ) -> Answer:
     """Return an answer to 4.1 that labels each `key`, with the orders `within`."""
 
     def answer(people: DataFrame, orders: DataFrame) -> DataFrame:
         late = orders.withColumnRenamed("customer_id", "who")
         joined = people.join(late, F.expr(f"who = customer_id AND {within}"), how)
-        return joined.groupBy(*key).agg(F.expr(label).alias("churned"))
+        return joined.groupBy(*key).agg(F.expr(label).alias("no_order_28"))
 
     return answer
 
 
 def by_customer(people: DataFrame, orders: DataFrame) -> DataFrame:
     """A customer who came back after one cutoff passes for one who did at every."""
-    back = people.join(orders, "customer_id").where(WITHIN).select("customer_id")
+    back = people.join(orders, "customer_id").where(f"{WITHIN} AND {KNOWN}").select("customer_id")
     kept = people.join(back.distinct().withColumn("b", F.lit(1)), "customer_id", "left")
-    return kept.select("customer_id", "cutoff", F.expr("int(b IS NULL) AS churned"))
+    return kept.select(*KEY, F.expr("int(b IS NULL) AS no_order_28"))
+
+
+def one_order(which: Callable[..., Any], of: str = "true") -> Answer:
+    """Return an answer to 4.1 that looks at one order of a customer only, the first or the last."""
+
+    def answer(people: DataFrame, orders: DataFrame) -> DataFrame:
+        theirs = orders.withColumnRenamed("customer_id", "who")
+        joined = people.join(theirs, F.expr(f"who = customer_id AND {of}"), "left")
+        one = joined.groupBy(*KEY).agg(which(F.struct("ordered_at", "arrived_at")).alias("one"))
+        label = f"if(coalesce({WITHIN} AND {KNOWN}, false), 0, 1) AS no_order_28"
+        return one.select(*KEY, "one.*").select(*KEY, F.expr(label))
+
+    return answer
 
 
 def the_customer_twice(people: DataFrame, orders: DataFrame) -> DataFrame:
     joined = people.join(orders, people.customer_id == orders.customer_id, "left")
-    return joined.withColumn("churned", F.lit(1))
+    return joined.withColumn("no_order_28", F.lit(1))
 
 
 # 4.2
@@ -63,13 +81,18 @@ def leaks(
     how: str = "full",
     changed: str = "l.there IS NULL OR r.there IS NULL OR NOT l.{0} <=> r.{0}",
     told: Callable[[list[str]], list[str]] = sorted,
+    only: slice = slice(None),
 ) -> Answer:
-    """Return an answer to 4.2 that has `told` say the columns, in the build's order."""
+    """Return an answer to 4.2 that has `told` say the columns, in the build's order.
 
-    def answer(build: Answer, events: DataFrame, moment: str) -> list[str]:
-        at = F.lit(moment).cast("timestamp")
-        blind = events.withColumn("moment", at).where(f"NOT ({hidden})").drop("moment")
-        left = build(events, moment).withColumn("there", F.lit(True))
+    It hides the future in `only` some of the sources.
+    """
+
+    def answer(build: Answer, sources: Sources, moment: str) -> list[str]:
+        at, blind = F.lit(moment).cast("timestamp"), dict(sources)
+        for name in [*sources][only]:
+            blind[name] = sources[name].withColumn("moment", at).where(f"NOT ({hidden})").drop("moment")
+        left = build(sources, moment).withColumn("there", F.lit(True))
         right = build(blind, moment).withColumn("there", F.lit(True))
         both = left.alias("l").join(right.alias("r"), "customer_id", how)
         names = [name for name in left.columns if name not in ("customer_id", "there")]
@@ -80,24 +103,49 @@ def leaks(
     return answer
 
 
-def by_column(build: Answer, events: DataFrame, moment: str) -> list[str]:
+def known(sources: Sources, moment: str) -> Sources:
+    """Return the sources without the rows that arrived after the moment."""
+    arrived = F.col("arrived_at") <= F.lit(moment).cast("timestamp")
+    return {name: rows.where(arrived) for name, rows in sources.items()}
+
+
+def by_column(build: Answer, sources: Sources, moment: str) -> list[str]:
     """The numbers of a column are compared, whoever has them."""
-    blind = events.where(F.col("arrived_at") <= F.lit(moment).cast("timestamp"))
-    left, right = build(events, moment), build(blind, moment)
+    left, right = build(sources, moment), build(known(sources, moment), moment)
     names = sorted({*left.columns} - {"customer_id"})
     return [n for n in names if left.select(n).exceptAll(right.select(n)).count()]
 
 
-def a_set(build: Answer, events: DataFrame, moment: str) -> set[str]:
-    return {*build(events, moment).columns} - {"customer_id", "orders", "gap_days"}
+def by_sum(build: Answer, sources: Sources, moment: str) -> list[str]:
+    """The sums of the columns are compared, in which two changes can cancel out."""
+    left, right = build(sources, moment), build(known(sources, moment), moment)
+    names = sorted({*left.columns} - {"customer_id"})
+    sums = [f"sum(unix_seconds({n}))" if n == "first_order" else f"sum({n})" for n in names]
+    one, other = left.selectExpr(*sums).first(), right.selectExpr(*sums).first()
+    return [n for n, a, b in zip(names, one, other, strict=True) if a != b]
 
 
-def the_features(build: Answer, events: DataFrame, moment: str) -> DataFrame:
-    return build(events, moment)
+def inner_if_as_many(build: Answer, sources: Sources, moment: str) -> list[str]:
+    """Two results with as many customers pass for results with the same ones."""
+    sizes = {build(rows, moment).count() for rows in (sources, known(sources, moment))}
+    return leaks(how="inner" if len(sizes) == 1 else "full")(build, sources, moment)
 
 
-def the_arguments_swapped(build: Answer, events: DataFrame, moment: str) -> list[str]:
-    return build(moment, events).columns
+def only_orders(build: Answer, sources: Sources, moment: str) -> list[str]:
+    """The name of one source is written in."""
+    return leaks()(build, {"orders": sources["orders"]}, moment)
+
+
+def a_set(build: Answer, sources: Sources, moment: str) -> set[str]:
+    return {*build(sources, moment).columns} - {"customer_id", "orders", "gap_days"}
+
+
+def the_features(build: Answer, sources: Sources, moment: str) -> DataFrame:
+    return build(sources, moment)
+
+
+def the_arguments_swapped(build: Answer, sources: Sources, moment: str) -> list[str]:
+    return build(moment, sources).columns
 
 
 # 4.3
@@ -112,15 +160,37 @@ def found(questions: DataFrame, features: DataFrame, when: str, how: str) -> Dat
     return questions.join(known, F.expr(f"who = customer_id AND {when}"), how)
 
 
-def as_of(usable: str = USABLE, newest: str = "struct(as_of, created_at)", how: str = "left") -> Answer:
+def as_of(
+    usable: str = USABLE,
+    newest: str = "struct(as_of, created_at)",
+    how: str = "left",
+    row: str = "struct(orders_28, as_of, created_at, spend_cents)",
+) -> Answer:
     """Return an answer to 4.3: of the rows that are `usable`, the `newest`."""
 
     def answer(questions: DataFrame, features: DataFrame, days: int) -> DataFrame:
         rows = found(questions, features, usable.format(days=days), how)
-        orders = F.expr(f"max_by(orders_28, {newest})").alias("orders_28")
-        return rows.groupBy("customer_id", "cutoff").agg(orders)
+        complete = F.expr(f"max_by({row}, {newest})").alias("row")
+        return rows.groupBy("customer_id", "cutoff").agg(complete).select("customer_id", "cutoff", "row.*")
 
     return answer
+
+
+def each_column_alone(questions: DataFrame, features: DataFrame, days: int) -> DataFrame:
+    """The times are the greatest of all rows that fit, not those of the newest row."""
+    rows = found(questions, features, USABLE.format(days=days), "left")
+    newest = "struct(as_of, created_at)"
+    return rows.groupBy("customer_id", "cutoff").agg(
+        F.expr(f"max_by(orders_28, {newest}) AS orders_28"),
+        F.max("as_of").alias("as_of"),
+        F.max("created_at").alias("created_at"),
+        F.expr(f"max_by(spend_cents, {newest}) AS spend_cents"),
+    )
+
+
+def the_key_twice(questions: DataFrame, features: DataFrame, days: int) -> DataFrame:
+    q, f = questions.alias("q"), features.alias("f")
+    return q.join(f, F.expr("q.customer_id = f.customer_id AND as_of <= cutoff"), "left")
 
 
 def latest_version_first(questions: DataFrame, features: DataFrame, days: int) -> DataFrame:
@@ -156,6 +226,30 @@ def attempts_before(
     return lambda payments: payments.withColumn("attempts", F.expr(over))
 
 
+def two_lags(payments: DataFrame) -> DataFrame:
+    """Only the two payments before are looked at."""
+    device = Window.partitionBy("device_id").orderBy("paid_at")
+    for place in (1, 2):
+        payments = payments.withColumn(f"at{place}", F.lag("paid_at", place).over(device))
+    within = "int(coalesce({0} < paid_at AND {0} >= paid_at - INTERVAL 1 HOUR, false))"
+    both = F.expr(f"{within.format('at1')} + {within.format('at2')}").alias("attempts")
+    return payments.select("*", both).drop("at1", "at2")
+
+
+def distinct_amounts(payments: DataFrame) -> DataFrame:
+    """The amounts are counted in the place of the payments."""
+    order = Window.partitionBy("device_id").orderBy(F.unix_micros("paid_at"))
+    amounts = F.collect_set("amount_cents").over(order.rangeBetween(-HOUR, -1))
+    return payments.withColumn("attempts", F.size(amounts))
+
+
+def distinct_times(payments: DataFrame) -> DataFrame:
+    """The times are counted in the place of the payments."""
+    order = Window.partitionBy("device_id").orderBy(F.unix_micros("paid_at"))
+    times = F.collect_set("paid_at").over(order.rangeBetween(-HOUR, -1))
+    return payments.withColumn("attempts", F.size(times))
+
+
 def joined_attempts(how: str, attempts: str, *also: str) -> Answer:
     """Return an answer to 4.4 by a join, grouped by the payment and what is `also`."""
 
@@ -171,11 +265,53 @@ def joined_attempts(how: str, attempts: str, *also: str) -> Answer:
 
 # 4.5
 
+OF_CARD = "With card_id, customer_id and 24 hours"
+OF_DEVICE = "With device_id, card_id and 2 hours"
+
+
+def users(
+    frame: str = "RANGE BETWEEN {span} PRECEDING AND 1 PRECEDING",
+    count: str = "size(array_union(collect_set({who}) OVER w, array_compact(array({who}))))",
+    order: str = "unix_micros(paid_at)",
+    unit: int = HOUR,
+    less: int = 0,
+    key: str = "{key}",
+    who: str = "{who}",
+    without: str = "if({key} IS NULL, 0, {count})",
+) -> Answer:
+    """Return an answer to 4.5 by a window w."""
+
+    def answer(payments: DataFrame, of: str, whose: str, hours: int) -> DataFrame:
+        column, user = key.format(key=of), who.format(who=whose)
+        span = frame.format(span=hours * unit - less)
+        window = f"(PARTITION BY {column} ORDER BY {order} {span})"
+        number = count.format(who=user).replace("OVER w", f"OVER {window}")
+        return payments.withColumn("users", F.expr(without.format(key=column, count=number)))
+
+    return answer
+
+
+def whole_card(payments: DataFrame, key: str, who: str, hours: int) -> DataFrame:
+    """All users of the key are counted, whenever they used it."""
+    each = payments.groupBy(key).agg(F.countDistinct(who).alias("users"))
+    return payments.join(each, key, "left").fillna(0, "users")
+
+
+def joined_users(payments: DataFrame, key: str, who: str, hours: int) -> DataFrame:
+    """A right answer by a join of each payment with those before it."""
+    other = payments.selectExpr(f"{key} AS k", f"{who} AS w", "payment_id AS p", "paid_at AS at")
+    before = f"k = {key} AND (p = payment_id OR at < paid_at AND at >= paid_at - INTERVAL {hours} HOURS)"
+    each = payments.join(other, F.expr(before), "left").groupBy(*payments.columns)
+    return each.agg(F.countDistinct("w").alias("users"))
+
+
+# 4.6
+
 SPAN = "datediff(max(purchased_on), min(purchased_on))"
 
 
 def rfm(seen: str = "purchased_on <= '{end}'", **columns: str) -> Answer:
-    """Return an answer to 4.5; `columns` are those that are computed otherwise."""
+    """Return an answer to 4.6; `columns` are those that are computed otherwise."""
     right = {
         "x": "count(DISTINCT purchased_on) - 1",
         "t_x": f"{SPAN} / 7",
@@ -197,82 +333,131 @@ def rfm_of_each_purchase(purchases: DataFrame, end: str) -> DataFrame:
 
 WRONG = [
     (
-        "churned",
-        churned(WITHIN.replace(">=", ">")),
-        "C2 with the cutoff 2025-09-04 00:00 has churned 1; it should be 0, because "
+        "no_order",
+        no_order(f"{WITHIN.replace('>=', '>')} AND {KNOWN}"),
+        "C2 with the cutoff 2025-09-04 00:00 has no_order_28 1; it should be 0, because "
         "an order at the very moment of the cutoff counts.",
     ),
     (
-        "churned",
-        churned("ordered_at BETWEEN cutoff AND cutoff + INTERVAL 28 DAYS"),
-        "C3 with the cutoff 2025-09-04 00:00 has churned 0; it should be 1, because "
+        "no_order",
+        no_order(f"ordered_at BETWEEN cutoff AND cutoff + INTERVAL 28 DAYS AND {KNOWN}"),
+        "C3 with the cutoff 2025-09-04 00:00 has no_order_28 0; it should be 1, because "
         "an order exactly 28 days after the cutoff comes too late.",
     ),
     (
-        "churned",
-        churned("datediff(ordered_at, cutoff) BETWEEN 0 AND 27"),
-        "C9 with the cutoff 2025-09-04 12:00 has churned 0; it should be 1, because "
+        "no_order",
+        no_order(f"datediff(ordered_at, cutoff) BETWEEN 0 AND 27 AND {KNOWN}"),
+        "C9 with the cutoff 2025-09-04 12:00 has no_order_28 0; it should be 1, because "
         "an order in the morning is before a cutoff at noon.",
     ),
     (
-        "churned",
-        churned("ordered_at >= cutoff"),
-        "C3 with the cutoff 2025-09-04 00:00 has churned 0; it should be 1, because "
+        "no_order",
+        no_order(f"ordered_at >= cutoff AND datediff(ordered_at, cutoff) < 28 AND {KNOWN}"),
+        "C11 with the cutoff 2025-09-04 12:00 has no_order_28 1; it should be 0, because "
+        "from noon to noon, an order on the morning of 2 October lies in the 28 days.",
+    ),
+    (
+        "no_order",
+        no_order(f"ordered_at >= cutoff AND {KNOWN}"),
+        "C3 with the cutoff 2025-09-04 00:00 has no_order_28 0; it should be 1, because "
         "an order exactly 28 days after the cutoff comes too late.",
     ),
     (
-        "churned",
-        churned(how="inner"),
-        "C3 with the cutoff 2025-09-04 00:00 went in and did not come out. "
-        "Its churned should be 1, because "
-        "an order exactly 28 days after the cutoff comes too late.",
+        "no_order",
+        no_order(WITHIN),
+        "C12 with the cutoff 2025-09-04 00:00 has no_order_28 0; it should be 1, because "
+        "the order of 30 September arrived on the 13th of October, after known_at.",
     ),
-    ("churned", churned(how="full"), "You return NULL with the cutoff NULL, and that did not go in."),
     (
-        "churned",
-        churned(key=("customer_id", "cutoff", "order_id")),
+        "no_order",
+        no_order(f"{WITHIN} AND arrived_at < known_at"),
+        "C13 with the cutoff 2025-09-04 00:00 has no_order_28 1; it should be 0, because "
+        "an order that arrives exactly at known_at counts.",
+    ),
+    (
+        "no_order",
+        no_order(f"{WITHIN} AND arrived_at <= cutoff"),
+        "C1 with the cutoff 2025-09-04 00:00 has no_order_28 1; it should be 0, because "
+        "an order of 10 September lies in the 28 days.",
+    ),
+    (
+        "no_order",
+        # What arrived within the 28 days, whenever it was placed
+        no_order(f"{KNOWN} AND arrived_at >= cutoff AND ordered_at < cutoff + INTERVAL 28 DAYS"),
+        "C5 with the cutoff 2025-09-04 00:00 has no_order_28 0; it should be 1, because "
+        "an order before the cutoff does not count.",
+    ),
+    (
+        "no_order",
+        no_order(how="inner"),
+        "C7 with the cutoff 2025-09-04 00:00 went in and did not come out. "
+        "Its no_order_28 should be 1, because there is no order of this customer.",
+    ),
+    ("no_order", no_order(how="full"), "You return NULL with the cutoff NULL, and that did not go in."),
+    (
+        "no_order",
+        no_order(key=(*KEY, "order_id")),
         "C6 with the cutoff 2025-09-04 00:00 went in once and came out 3 times. "
-        "Its churned should be 0, because there are three orders in the 28 days.",
+        "Its no_order_28 should be 0, because there are three orders in the 28 days.",
     ),
     (
-        "churned",
-        churned(label="if(count(who) > 0, 1, 0)"),
-        "C1 with the cutoff 2025-09-04 00:00 has churned 1; it should be 0, because "
+        "no_order",
+        no_order(label="if(count(who) > 0, 1, 0)"),
+        "C1 with the cutoff 2025-09-04 00:00 has no_order_28 1; it should be 0, because "
         "an order of 10 September lies in the 28 days.",
     ),
     (
-        "churned",
-        churned(label="if(count(who) = 0, 1, NULL)"),
-        "C1 with the cutoff 2025-09-04 00:00 has churned NULL; it should be 0, because "
+        "no_order",
+        no_order(label="if(count(who) = 0, 1, NULL)"),
+        "C1 with the cutoff 2025-09-04 00:00 has no_order_28 NULL; it should be 0, because "
         "an order of 10 September lies in the 28 days.",
     ),
     (
-        "churned",
+        "no_order",
         by_customer,
-        "C8 with the cutoff 2025-09-18 00:00 has churned 0; it should be 1, because "
-        "the only order was before this cutoff.",
+        "C8 with the cutoff 2025-09-18 00:00 has no_order_28 0; it should be 1, because "
+        "this customer has two cutoffs, and the only order was before this one.",
     ),
     (
-        "churned",
-        churned(label="count(who) = 0"),
-        "The column churned is of the type BOOLEAN; it should be a whole number.",
+        "no_order",
+        no_order(label="count(who) = 0"),
+        "The column no_order_28 is of the type BOOLEAN; it should be a whole number.",
     ),
     (
-        "churned",
+        "no_order",
         the_customer_twice,
         "Your rows have the column customer_id more than once. Keep one of them.",
     ),
     (
-        "churned",
-        then(churned(), lambda frame: frame.drop("cutoff")),
-        "The column cutoff is missing; yours are customer_id, churned.",
+        "no_order",
+        no_order(key=("customer_id", "cutoff")),
+        "The column known_at is missing; yours are customer_id, cutoff, no_order_28.",
     ),
     (
-        "churned",
-        then(churned(), lambda frame: frame.withColumn("cutoff", F.to_date("cutoff"))),
+        "no_order",
+        then(no_order(), lambda frame: frame.withColumn("cutoff", F.to_date("cutoff"))),
         "The column cutoff is of the type DATE; it should be TIMESTAMP.",
     ),
-    ("churned", nothing_returned, f"{NO_RETURN} a DataFrame."),
+    *(
+        (
+            "no_order",
+            answer,
+            "C15 with the cutoff 2025-09-04 00:00 has no_order_28 1; it should be 0, because "
+            "of three orders, before, in and after the 28 days, one counts.",
+        )
+        for answer in (
+            one_order(F.max),
+            one_order(F.min),
+            no_order(within="true", label=f"if(coalesce(bool_and({WITHIN} AND {KNOWN}), false), 0, 1)"),
+        )
+    ),
+    (
+        "no_order",
+        one_order(F.min, "ordered_at >= cutoff"),
+        "C16 with the cutoff 2025-09-04 00:00 has no_order_28 1; it should be 0, because "
+        "the order of 20 September arrived too late, that of the 25th in time.",
+    ),
+    ("no_order", nothing_returned, f"{NO_RETURN} a DataFrame."),
     (
         "leaks",
         leaks(hidden="arrived_at >= moment"),
@@ -338,15 +523,46 @@ WRONG = [
         "For features of all orders you do not name spend: "
         "for C1 it is 1700, and 800 when the future is hidden.",
     ),
+    (
+        "leaks",
+        by_sum,
+        "For features of all orders you do not name odd: for C1 it is 1, "
+        "and 0 when the future is hidden; for C2 it is the other way round.",
+    ),
+    (
+        "leaks",
+        leaks(only=slice(1)),
+        "For the two sources purchases and visits you do not name visits: "
+        "for C1 it is 3, and 2 when the future is hidden in visits.",
+    ),
+    (
+        "leaks",
+        leaks(only=slice(-1, None)),
+        "For the two sources purchases and visits you do not name bought: "
+        "for C1 it is 3, and 2 when the future is hidden in purchases.",
+    ),
+    (
+        "leaks",
+        leaks(hidden="to_date(arrived_at) > to_date(moment)"),
+        "For an order whose file arrives five hours after the moment you do not name spend: "
+        "for C3 it is 950, and 750 when the file of five o'clock is hidden.",
+    ),
+    (
+        "leaks",
+        inner_if_as_many,
+        "For one customer who comes and one who goes you do not name spend: "
+        "C4 is in the result as long as the future is in sight, C3 when it is hidden.",
+    ),
+    ("leaks", only_orders, "Your code raised KeyError: 'orders'…"),
     ("leaks", a_set, f"Your function returned {{'spend'}}. It should return {A_LIST}"),
     ("leaks", the_features, f"Your function returned a DataFrame. It should return {A_LIST}"),
     ("leaks", nothing_returned, f"{NO_RETURN} {A_LIST}"),
     (
         "leaks",
         the_arguments_swapped,
-        "Your code raised AttributeError: 'str' object has no attribute 'where' "
+        "Your code raised TypeError: string indices must be integers, not 'str' "
         f"(in your line {the_arguments_swapped.__code__.co_firstlineno + 1}: "
-        "return build(moment, events).columns)",
+        "return build(moment, sources).columns)",
     ),
     (
         "as_of",
@@ -426,8 +642,8 @@ WRONG = [
         "as_of",
         one_per_customer,
         "With 14 days, C10 with the cutoff 2025-10-16 00:00 went in and did not come "
-        "out. Its orders_28 should be 3, because the row of 27 October is of after "
-        "this cutoff.",
+        "out. Its orders_28 should be 3, because this customer asks at two "
+        "cutoffs, and for this one the row of 27 October is too late.",
     ),
     (
         "as_of",
@@ -450,8 +666,50 @@ WRONG = [
     (
         "as_of",
         then(as_of(), lambda frame: frame.drop("orders_28")),
-        "The column orders_28 is missing; yours are customer_id, cutoff.",
+        "The column orders_28 is missing; yours are customer_id, cutoff, as_of, created_at, spend_cents.",
     ),
+    (
+        "as_of",
+        then(as_of(), lambda frame: frame.select("customer_id", "cutoff", "orders_28")),
+        "The column as_of is missing; yours are customer_id, cutoff, orders_28.",
+    ),
+    (
+        "as_of",
+        # The age is counted from the run, not from what it describes
+        as_of(f"{IN_TIME} AND {FRESH.replace('as_of', 'created_at')}"),
+        "With 14 days, C12 with the cutoff 2025-10-16 00:00 has orders_28 5; it should be NULL, because "
+        "its row is of 15 days before, although it was created 13 days before.",
+    ),
+    (
+        "as_of",
+        as_of(f"{USABLE} AND orders_28 IS NOT NULL"),
+        "With 14 days, C13 with the cutoff 2025-10-16 00:00 has orders_28 6; it should be NULL, because "
+        "in the row with the newest as_of it is NULL.",
+    ),
+    (
+        "as_of",
+        each_column_alone,
+        "With 14 days, C8 with the cutoff 2025-10-16 00:00 has created_at 2025-10-15 05:00; it should be "
+        "2025-10-13 05:00, because the newest as_of wins, also over one that was created later.",
+    ),
+    (
+        "as_of",
+        the_key_twice,
+        "Your rows have the column customer_id more than once. Keep one of them.",
+    ),
+    (
+        "as_of",
+        as_of(USABLE.replace("created_at <= cutoff", "to_date(created_at) <= to_date(cutoff)")),
+        "With 14 days, C14 with the cutoff 2025-10-16 00:00 has orders_28 6; it should be 3, because "
+        "the row of 13 October was written on the day of the cutoff, five hours after it.",
+    ),
+    (
+        "as_of",
+        as_of(USABLE.replace("as_of <= cutoff", "to_date(as_of) <= to_date(cutoff)")),
+        "With 14 days, C15 with the cutoff 2025-10-16 00:00 has orders_28 8; it should be 4, because "
+        "the row of 16 October, nine o'clock, is of after the cutoff.",
+    ),
+    ("as_of", nothing_returned, f"{NO_RETURN} a DataFrame."),
     (
         "attempts_before",
         attempts_before(f"RANGE BETWEEN {HOUR} PRECEDING AND CURRENT ROW"),
@@ -497,7 +755,7 @@ WRONG = [
     (
         "attempts_before",
         attempts_before(by="true"),
-        "P6 (device D2, 2025-10-13 12:30:00.000000) has attempts 8; it should be 0, "
+        "P6 (device D2, 2025-10-13 12:30:00.000000) has attempts 12; it should be 0, "
         "because it is the only one of its device.",
     ),
     (
@@ -505,6 +763,13 @@ WRONG = [
         attempts_before(by="device_id, to_date(paid_at)"),
         "P16 (device D7, 2025-10-14 00:10:00.000000) has attempts 0; it should be 1, "
         "because P15 was half an hour before, on the other day.",
+    ),
+    (
+        "attempts_before",
+        # Two earlier payments of one microsecond pass for one
+        distinct_times,
+        "P17 (device D5, 2025-10-13 12:10:00.000000) has attempts 1; it should be 2, "
+        "because P11 and P12 are two payments, although they are of one microsecond.",
     ),
     (
         "attempts_before",
@@ -545,7 +810,113 @@ WRONG = [
         then(attempts_before(), lambda frame: frame.withColumn("paid_at", F.unix_micros("paid_at"))),
         "The column paid_at is of the type BIGINT; it should be TIMESTAMP.",
     ),
+    (
+        "attempts_before",
+        two_lags,
+        "P21 (device D8, 2025-10-13 12:30:00.000000) has attempts 2; it should be 3, because "
+        "P18, P19 and P20 are in the hour before.",
+    ),
+    (
+        "attempts_before",
+        distinct_amounts,
+        "P20 (device D8, 2025-10-13 12:20:00.000000) has attempts 1; it should be 2, because "
+        "P18 and P19 are two payments, although they have the same amount.",
+    ),
     ("attempts_before", nothing_returned, f"{NO_RETURN} a DataFrame."),
+    (
+        "users",
+        users(count="size(collect_set({who}) OVER w)"),
+        f"{OF_CARD}, P1 (K1, D1, C1, 2025-10-13 12:00:00.000000) "
+        "has users 0; it should be 1, because C1 uses the card now, and nobody has before.",
+    ),
+    (
+        "users",
+        users(count="1 + size(collect_set({who}) OVER w)"),
+        f"{OF_CARD}, P2 (K1, D1, C1, 2025-10-13 12:20:00.000000) "
+        "has users 2; it should be 1, because C1 has used the card before, and is one customer.",
+    ),
+    (
+        "users",
+        users(count="1 + count(*) OVER w"),
+        f"{OF_CARD}, P2 (K1, D1, C1, 2025-10-13 12:20:00.000000) "
+        "has users 2; it should be 1, because C1 has used the card before, and is one customer.",
+    ),
+    (
+        "users",
+        users("RANGE BETWEEN {span} PRECEDING AND CURRENT ROW"),
+        f"{OF_CARD}, P8 (K2, D4, C4, 2025-10-13 12:00:00.000000) "
+        "has users 2; it should be 1, because P9 is of the same microsecond and does not count.",
+    ),
+    (
+        "users",
+        users(without="{count}"),
+        f"{OF_CARD}, P6 (NULL, D1, C1, 2025-10-13 13:00:00.000000) "
+        "has users 1; it should be 0, because the payment has no card.",
+    ),
+    (
+        "users",
+        users(without="if({key} IS NULL, NULL, {count})"),
+        f"{OF_CARD}, P6 (NULL, D1, C1, 2025-10-13 13:00:00.000000) "
+        "has users NULL; it should be 0, because the payment has no card.",
+    ),
+    (
+        "users",
+        users(count="size(array_union(collect_set({who}) OVER w, array({who})))"),
+        f"{OF_CARD}, P10 (K2, D4, NULL, 2025-10-13 13:00:00.000000) "
+        "has users 3; it should be 2, because C4 and C5 have used the card, and NULL is nobody.",
+    ),
+    (
+        "users",
+        users(less=1),
+        f"{OF_CARD}, P5 (K1, D3, C1, 2025-10-14 14:00:00.000000) "
+        "has users 2; it should be 3, because P3, of C2, is exactly 24 hours older and counts; "
+        "C3 has used the card too.",
+    ),
+    (
+        "users",
+        users(order="unix_timestamp(paid_at)", unit=3600),
+        f"{OF_CARD}, P4 (K1, D2, C3, 2025-10-13 14:00:00.000001) "
+        "has users 2; it should be 3, because "
+        "C1 and, a microsecond ago, C2 have used the card, and C3 uses it now.",
+    ),
+    (
+        "users",
+        users(f"RANGE BETWEEN {24 * HOUR} PRECEDING AND 1 PRECEDING"),
+        f"{OF_DEVICE}, P13 (K5, D1, C1, 2025-10-13 14:30:00.000000) "
+        "has users 3; it should be 2, because K4 was used before, and K5 is used now; "
+        "K1 was used more than two hours ago.",
+    ),
+    (
+        "users",
+        users(key="card_id"),
+        f"{OF_DEVICE}, P6 (NULL, D1, C1, 2025-10-13 13:00:00.000000) "
+        "has users 0; it should be 1, because "
+        "K1 was used in the two hours before, and this payment has no card.",
+    ),
+    (
+        "users",
+        users(who="customer_id"),
+        f"{OF_DEVICE}, P4 (K1, D2, C3, 2025-10-13 14:00:00.000001) "
+        "has users 2; it should be 1, because K1 was used before, and is one card.",
+    ),
+    (
+        "users",
+        whole_card,
+        f"{OF_CARD}, P2 (K1, D1, C1, 2025-10-13 12:20:00.000000) "
+        "has users 3; it should be 1, because C1 has used the card before, and is one customer.",
+    ),
+    (
+        "users",
+        then(users(), lambda frame: frame.where("users > 0")),
+        f"{OF_CARD}, P6 (NULL, D1, C1, 2025-10-13 13:00:00.000000) "
+        "went in and did not come out. Its users should be 0, because the payment has no card.",
+    ),
+    (
+        "users",
+        then(users(), lambda frame: frame.drop("device_id")),
+        "The column device_id is missing; yours are payment_id, card_id, customer_id, paid_at, users.",
+    ),
+    ("users", nothing_returned, f"{NO_RETURN} a DataFrame."),
     (
         "rfm",
         rfm(x="count(*) - 1"),
@@ -556,7 +927,8 @@ WRONG = [
         "rfm",
         rfm(x="count(DISTINCT purchased_on)"),
         "With the end 1997-09-30, C1 (who buys on 1997-01-07, 1997-02-04, 1997-03-04) "
-        "has x 3, and it should be 2: C1 bought on two days after the first.",
+        "has x 3, and it should be 2: C1 bought on two days after the first, "
+        "and from the first to the last are 56 days.",
     ),
     (
         "rfm",
@@ -592,14 +964,16 @@ WRONG = [
         "rfm",
         rfm(t_x=SPAN),
         "With the end 1997-09-30, C1 (who buys on 1997-01-07, 1997-02-04, 1997-03-04) "
-        "has t_x 56, and it should be 56 / 7: C1 bought on two days after the first.",
+        "has t_x 56, and it should be 56 / 7: C1 bought on two days after the first, "
+        "and from the first to the last are 56 days.",
     ),
     (
         "rfm",
         # Recency as it is usually meant: how long ago the last purchase was
         rfm(t_x="datediff('{end}', max(purchased_on)) / 7"),
         "With the end 1997-09-30, C1 (who buys on 1997-01-07, 1997-02-04, 1997-03-04) "
-        "has t_x 30, and it should be 56 / 7: C1 bought on two days after the first.",
+        "has t_x 30, and it should be 56 / 7: C1 bought on two days after the first, "
+        "and from the first to the last are 56 days.",
     ),
     (
         "rfm",
@@ -617,13 +991,15 @@ WRONG = [
         "rfm",
         rfm(T=f"{SPAN} / 7"),
         "With the end 1997-09-30, C1 (who buys on 1997-01-07, 1997-02-04, 1997-03-04) "
-        "has T 8, and it should be 266 / 7: C1 bought on two days after the first.",
+        "has T 8, and it should be 266 / 7: C1 bought on two days after the first, "
+        "and from the first to the last are 56 days.",
     ),
     (
         "rfm",
         rfm_of_each_purchase,
         "With the end 1997-09-30, C1 (who buys on 1997-01-07, 1997-02-04, 1997-03-04) "
-        "went in once and came out 3 times: C1 bought on two days after the first.",
+        "went in once and came out 3 times: C1 bought on two days after the first, "
+        "and from the first to the last are 56 days.",
     ),
     (
         "rfm",
@@ -639,11 +1015,14 @@ WRONG = [
 ]
 
 RIGHT = [
-    ("churned", churned()),
+    ("no_order", no_order()),
     (
-        "churned",
+        "no_order",
         then(
-            churned(), lambda frame: frame.selectExpr("bigint(churned) AS churned", "cutoff", "customer_id")
+            no_order(),
+            lambda frame: frame.selectExpr(
+                "bigint(no_order_28) AS no_order_28", "known_at", "cutoff", "customer_id"
+            ),
         ),
     ),
     ("leaks", leaks()),
@@ -652,11 +1031,21 @@ RIGHT = [
     (
         "as_of",
         then(
-            as_of(), lambda frame: frame.selectExpr("bigint(orders_28) AS orders_28", "cutoff", "customer_id")
+            as_of(),
+            lambda frame: frame.selectExpr(
+                "spend_cents",
+                "bigint(orders_28) AS orders_28",
+                "created_at",
+                "as_of",
+                "cutoff",
+                "customer_id",
+            ),
         ),
     ),
     ("attempts_before", attempts_before()),
     ("attempts_before", joined_attempts("left", "int(count(at))")),
+    ("users", users()),
+    ("users", joined_users),
     ("rfm", rfm(x="int(count(DISTINCT purchased_on) - 1)", t_x=f"float({SPAN} / 7)")),
     ("rfm", rfm(T="CAST(datediff('{end}', min(purchased_on)) / 7 AS DECIMAL(12, 8))")),
 ]

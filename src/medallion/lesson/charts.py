@@ -5,7 +5,7 @@ charts.show(fig, alt="What a person who cannot see the chart should know.")
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import plotly.graph_objects as go
@@ -13,7 +13,7 @@ import plotly.io
 
 from medallion.spark import databricks
 
-__all__ = ["show"]
+__all__ = ["network", "show"]
 
 # The hues of the layers, in other shades: each has a contrast of 3 to 1 on a white and on a near-black page,
 # and any two differ for red-green dichromats and, in lightness, on grey paper
@@ -66,6 +66,47 @@ def show(figure: go.Figure, alt: str) -> None:
 
     drawn = json.loads(figure.to_json()) | {"config": {"displayModeBar": False}}
     display({"application/vnd.plotly.v1+json": drawn, "text/plain": alt}, raw=True)
+
+
+def network(
+    parts: Iterable[tuple[Any, tuple[float, float, float]]], kinds: Mapping[str, str], title: str
+) -> go.Figure:
+    """Return a drawing of parts of a graph: a line for each tie, a symbol for each kind of vertex.
+
+    A part is a pandas DataFrame of ties, with `src` and `dst`, and the x, the y and the size of its place.
+    The sources stand on a circle and the others within it. `kinds` gives each vertex its kind.
+    """
+    import networkx
+
+    spots: dict[str, tuple[float, float]] = {}
+    ways: list[str | None] = []
+    for ties, (x, y, size) in parts:
+        pairs = ties[["src", "dst"]].to_numpy().tolist()
+        circles = [sorted({dst for _, dst in pairs}), sorted({src for src, _ in pairs})]
+        for vertex, (right, up) in networkx.shell_layout(networkx.Graph(pairs), circles, scale=size).items():
+            spots[vertex] = round(float(x + right), 2), round(float(y + up), 2)
+        ways += [end for pair in pairs for end in (*pair, None)]
+    lines = go.Scatter(
+        x=[spots[end][0] if end else None for end in ways],
+        y=[spots[end][1] if end else None for end in ways],
+        mode="lines",
+        line={"color": TEXT, "width": 1},
+        showlegend=False,
+    )
+    figure = go.Figure(lines, layout={"title": title, "height": 460, "hovermode": False})
+    # The lines come first, so that the vertices lie over them.
+    for number, kind in enumerate(sorted({kinds[vertex] for vertex in spots})):
+        places = [spots[vertex] for vertex in sorted(spots) if kinds[vertex] == kind]
+        figure.add_scatter(
+            x=[place[0] for place in places],
+            y=[place[1] for place in places],
+            name=kind,
+            mode="markers",
+            marker={"symbol": SYMBOLS[number], "color": SERIES[number], "size": 12},
+        )
+    figure.update_xaxes(visible=False)
+    figure.update_yaxes(visible=False, scaleanchor="x")
+    return figure
 
 
 def _set_apart(figure: go.Figure) -> go.Figure:

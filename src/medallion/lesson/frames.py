@@ -218,11 +218,20 @@ def session() -> SparkSession:
     return SparkSession.active()
 
 
-def other_session() -> SparkSession:
-    """Return a new session as a stream hands one over: without the views of the notebook's."""
-    other = session().newSession()
-    other.catalog.setCurrentCatalog(session().catalog.currentCatalog())
-    return other
+@contextmanager
+def other_session() -> Iterator[SparkSession]:
+    """Yield a new session as a stream hands one over: without the views of the notebook's.
+
+    In PySpark 4.2 `createDataFrame` makes its session the active one, in a check as in an answer. After the
+    block the notebook's is active again.
+    """
+    ours = session()
+    other = ours.newSession()
+    other.catalog.setCurrentCatalog(ours.catalog.currentCatalog())
+    try:
+        yield other
+    finally:
+        ours.createDataFrame([], "nothing INT")
 
 
 def arrow_of(table: str) -> Any:

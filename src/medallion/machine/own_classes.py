@@ -2,6 +2,7 @@
 
 For a file that it renames or creates, Hadoop 3.5 starts `readlink` and `chmod`: hundreds of processes a
 chapter. `LocalFiles.java` asks Java instead. `HostGuard.java` has Spark's web pages answer this machine only.
+`SqlKey.java` guards the SQL endpoint, and `SqlHistory.java` keeps what that was asked.
 The compiler that Spark brings for its own code compiles them at set-up, into a jar that sessions of this
 machine have on their class path.
 """
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from medallion import paths
 
-SOURCES = tuple(Path(__file__).with_name(f"{name}.java") for name in ("LocalFiles", "HostGuard"))
+_NAMES = ("LocalFiles", "HostGuard", "SqlKey", "SqlHistory")
+SOURCES = tuple(Path(__file__).with_name(f"{name}.java") for name in _NAMES)
 _FILES = "medallion.LocalFiles"
 
 

@@ -198,6 +198,9 @@ def settings(profile: str, archive_to: Path | None = None) -> dict[str, str]:
         # More than 32 folders or files would be listed by a job: on a laptop's disk a loop is quicker.
         "spark.sql.sources.parallelPartitionDiscovery.threshold": "10000",
         "spark.sql.shuffle.partitions": str(parallel if learn else 2 * parallel),
+        # Queries that name a pool take turns with the others. Without one nothing changes: see the file.
+        "spark.scheduler.mode": "FAIR",
+        "spark.scheduler.allocation.file": str(Path(__file__).with_name("pools.xml")),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
         # Python workers are forked from a process that has imported pandas already.

@@ -43,13 +43,16 @@ def config(names: Sequence[str], found: Differences) -> dict[str, Any]:
 
 def _variables(found: Differences) -> dict[str, Any]:
     told = {
-        "catalog": ("The catalog of Unity Catalog for the tables: one for this course alone", "main"),
         "schema": ("The schema of that catalog for the files and the models", JOB),
         "scale": ("How much data: 1 is 40,000 orders", "1"),
         "spark_version": ("The Databricks Runtime", found.common.runtime.version),
         "node_type_id": ("The machine of the cluster; the default is one of AWS", "i3.xlarge"),
     }
-    return {name: {"description": text, "default": default} for name, (text, default) in told.items()}
+    # Without a default the CLI asks for a catalog: not every workspace has one called main, and the tables
+    # of the course should not stand in somebody else's.
+    catalog = {"description": "The catalog of Unity Catalog for the tables: one for this course alone"}
+    others = {name: {"description": text, "default": default} for name, (text, default) in told.items()}
+    return {"catalog": catalog, **others}
 
 
 def _job(keys: Sequence[str]) -> dict[str, Any]:
@@ -80,7 +83,8 @@ def _cluster() -> dict[str, Any]:
         # One machine: the API of chapter 01 is served on it.
         "num_workers": 0,
         "custom_tags": {"ResourceClass": "SingleNode"},
-        # One person: chapter 08 needs Spark's context, which the standard access mode hides.
+        # One person: chapter 08 needs Spark's context, and chapter 07 functions of foreachBatch that share
+        # the notebook's variables. The standard access mode has neither.
         "data_security_mode": "SINGLE_USER",
         "spark_conf": {
             "spark.master": "local[*, 4]",

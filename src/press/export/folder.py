@@ -17,9 +17,8 @@ from press.source.chapter import Chapter, Problem, parse, refuse
 
 LIST = "exported.txt"
 _PACKAGES = ("kestrel", "medallion")
+_OF_A_CHAPTER = ("checks.py", "quiz.yml")
 _COPIED = (
-    "book/chapters/*/checks.py",
-    "book/chapters/*/quiz.yml",
     "book/figures/flow-*.svg",
     "datasets/*.toml",
     "datasets/cdnow/*",
@@ -71,7 +70,7 @@ def _products(root: Path) -> Iterator[tuple[str, bytes]]:
     yield bundle.NAME, bundle.text(list(made), found).encode()
     locked = (root / "requirements.lock").read_text(encoding="utf-8")
     yield "requirements.txt", bundle.requirements(found, locked).encode()
-    for path in _copied(root):
+    for path in [*_copied(root), *_beside_lessons(found)]:
         yield path.relative_to(root).as_posix(), path.read_bytes()
 
 
@@ -93,6 +92,12 @@ def exported(found: Differences) -> dict[str, list[Cell]]:
 def _broken(chapter: Chapter, cells: list[Cell], found: Differences) -> list[Problem]:
     how = f"Say in {differences.file(chapter)} what a workspace gets instead."
     return [chapter.problem(line or 1, f"{text}. {how}") for line, text in rules.problems(cells, found)]
+
+
+def _beside_lessons(found: Differences) -> Iterator[Path]:
+    for number in found.chapters:
+        lesson = contract.find(number)
+        yield from (lesson.with_name(name) for name in _OF_A_CHAPTER if lesson.with_name(name).is_file())
 
 
 def _copied(root: Path) -> Iterator[Path]:

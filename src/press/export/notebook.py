@@ -28,7 +28,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path("../src").resolve()))
 
-dbutils.widgets.text("catalog", "main")
+dbutils.widgets.text("catalog", "kestrel")
 dbutils.widgets.text("schema", "medallion")"""
 USE = """\
 from medallion.spark import databricks

@@ -32,6 +32,8 @@ NOT_COPIED = (
     "medallion.servers.dashboard",
     "medallion.servers.endpoint",
     "medallion.servers.group",
+    "medallion.servers.spark_connect",
+    "medallion.servers.warehouse",
 )
 # A session names what is in `machine`, and does not use it in a workspace
 _ON_A_LAPTOP = (*NOT_COPIED, "medallion.machine")

@@ -5,11 +5,21 @@ from typing import Any
 
 MIME = "application/vnd.plotly.v1+json"
 MOST_KINDS = 4  # as many as `charts` has colours
+# What the site's build of Plotly can draw, by its README: charts with axes, at a third of the full script
+TRACES = {
+    "bar", "box", "contour", "heatmap", "histogram", "histogram2d", "histogram2dcontour", "image", "pie",
+    "scatter", "scatterternary", "violin",
+}  # fmt: skip
 
 
 def faults(figure: dict[str, Any]) -> Iterator[str]:
-    """Yield what is wrong with a Plotly figure: no title, too many kinds, an axis without a name."""
+    """Yield what is wrong with a Plotly figure: no title, too many kinds, an axis without a name.
+
+    A type of trace that the script of the site cannot draw is wrong, too.
+    """
     layout = figure.get("layout", {})
+    for strange in sorted({trace.get("type", "scatter") for trace in figure["data"]} - TRACES):
+        yield f"the site cannot draw a {strange}. Draw one of: {', '.join(sorted(TRACES))}."
     if not _text(layout.get("title")):
         yield "the chart has no title. Give it one."
     kinds = {trace["name"] for trace in figure["data"] if trace.get("name")}

@@ -188,7 +188,6 @@ def _finish(app: Sphinx, error: Exception | None) -> None:
     if error is not None or app.builder.name != "html":
         return
     out, urls, root = Path(app.outdir), addresses(), app.config.root_doc
-    extras.copy_plotly(out)
     extras.strip_comments(out)
     extras.copy_exercises(Path(app.srcdir), out)
     extras.write_entry(out, root)

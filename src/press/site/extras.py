@@ -1,30 +1,21 @@
 """The files beside the pages: the entry page, the page for a wrong address, redirects, the list for
-search engines, Plotly's script, and the exercises to download."""
+search engines, and the exercises to download."""
 
 import posixpath
 import re
 import shutil
-from importlib import resources
 from pathlib import Path
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
 from press.site.config import Addresses
 
-PLOTLY = "_static/plotly.min.js"
+PLOTLY = "_static/plotly/plotly-cartesian.min.js"
 _LINK = re.compile(r'(?P<before>\s(?:href|src|action|data-plotly)=")(?P<link>[^"]*)"')
 _OURS = ("medallion.css", "medallion.js", "figures.js", "lineage.js")
 # In a script only lines that are nothing but a comment: two slashes also stand in addresses
 _COMMENT = {".css": re.compile(r"/\*.*?\*/", re.DOTALL), ".js": re.compile(r"^\s*//.*\n", re.MULTILINE)}
 _ROOT = re.compile(r'data-content_root="[^"]*"')
-
-
-def copy_plotly(out: Path) -> None:
-    """Copy the script that draws figures from the plotly package, whose version wrote the figures."""
-    target = out / PLOTLY
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with resources.as_file(resources.files("plotly") / "package_data" / "plotly.min.js") as source:
-        shutil.copyfile(source, target)
 
 
 def strip_comments(out: Path) -> None:

@@ -1,7 +1,7 @@
 """What a replay leaves in its lakehouse: the tables that were recorded, and a way back from each chapter.
 
 A state is what the lakehouse holds: each file with the hash of its bytes. What belongs to no chapter, such as
-logs, caches and the learner's progress, is no part of it.
+logs, caches, the learner's progress and the key of the SQL endpoint, is no part of it.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from press.recorded import digests, schemas
 from press.source.chapter import Problem
 
 State = dict[str, str]
-_ASIDE = frozenset({"cache", "default", "logs", "scratch"})
+_ASIDE = frozenset({"cache", "default", "logs", "scratch", "sql"})
 _SHOWN = 5
 
 

@@ -38,6 +38,8 @@ NAMES = (
     "merge_history", "merge_orders", "EVENT", "with_history", "take_in", "apply_orders",
     "release_orders", "checkpoints", "follow",
 )  # fmt: skip
+pytestmark = pytest.mark.usefixtures("interpreted")
+
 MADE = ("silver.orders", "silver.orders_history", "silver.orders_quarantine")
 # Runs in a process that will be killed and, as it is, in this one.
 FOLLOW = 'silver["follow"]("orders", silver["apply_orders"], files=1)'
@@ -137,29 +139,82 @@ def contents(spark: SparkSession) -> list[list[Row]]:
     ]
 
 
-@pytest.fixture(scope="module")
-def expected(spark: SparkSession, silver: dict[str, Any]) -> list[list[Row]]:
-    """The rows of the three tables after all events in one batch."""
-    return outcome(spark, silver, [events()])
-
-
 def renamed(row: Row, change: Callable[[str], str]) -> Row:
     """Return a row, of the events or of a table, in which the ids of event and order are others."""
     found = row.asDict()
     for name, value in found.items():
-        if name in ("event_id", "order_id"):
+        if name in ("event_id", "order_id") and value is not None:
             found[name] = change(value)
         elif isinstance(value, Row) and name in ("before", "after"):
             found[name] = renamed(value, change)
     return Row(**found)
 
 
-def test_events_give_one_answer_in_any_order_and_any_batches(
-    spark: SparkSession, silver: dict[str, Any], expected: list[list[Row]], home: Path
-) -> None:
-    """Several orders of arrival at once: each has the events under ids of its own."""
+SEEDS = {1: 5, 2: 7, 3: 6, 4: 8}  # the size of the micro-batches, by seed
+
+
+def arrivals() -> dict[str, list[list[Row]]]:
+    """Return the micro-batches of each case by its name.
+
+    The cases arrive together, because a micro-batch of three events takes as long as one of sixty.
+    """
     every = events()
-    orders, history, aside = expected
+    found = {"at once": [every]}
+    for seed, size in SEEDS.items():
+        shuffled = random.Random(seed).sample(every, len(every))
+        batches = [shuffled[at : at + size] for at in range(0, len(shuffled), size)]
+        found[f"seed {seed}"] = [*batches, batches[0]]
+    first, equal = event(1, 0, "c", 1), event(1, 0, "c", 2)
+    other, more = (event(1, 0, "c", week, status="packed") for week in (2, 3))
+    found["copies at once"] = [[first, equal, other]]
+    found["copies apart"] = [[first], [other, equal]]
+    found["three at once"] = [[first, other, more]]
+    found["two, then one"] = [[first, other], [more]]
+    found["one by one"] = [[first], [other], [more]]
+    found["odd"] = [
+        [Row(**{**event(order, 0, "c", 1).asDict(), "op": op}) for order, op in ((1, "x"), (2, None))]
+    ]
+    keyless = [Row(**{**event(order, 0, "c", 1).asDict(), "event_id": None}) for order in (1, 2)]
+    found["keyless"] = [keyless[:1], keyless]
+    known, new = event(5, 0, "c", 1, customer="C9"), event(6, 0, "c", 1, price=-5)
+    found["done before"] = [[known], [known, new]]
+    found["totals"] = [[event(1, 0, "c", 1, price=101), event(2, 0, "c", 1)]]
+    good = event(4, 0, "c", 1)
+    differs = Row(**{**good.asDict(), "sequence": 41})
+    waiting = [event(5, 0, "c", 1, customer="C8"), event(6, 0, "c", 1, price=-5)]
+    found["to be released"] = [[good], [differs, *waiting]]
+    return found
+
+
+@pytest.fixture(scope="module")
+def arrived(spark: SparkSession, silver: dict[str, Any]) -> list[list[Row]]:
+    """The rows of the three tables after all cases, each with its name behind its ids."""
+    rounds: list[list[Row]] = []
+    for name, batches in arrivals().items():
+        for place, rows in enumerate(batches):
+            rounds += [[]] * (place + 1 - len(rounds))
+            rounds[place] = rounds[place] + [
+                renamed(row, lambda id_, name=name: f"{id_}/{name}") for row in rows
+            ]
+    return outcome(spark, silver, rounds)
+
+
+@pytest.fixture(scope="module")
+def of(arrived: list[list[Row]]) -> Callable[[str], list[list[Row]]]:
+    """A function that returns what a case has left in the three tables, with the plain ids."""
+
+    def case(name: str) -> list[list[Row]]:
+        mine = [[row for row in rows if (row[0] or "").endswith(f"/{name}")] for rows in arrived]
+        return [[renamed(row, lambda id_: id_.split("/")[0]) for row in rows] for rows in mine]
+
+    return case
+
+
+Of = Callable[[str], list[list[Row]]]
+
+
+def test_events_give_one_answer_in_any_order_and_any_batches(of: Of) -> None:
+    orders, history, aside = of("at once")
     assert {row.order_id: row.status for row in orders} == {
         "O1": "delivered", "O2": "delivered", "O4": "packed"
     }  # fmt: skip
@@ -169,97 +224,71 @@ def test_events_give_one_answer_in_any_order_and_any_batches(
         "E5-0": ["unknown_customer"], "E6-0": ["negative_price", "wrong_total"],
         "E7-0": ["impossible_date"], "E8-0": ["impossible_date"],
     }  # fmt: skip
-    sizes = {1: 5, 2: 7, 3: 6, 4: 8}  # of the batches, by seed
-    rounds: list[list[Row]] = [[] for _ in range(4)]
-    for seed, size in sizes.items():
-        shuffled = random.Random(seed).sample(every, len(every))
-        batches = [shuffled[at : at + size] for at in range(0, len(shuffled), size)]
-        for place, rows in enumerate([*batches, batches[0]]):
-            rounds[place] += [renamed(row, lambda id_, seed=seed: f"{id_}/{seed}") for row in rows]
-    found = outcome(spark, silver, rounds)
-    for seed in sizes:
-        mine = [[row for row in rows if row[0].endswith(f"/{seed}")] for rows in found]
-        plain = [[renamed(row, lambda id_: id_.split("/")[0]) for row in rows] for rows in mine]
-        assert plain == [orders, history, aside], f"seed {seed}"
-    assert all(len(mine) == len(sizes) * len(one) for mine, one in zip(found, expected, strict=True))
+    for seed in SEEDS:
+        assert of(f"seed {seed}") == [orders, history, aside], f"seed {seed}"
 
 
-def test_a_copy_that_differs_is_set_aside_and_one_that_is_equal_is_not(
-    spark: SparkSession, silver: dict[str, Any], home: Path
-) -> None:
+@pytest.mark.parametrize("case", ["copies at once", "copies apart"])
+def test_a_copy_that_differs_is_set_aside_and_one_that_is_equal_is_not(of: Of, case: str) -> None:
     """In the same micro-batch and in a later one; the event that was there first stays."""
-    first, equal, other = event(1, 0, "c", 1), event(1, 0, "c", 2), event(1, 0, "c", 2, status="packed")
-    for batches in ([[first, equal, other]], [[first], [other, equal]]):
-        orders, history, aside = outcome(spark, silver, batches)
-        assert [row.status for row in orders] == ["placed"]
-        assert [row.event_id for row in history] == ["E1-0"]
-        assert [(row.event_id, row._reasons) for row in aside] == [("E1-0", ["conflict"])]
+    orders, history, aside = of(case)
+    assert [row.status for row in orders] == ["placed"]
+    assert [row.event_id for row in history] == ["E1-0"]
+    assert [(row.event_id, row._reasons) for row in aside] == [("E1-0", ["conflict"])]
 
 
-def test_a_copy_that_differs_is_set_aside_once_however_often_it_comes(
-    spark: SparkSession, silver: dict[str, Any], home: Path
-) -> None:
-    first = event(1, 0, "c", 1)
-    other, more = (event(1, 0, "c", week, status="packed") for week in (2, 3))
-    for batches in ([[first, other, more]], [[first, other], [more]], [[first], [other], [more]]):
-        orders, _, aside = outcome(spark, silver, batches)
-        assert [row.status for row in orders] == ["placed"]
-        assert [(row.event_id, row._reasons) for row in aside] == [("E1-0", ["conflict"])]
+@pytest.mark.parametrize("case", ["three at once", "two, then one", "one by one"])
+def test_a_copy_that_differs_is_set_aside_once_however_often_it_comes(of: Of, case: str) -> None:
+    orders, _, aside = of(case)
+    assert [row.status for row in orders] == ["placed"]
+    assert [(row.event_id, row._reasons) for row in aside] == [("E1-0", ["conflict"])]
 
 
-def test_an_unknown_operation_is_set_aside(spark: SparkSession, silver: dict[str, Any], home: Path) -> None:
-    odd = [Row(**{**event(order, 0, "c", 1).asDict(), "op": op}) for order, op in ((1, "x"), (2, None))]
-    orders, history, aside = outcome(spark, silver, [odd])
+def test_an_unknown_operation_is_set_aside(of: Of) -> None:
+    orders, history, aside = of("odd")
     assert (orders, history) == ([], [])
     assert [row._reasons for row in aside] == [["unknown_op"], ["unknown_op"]]
 
 
-def test_rows_of_the_quarantine_pass_when_their_customer_is_known(
-    spark: SparkSession, silver: dict[str, Any], home: Path
-) -> None:
-    """They are marked as released. What is bad still, or differs from what is known, waits."""
-    known = event(4, 0, "c", 1)
-    other = Row(**{**known.asDict(), "sequence": 41})
-    events = [event(5, 0, "c", 1, customer="C9"), event(6, 0, "c", 1, price=-5)]
-    outcome(spark, silver, [[known], [other, *events]])
-    spark.sql("INSERT INTO silver.customers_history VALUES ('C9')")
-    try:
-        silver["release_orders"]()
-        orders, history, aside = contents(spark)
-    finally:
-        spark.sql("DELETE FROM silver.customers_history WHERE customer_id = 'C9'")
-    assert [row.order_id for row in orders] == ["O4", "O5"]
-    assert [row.event_id for row in history] == ["E4-0", "E5-0"]
-    status = dict(spark.table("silver.orders_quarantine").select("event_id", "_status").collect())
-    assert len(aside) == 3
-    assert status == {"E4-0": "open", "E5-0": "released", "E6-0": "open"}
-
-
-def test_events_without_a_key_are_all_kept_and_each_once(
-    spark: SparkSession, silver: dict[str, Any], home: Path
-) -> None:
+def test_events_without_a_key_are_all_kept_and_each_once(arrived: list[list[Row]]) -> None:
     """Two events without an id are not copies of each other; a repeated micro-batch adds nothing."""
-    one, two = (event(order, 0, "c", 1) for order in (1, 2))
-    keyless = [Row(**{**row.asDict(), "event_id": None}) for row in (one, two)]
-    orders, history, aside = outcome(spark, silver, [keyless[:1], keyless])
-    assert (orders, history) == ([], [])
-    assert [row._reasons for row in aside] == [["missing_id"], ["missing_id"]]
+    orders, history, aside = arrived
+    assert not [row for row in orders if row.order_id.endswith("/keyless")]
+    assert not [row for row in history if row.event_id is None]
+    assert [row._reasons for row in aside if row.event_id is None] == [["missing_id"], ["missing_id"]]
 
 
-def test_a_new_bad_event_in_a_micro_batch_that_was_done_is_set_aside(
-    spark: SparkSession, silver: dict[str, Any], home: Path
-) -> None:
+def test_a_new_bad_event_in_a_micro_batch_that_was_done_is_set_aside(of: Of) -> None:
     """As after a lost checkpoint, when new rows come under the numbers of old micro-batches."""
-    known, new = event(5, 0, "c", 1, customer="C9"), event(6, 0, "c", 1, price=-5)
-    *_, aside = outcome(spark, silver, [[known], [known, new]])
+    *_, aside = of("done before")
     assert [row.event_id for row in aside] == ["E5-0", "E6-0"]
 
 
-def test_a_total_that_is_not_the_sum_of_its_lines_is_set_aside(
-    spark: SparkSession, silver: dict[str, Any], home: Path
-) -> None:
-    *_, aside = outcome(spark, silver, [[event(1, 0, "c", 1, price=101), event(2, 0, "c", 1)]])
+def test_a_total_that_is_not_the_sum_of_its_lines_is_set_aside(of: Of) -> None:
+    *_, aside = of("totals")
     assert [(row.event_id, row._reasons) for row in aside] == [("E1-0", ["wrong_total"])]
+
+
+def test_rows_of_the_quarantine_pass_when_their_customer_is_known(
+    spark: SparkSession, silver: dict[str, Any], arrived: list[list[Row]]
+) -> None:
+    """They are marked as released. What is bad still, or differs from what is known, waits."""
+    spark.sql("INSERT INTO silver.customers_history VALUES ('C8')")
+    try:
+        silver["release_orders"]()
+    finally:
+        spark.sql("DELETE FROM silver.customers_history WHERE customer_id = 'C8'")
+    held = dict(zip(MADE, contents(spark), strict=True))
+    mine = "/to be released"
+    assert [row.order_id for row in held[MADE[0]] if row.order_id.endswith(mine)] == [
+        f"O4{mine}",
+        f"O5{mine}",
+    ]
+    history = [row.event_id for row in held[MADE[1]] if row.event_id.endswith(mine)]
+    assert history == [f"E4-0{mine}", f"E5-0{mine}"]
+    status = spark.table("silver.orders_quarantine").where(F.endswith("event_id", F.lit(mine)))
+    found = sorted(status.select("event_id", "_status").collect())
+    assert found == [(f"E4-0{mine}", "open"), (f"E5-0{mine}", "released"), (f"E6-0{mine}", "open")]
 
 
 def commits(table: str) -> int:
@@ -290,7 +319,7 @@ def kill_when(launch: Callable[..., "subprocess.Popen[str]"], moment: Callable[[
 def test_killed_within_a_batch_and_resumed(
     spark: SparkSession,
     silver: dict[str, Any],
-    expected: list[list[Row]],
+    of: Of,
     launch: Callable[..., "subprocess.Popen[str]"],
     home: Path,
 ) -> None:
@@ -313,7 +342,7 @@ def test_killed_within_a_batch_and_resumed(
     assert batches_done() == 1, "set aside, and the batch is not done"
 
     exec(FOLLOW, {"silver": silver})
-    assert contents(spark) == expected
+    assert contents(spark) == of("at once")
     assert batches_done() == 3
     done = {table: commits(table) for table in MADE}
     exec(FOLLOW, {"silver": silver})

@@ -1,6 +1,7 @@
 """What chapter 04 promises, on other data than the chapter's: its own cells over small, random tables."""
 
 import importlib
+import linecache
 import math
 import random
 import warnings
@@ -12,9 +13,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pytest
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
+from sklearn.metrics import roc_auc_score
 
 import medallion
 from medallion import contract
@@ -46,6 +50,39 @@ def save(spark: SparkSession, table: str, rows: Iterable[tuple[Any, ...]], schem
     """Make a table of the rows, in the place of an earlier one, and return it."""
     spark.createDataFrame(list(rows), schema).write.mode("overwrite").saveAsTable(table)
     return spark.table(table)
+
+
+# Labels ------------------------------------------------------------------------------------------
+
+PEOPLE = "customer_id STRING, cutoff TIMESTAMP, known_at TIMESTAMP"
+PLACED = "order_id STRING, customer_id STRING, ordered_at TIMESTAMP, arrived_at TIMESTAMP, total_cents INT"
+
+
+def test_no_order_equals_plain_python(spark: SparkSession, run_cells: RunCells) -> None:
+    draw = random.Random(41)
+    cutoffs = [datetime(2025, 9, 4) + number * timedelta(days=14, hours=6) for number in range(4)]
+    people = [(f"C{n}", at, at + 32 * DAY) for n in range(30) for at in cutoffs if draw.random() < 0.8]
+    orders: list[tuple[Any, ...]] = []
+    for number in range(120):
+        edge = draw.choice(cutoffs) + draw.choice((0, 28)) * DAY + draw.choice((-1, 0, 1)) * MICROSECOND
+        at = edge if draw.random() < 0.3 else cutoffs[0] + draw.uniform(-20, 90) * DAY
+        late = draw.choice((HOUR, 3 * DAY, 20 * DAY, 40 * DAY))
+        arrived = draw.choice(cutoffs) + 32 * DAY if draw.random() < 0.1 else at + late
+        orders.append((f"O{number}", f"C{draw.randrange(40)}", at, max(at, arrived), 100))
+
+    no_order = run_cells("04", defining=("no_order",), F=F)["no_order"]
+    frames = spark.createDataFrame(people, PEOPLE), spark.createDataFrame(orders, PLACED)
+    found = no_order(*frames).select("customer_id", "cutoff", "known_at", "no_order_28").collect()
+    expected = []
+    for customer, cutoff, known_at in people:
+        counts = [
+            order
+            for order in orders
+            if order[1] == customer and cutoff <= order[2] < cutoff + 28 * DAY and order[3] <= known_at
+        ]
+        expected.append((customer, cutoff, known_at, int(not counts)))
+    assert sorted(map(tuple, found)) == sorted(expected)
+    assert 20 < sum(row[3] for row in expected) < len(expected) - 20
 
 
 # Features never see the future -------------------------------------------------------------------
@@ -163,9 +200,20 @@ class Looker:
         save(self.spark, "silver.web_events", (row for w in worlds for row in w.visits), WEB)
         versions = (row for w in worlds for row in dimension(w.snapshots))
         save(self.spark, "gold.dim_customer", versions, DIMENSION)
-        wanted = ["order_features", "RECENT", "events", "visit_features", "account_features"]
-        wanted += ["customer_features", "careless"]
-        return self.run_cells("04", defining=wanted, spark=self.spark, F=F)
+        wanted = [
+            "history",
+            "placed",
+            "web",
+            "versions",
+            "sources",
+            "at",
+            "known_orders",
+            "RECENT",
+            "order_features",
+        ]
+        wanted += ["visit_features", "account_features", "PARTS", "customer_features", "all_features"]
+        wanted += ["leaks", "require_no_leak", "careless"]
+        return self.run_cells("04", defining=wanted, spark=self.spark, F=F, pd=pd)
 
     def own(self, built: DataFrame) -> Built:
         """Return the features of each moment's own customers, in one job."""
@@ -189,15 +237,17 @@ def looked(spark: SparkSession, run_cells: RunCells) -> dict[str, Built]:
     """The features with all in sight, with a part hidden, and those of builds that look ahead."""
     looker = Looker(spark, run_cells)
     names = looker.show()
-    build, events = names["customer_features"], names["events"]
+    build, sources = names["customer_features"], names["sources"]
     built = {
-        "in sight": looker.own(build(looker.moments, events)),
-        "unbound": looker.own(build(looker.unbound, events)),
-        "careless": looker.own(names["careless"](looker.moments, events)),
+        "in sight": looker.own(build(looker.moments, sources)),
+        "unbound": looker.own(build(looker.unbound, sources)),
+        "careless": looker.own(names["order_features"](looker.unbound, sources["orders"])),
     }
     for name, hide in {"arrived": what_had_arrived, "happened": what_had_happened}.items():
+        spark.catalog.clearCache()  # the chapter caches its sources, and here they change
         names = looker.show(hide)
-        built[name] = looker.own(names["customer_features"](looker.moments, names["events"]))
+        built[name] = looker.own(names["customer_features"](looker.moments, names["sources"]))
+    spark.catalog.clearCache()
     return built
 
 
@@ -224,6 +274,40 @@ def test_features_that_look_ahead_are_found(looked: dict[str, Built]) -> None:
     assert columns_apart(looked["careless"], blind) == ORDER_COLUMNS
     of_all = ORDER_COLUMNS | {"visits_28", "account_days", "consent"}
     assert columns_apart(looked["unbound"], blind) == of_all
+
+
+@pytest.fixture(scope="module")
+def tested(spark: SparkSession, run_cells: RunCells) -> Iterator[tuple[dict[str, Any], str]]:
+    """The chapter's names over a world with files of later days, and its moment as text."""
+    looker = Looker(spark, run_cells)
+    world = looker.worlds[1]
+    looker.worlds = [world._replace(known_by=world.as_of)]
+    yield looker.show(), str(world.as_of)
+    spark.catalog.clearCache()
+
+
+def test_the_gate_lets_the_features_of_all_sources_pass(tested: tuple[dict[str, Any], str]) -> None:
+    names, moment = tested
+    names["require_no_leak"](names["all_features"], names["sources"], moment)
+
+
+@pytest.mark.parametrize(
+    ("part", "leaking"),
+    [
+        ("orders", ORDER_COLUMNS),
+        ("visits", {"visits_28"}),
+        ("accounts", {"account_days", "consent"}),
+    ],
+)
+def test_the_gate_refuses_a_leak_in_any_source(
+    tested: tuple[dict[str, Any], str], part: str, leaking: set[str]
+) -> None:
+    names, moment = tested
+    with pytest.raises(ValueError, match="hiding the future changes") as refused:
+        names["require_no_leak"](names["careless"](part), names["sources"], moment)
+    named = str(refused.value).removeprefix("hiding the future changes ").split(", ")
+    assert named == sorted(leaking & {*named})
+    assert named
 
 
 # The join as of a moment -------------------------------------------------------------------------
@@ -276,16 +360,16 @@ def newest(
     return max(fit, key=lambda row: (row.as_of, row.created_at), default=None)
 
 
-def test_known_at_equals_plain_python(spark: SparkSession, run_cells: RunCells) -> None:
+def test_as_of_equals_plain_python(spark: SparkSession, run_cells: RunCells) -> None:
     draw = random.Random(43)
     questions, features = some_questions(draw), some_features(draw)
-    known_at = run_cells("04", defining=("known_at", "NEWEST"), spark=spark)["known_at"]
+    as_of = run_cells("04", defining=("as_of",), spark=spark, F=F)["as_of"]
     twice = features + draw.sample(features, 30)  # the whole row again, as an append that was repeated
     draw.shuffle(twice)
     asked = spark.createDataFrame(questions, QUESTIONS)
     rows = spark.createDataFrame(twice, FEATURES)
     # A TTL of no days lets only the moment itself count
-    parts = [known_at(asked, rows, days).withColumn("days", F.lit(days)) for days in (0, 7, 14)]
+    parts = [as_of(asked, rows, days).withColumn("days", F.lit(days)) for days in (0, 7, 14)]
     columns = ("days", "customer_id", "cutoff", "as_of", "created_at", "orders_28")
     found = parts[0].unionByName(parts[1]).unionByName(parts[2]).select(*columns).collect()
     expected = []
@@ -303,6 +387,96 @@ def test_known_at_equals_plain_python(spark: SparkSession, run_cells: RunCells) 
     assert any(row and ties.count((row.customer_id, row.as_of)) > 1 for row in answers)
 
 
+# The training set --------------------------------------------------------------------------------
+
+
+def test_a_training_set_comes_again_from_its_recorded_versions(
+    spark: SparkSession, run_cells: RunCells
+) -> None:
+    """Also after rows were added in time, changed and removed: from today's tables it would not."""
+    draw = random.Random(46)
+    labels = [(*question, draw.randrange(2)) for question in some_questions(draw)]
+    features = some_features(draw)
+    save(spark, "ml.churn_labels", labels, f"{QUESTIONS}, no_order_28 INT")
+    save(spark, "ml.customer_features", features, FEATURES)
+    wanted = ("as_of", "training_set", "version", "at_version", "apart")
+    names = run_cells("04", defining=wanted, spark=spark, F=F, pd=pd)
+    tables_read = ("ml.churn_labels", "ml.customer_features")
+    recorded = {name: names["version"](name) for name in tables_read}
+
+    def made(labels: DataFrame, features: DataFrame) -> pd.DataFrame:
+        asked = labels.select("customer_id", "cutoff")
+        return names["training_set"](labels, names["as_of"](asked, features, 14)).toPandas()
+
+    trained = made(spark.table("ml.churn_labels"), spark.table("ml.customer_features"))
+    early = [row._replace(created_at=row.as_of, orders_28=-1) for row in features[:20]]
+    spark.createDataFrame(early, FEATURES).write.mode("append").saveAsTable("ml.customer_features")
+    spark.sql("DELETE FROM ml.customer_features WHERE customer_id = 'C3'")
+    spark.sql("UPDATE ml.churn_labels SET no_order_28 = 1 - no_order_28 WHERE customer_id = 'C5'")
+
+    rebuilt = made(*(names["at_version"](name, recorded) for name in tables_read))
+    columns = [*trained.columns]
+    assert len(trained) > 50
+    assert names["apart"](rebuilt, trained, columns) == (0, 0)
+    today = made(spark.table("ml.churn_labels"), spark.table("ml.customer_features"))
+    assert names["apart"](today, trained, columns) != (0, 0)
+
+
+def test_apart_counts_repeats_and_missing_values(run_cells: RunCells) -> None:
+    apart = run_cells("04", defining=("apart",), pd=pd)["apart"]
+    rows = pd.DataFrame({"key": ["a", "b", "b"], "value": [1.0, None, None]})
+    assert apart(rows, rows.sample(frac=1, random_state=1), ["key", "value"]) == (0, 0)
+    assert apart(rows, rows.iloc[:2], ["key", "value"]) == (1, 0)
+    assert apart(rows.iloc[:1], rows, ["key", "value"]) == (0, 2)
+    assert apart(rows, rows.fillna(0), ["key", "value"]) == (2, 2)
+    assert apart(rows, rows.fillna(0), ["key"]) == (0, 0)
+
+
+# The report that leaks ---------------------------------------------------------------------------
+
+
+def test_the_gate_refuses_the_report_and_passes_its_fix(spark: SparkSession, run_cells: RunCells) -> None:
+    wanted = ("leaks", "require_no_leak", "from_report", "known_ever")
+    names = run_cells("04", defining=wanted, spark=spark, F=F)
+    noon = datetime(2025, 9, 18)
+    rows = [("O1", "C1", noon - 9 * DAY, noon - 3 * DAY), ("O2", "C1", noon - 9 * DAY, noon)]
+    rows += [("O3", "C1", noon - DAY, noon + MICROSECOND), ("O4", "C2", noon + DAY, noon + 4 * DAY)]
+    placed = spark.createDataFrame(rows, PLACED.removesuffix(", total_cents INT"))
+    report = spark.createDataFrame(
+        [("C1", 3, noon + MICROSECOND)], "customer_id STRING, orders_ever BIGINT, arrived_at TIMESTAMP"
+    )
+    with pytest.raises(ValueError, match=r"^hiding the future changes orders_ever$"):
+        names["require_no_leak"](names["from_report"], {"report": report}, "2025-09-18")
+    names["require_no_leak"](names["known_ever"], {"orders": placed}, "2025-09-18")
+    found = names["known_ever"]({"orders": placed}, "2025-09-18").collect()
+    assert [tuple(row) for row in found] == [("C1", 2)]
+
+
+def test_the_auc_is_that_of_scikit_learn(run_cells: RunCells) -> None:
+    auc = run_cells("04", defining=("auc",), pd=pd)["auc"]
+    draw = np.random.default_rng(4)
+    for share in (0.1, 0.5):
+        label = (draw.random(400) < share).astype(int)
+        scores = np.round(draw.random(400) + 0.3 * label, 1)  # with many ties
+        assert auc(label, scores) == pytest.approx(roc_auc_score(label, scores))
+
+
+def test_the_interval_covers_no_difference_between_equal_models(run_cells: RunCells) -> None:
+    names = run_cells("04", defining=("auc", "interval"), pd=pd, np=np)
+    draw = np.random.default_rng(5)
+    label = (draw.random(600) < 0.4).astype(int)
+    good = draw.random(600) + 0.8 * label
+
+    def interval(one: Any, other: Any) -> list[float]:
+        return [float(end) for end in names["interval"](label, one, other).split(" to ")]
+
+    low, high = interval(good + 0.01 * draw.random(600), good)
+    assert low <= 0.01
+    assert high >= -0.01
+    low, high = interval(draw.random(600), good)
+    assert low < high < 0
+
+
 # A feature store ---------------------------------------------------------------------------------
 
 COUNTS = ("orders_84", "trend", "spend_84_cents", "undone_84", "visits_28", "account_days", "consent")
@@ -312,33 +486,49 @@ def test_the_feature_store_equals_known_at(spark: SparkSession, run_cells: RunCe
     for module in ("spark", "spark_source"):  # their import has every warning shown, so it comes first
         importlib.import_module(f"feast.infra.offline_stores.contrib.spark_offline_store.{module}")
     warnings.filterwarnings("ignore", ".*experimental feature", RuntimeWarning)
+    chapter = parse(contract.find("04"))
+    for (
+        cell
+    ) in chapter.cells:  # Feast keeps the source of a function, which a notebook has, and a test has not
+        name = f"{chapter.where}:{cell.line}"
+        linecache.cache[name] = (len(cell.source), None, cell.source.splitlines(keepends=True), name)
     draw = random.Random(44)
     questions, features = some_questions(draw), some_features(draw)
     more = [f"orders_28 + {place} AS {name}" for place, name in enumerate(COUNTS, 1)]
     more += ["as_of - make_dt_interval(0, orders_28) AS last_order_at", "orders_28 / 8 AS gap_days"]
     frame = spark.createDataFrame(features, FEATURES).selectExpr("*", *more)
-    frame.write.saveAsTable("ml.customer_features")
+    frame.write.mode("overwrite").option("overwriteSchema", True).saveAsTable("ml.customer_features")
     names = run_cells(
         "04",
-        defining=("NEWEST", "store", "COUNTS", "view", "from_store"),
+        defining=(
+            *("as_of", "store", "COUNTS", "KINDS", "customer", "source", "view", "at_request"),
+            *("request", "service", "from_store"),
+        ),
         medallion=SimpleNamespace(home=lambda: tmp_path),
         spark=spark,
+        F=F,
+        pd=pd,
+        found=spark.createDataFrame([], QUESTIONS),
         questions=spark.createDataFrame(questions, QUESTIONS),
     )
     assert (tmp_path / "feast" / "registry.db").exists()
+    assert names["service"].owner
     columns = ["customer_id", "cutoff", *(field.name for field in names["view"].features)]
     assert {"orders_28", *COUNTS, "last_order_at", "gap_days"} == set(columns[2:])
 
-    def answers(frame: DataFrame) -> list[tuple[Any, ...]]:
-        rows = map(tuple, frame.select(columns).collect())
-        return sorted(rows, key=lambda row: (row[0], row[1]))
+    def answers(frame: pd.DataFrame) -> list[tuple[Any, ...]]:
+        plain = frame[columns].astype(object).where(frame[columns].notna(), None)
+        return sorted(plain.itertuples(index=False, name=None), key=lambda row: (row[0], row[1]))
 
     table = spark.table("ml.customer_features")
-    by_hand = answers(names["known_at"](names["questions"], table, 14))
+    by_hand = answers(names["as_of"](names["questions"], table, 14).toPandas())
     assert [row[:2] for row in by_hand] == questions
-    assert answers(names["from_store"](filter_by_created_timestamp=True)) == by_hand
+    careful = names["from_store"](names["questions"], filter_by_created_timestamp=True)
+    assert answers(careful) == by_hand
+    derived = names["at_request"](careful.assign(asked_at=careful["cutoff"]))
+    pd.testing.assert_frame_equal(careful[["days_since", "overdue"]], derived)
 
-    without = answers(names["from_store"]())
+    without = answers(names["from_store"](names["questions"]))
     place = columns.index("orders_28")
     expected = [newest(question, features, 14, created=False) for question in questions]
     assert [row[place] for row in without] == [row.orders_28 if row else None for row in expected]
@@ -396,17 +586,28 @@ def before(payment: Payment, rows: list[Payment], span: timedelta) -> list[Payme
     return [r for r in rows if r.device_id == payment.device_id and earliest <= r.paid_at < payment.paid_at]
 
 
-def test_payment_features_leave_the_event_out(spark: SparkSession, run_cells: RunCells) -> None:
+PAYMENT_CELLS = ("payments", "attempts_before", "users", "SHARED", "known_users", "WINDOWS", "HALF", "behind")
+
+
+def payment_cells(spark: SparkSession, run_cells: RunCells) -> dict[str, Any]:
+    """Return the chapter's names with the features of the payments in the table."""
+    spark.catalog.clearCache()  # the chapter caches the payments
+    return run_cells("04", defining=PAYMENT_CELLS, spark=spark, F=F, Window=Window)
+
+
+def test_payment_features_leave_out_the_event_and_not_its_users(
+    spark: SparkSession, run_cells: RunCells
+) -> None:
     rows = some_payments(random.Random(45))
     shuffled = random.Random(0).sample(rows, len(rows))
     save(spark, "silver.payments", shuffled, PAYMENTS)
-    behind = run_cells("04", defining=("WINDOWS", "behind"), spark=spark, F=F)["behind"]
+    behind = payment_cells(spark, run_cells)["behind"]
     counts = ("attempts_1h", "declined_1h", "cards_24h", "device_customers_30d", "card_customers_30d")
     found = behind.select("payment_id", *counts, "earlier").orderBy("payment_id").collect()
     expected = []
     for row in rows:
         hour, month = before(row, rows, HOUR), before(row, rows, 30 * DAY)
-        on_card = {
+        on_card = {row.customer_id} | {
             other.customer_id
             for other in rows
             if other.card_id == row.card_id and row.paid_at - 30 * DAY <= other.paid_at < row.paid_at
@@ -416,8 +617,8 @@ def test_payment_features_leave_the_event_out(spark: SparkSession, run_cells: Ru
                 row.payment_id,
                 len(hour),
                 sum(other.status == "declined" for other in hour),
-                len({other.card_id for other in before(row, rows, DAY)} - {None}),
-                len({other.customer_id for other in month}),
+                len({other.card_id for other in [row, *before(row, rows, DAY)]} - {None}),
+                len({other.customer_id for other in [row, *month]}),
                 len(on_card) if row.card_id else 0,
                 sum(other.customer_id == row.customer_id and other.paid_at < row.paid_at for other in rows),
             )
@@ -452,7 +653,7 @@ def test_a_speed_needs_a_payment_before(spark: SparkSession, run_cells: RunCells
         paid("P6", "C2", 0, 48.0),
     ]
     save(spark, "silver.payments", rows, PAYMENTS)
-    chapter = run_cells("04", defining=("WINDOWS", "behind", "speed"), spark=spark, F=F)
+    chapter = payment_cells(spark, run_cells)
     found = chapter["behind"].select("payment_id", chapter["speed"]).orderBy("payment_id").collect()
     speeds = [row.km_per_hour for row in found]
     assert (speeds[0], speeds[2], speeds[5]) == (None, 0, None)
@@ -517,7 +718,8 @@ def section_04(heading: str, **given: Any) -> dict[str, Any]:
 def test_cdnow_rfm_equals_plain_python(spark: SparkSession, run_cells: RunCells) -> None:
     save(spark, "silver.cdnow", purchases(), CDNOW)
     heading = "RFM of real buyers: x, t_x and T for CDNOW"
-    assert len(section_04(heading, spark=spark, F=F, medallion=medallion)["chosen"]) == 2_357
+    rfm = run_cells("04", defining=("rfm",), F=F, Window=Window)["rfm"]
+    assert len(section_04(heading, spark=spark, F=F, medallion=medallion, rfm=rfm)["chosen"]) == 2_357
     rows = spark.table("ml.cdnow_rfm").collect()
     expected = expected_rfm()
     found = {row.customer_id: (row.x, row.t_x, row.T, row.mean_cents, row.holdout) for row in rows}
@@ -527,9 +729,3 @@ def test_cdnow_rfm_equals_plain_python(spark: SparkSession, run_cells: RunCells)
     assert sum(row.x > 0 for row in rows if row.sampled) == 946
     assert found["99997"][0] == 1
     assert found["99998"] == (0, 0, weeks(END - date(1997, 1, 5)), None, 1)
-
-    rfm = run_cells("04", defining=("rfm",), F=F, Window=Window)["rfm"]
-    answers = rfm(spark.table("silver.cdnow"), "1997-09-30").collect()
-    assert {row.customer_id: (row.x, row.t_x, row.T) for row in answers} == {
-        customer: row[:3] for customer, row in expected.items()
-    }

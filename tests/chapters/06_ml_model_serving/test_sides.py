@@ -1,4 +1,4 @@
-"""The check of exercise 6.2: what is told of Python's hash, which is another in each process, and to whom."""
+"""The check of exercise 6.3: what is told of Python's hash, which is another in each process, and to whom."""
 
 import hashlib
 import random
@@ -16,28 +16,29 @@ ch06 = medallion.checks("06")
 
 pytestmark = pytest.mark.usefixtures("no_progress")
 
-DRAWN: dict[str, float] = {}
+DRAWN: dict[tuple[str, str], float] = {}
 
 
 def place(text: str) -> float:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
 
 
-def drawn_once(customer_id: str, share: float) -> str:
-    if customer_id not in DRAWN:
-        DRAWN[customer_id] = random.random()
-    return "challenger" if DRAWN[customer_id] < share else "champion"
+def drawn_once(customer_id: str, share: float, experiment: str) -> str:
+    key = customer_id, experiment
+    if key not in DRAWN:
+        DRAWN[key] = random.random()
+    return "challenger" if DRAWN[key] < share else "champion"
 
 
-def by_hash(customer_id: str, share: float) -> str:
-    return "challenger" if hash(customer_id) % 1000 < 1000 * share else "champion"
+def by_hash(customer_id: str, share: float, experiment: str) -> str:
+    return "challenger" if hash((customer_id, experiment)) % 1000 < 1000 * share else "champion"
 
 
-def by_hash_of_more(customer_id: str, share: float) -> str:
-    return "challenger" if hash(f"voucher-{customer_id}") % 1000 < 1000 * share else "champion"
+def by_hash_of_more(customer_id: str, share: float, experiment: str) -> str:
+    return "challenger" if hash(f"{experiment}-{customer_id}") % 1000 < 1000 * share else "champion"
 
 
-def by_its_own_hash(customer_id: str, share: float) -> str:
+def by_its_own_hash(customer_id: str, share: float, experiment: str) -> str:
     return "challenger" if customer_id.__hash__() % 1000 < 1000 * share else "champion"
 
 
@@ -71,8 +72,8 @@ def test_any_good_hash_will_do() -> None:
     try:
         for name in range(12):
             verdict = ch06.side(
-                lambda customer_id, share, name=name: (
-                    "challenger" if place(f"{name}-{customer_id}") < share else "champion"
+                lambda customer_id, share, experiment, name=name: (
+                    "challenger" if place(f"{name}-{experiment}-{customer_id}") < share else "champion"
                 )
             )
             assert verdict.ok, verdict

@@ -1,7 +1,7 @@
 """The chapter's pipeline of payments, killed with SIGKILL and resumed, equals the batch: each payment once.
 
-A batch is killed at each of its steps: before its first write, after each of its three writes, of which the
-last is the moment between a commit of the table and the checkpoint's note of the batch. The pipeline waits at
+A micro-batch is killed at each of its steps: before its first write, after each of its three writes, of which
+the last is the moment between a commit of the table and the checkpoint's note of it. The pipeline waits at
 a step until it is told to go on, and has on the disk then what it would leave if it were killed. So one
 process gives all steps: its folders are copied at each, and at the last it is killed. Each copy is resumed
 here, through the batch that was cut off, and the killed one by a batch more.
@@ -11,6 +11,7 @@ here, through the batch that was cut off, and the killed one by a batch more.
 
 import json
 import os
+import pathlib
 import random
 import shutil
 import signal
@@ -25,7 +26,9 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import TESTS, run_chapter
-from pyspark.sql import SparkSession
+from delta.tables import DeltaTable
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as F
 
 from medallion.lesson import arrivals
@@ -33,34 +36,29 @@ from medallion.lesson import arrivals
 Launch = Callable[..., "subprocess.Popen[str]"]
 
 STEPS = ("begun", "aside", "alerts", "live")
-CUT = 2  # the batch that is killed; the first has no alerts
+CUT = 2  # the micro-batch that is killed
 KILLS = int(os.environ.get("MEDALLION_KILLS") or 0)
 A_PROCESS = 5  # moments at random that one process gives
 SECONDS = 240
 DAYS = 5
 NAMES = (
-    "WINDOWS", "BEHIND", "SPEED", "WRONG", "PAYMENT", "features", "related", "known", "scored",
-    "LIVE", "ALERTS", "ASIDE", "prepare", "append", "land", "land_new", "follow",
+    "PAYMENT", "LOOK_BACK", "KM", "with_rules", "first_lines", "flagged", "name_of", "append", "land",
+    "carry_on", "follow", "COLUMNS", "prepare", "breaks",
 )  # fmt: skip
-SIGNS = ["amount_cents", "attempts_1h", "earlier", "device_customers_30d", "km_per_hour", "chargebacks_known"]
-
-
-class Model:
-    """A score that hangs on each of some features: a payment that is scored anew on another past differs."""
-
-    def predict(self, rows: pd.DataFrame) -> Any:
-        weights = [1e-5, 0.1, 0.001, 0.02, 1e-6, 0.1]
-        return sum(rows[name].fillna(0) * weight for name, weight in zip(SIGNS, weights, strict=True))
+FOUND = ["attempts_1h", "km_per_hour", "rule"]
 
 
 def functions() -> dict[str, Any]:
-    """Return the chapter's own functions, with a model that needs no registry."""
-    given = {"pd": pd, "F": F, "SparkSession": SparkSession}
-    return run_chapter("07", defining=NAMES, model=Model(), SIGNS=SIGNS, LIMIT=0.3, **given)
+    """Return the chapter's own functions, with those that its exercises define."""
+    given = {"pd": pd, "F": F, "Window": Window, "DeltaTable": DeltaTable, "json": json}
+    return run_chapter("07", "solution", defining=NAMES, **given)
 
 
 def payments() -> tuple[list[str], list[pd.Timestamp]]:
-    """Return lines of some days and their arrival: in order, some repeated, and some that are bad."""
+    """Return lines of some days and their arrival: some late, some repeated, and some that are bad.
+
+    Each day has four attempts on one device within a quarter of an hour, and a customer who travels too fast.
+    """
     draw = random.Random(7)
     lines, arrived = [], []
     for n in range(DAYS * 30):
@@ -69,14 +67,22 @@ def payments() -> tuple[list[str], list[pd.Timestamp]]:
             "payment_id": f"P{n:04}", "customer_id": f"C{draw.randrange(25)}",
             "card_id": draw.choice([None, f"K{draw.randrange(30)}"]), "device_id": f"D{draw.randrange(12)}",
             "amount_cents": draw.randrange(100, 20_000), "status": draw.choice(["authorised", "declined"]),
-            "paid_at": f"{at:%Y-%m-%dT%H:%M:%S}Z", "lat": 50 + draw.random(), "lon": 8 + draw.random(),
-            "received_at": f"{at + pd.Timedelta('2s'):%Y-%m-%dT%H:%M:%S}Z",
+            "lat": 50 + draw.random(), "lon": 8 + draw.random(),
         }  # fmt: skip
+        place = n % 30
+        if place in (10, 11, 12, 13):
+            at = pd.Timestamp("2025-11-01") + pd.Timedelta(minutes=48 * (n - place + 10) + 5 * (place - 10))
+            row |= {"device_id": "D99", "status": "authorised"}
+        if place in (14, 15):
+            row |= {"customer_id": "C99", "status": "authorised", "lat": 50.0 if place == 14 else 10.0}
+        came = at + pd.Timedelta(hours=9 if n % 13 == 5 and n < (DAYS - 1) * 30 else 0, seconds=2)
+        row["paid_at"] = f"{at:%Y-%m-%dT%H:%M:%S}Z"
+        row["received_at"] = f"{came:%Y-%m-%dT%H:%M:%S}Z"
         bad = [{"amount_cents": 0}, {"device_id": None}, {"paid_at": "2099-01-01T00:00:00Z"}]
         row |= bad[n // 20 % 3] if n % 20 == 19 else {}
         for again in range(2 if n % 15 == 7 else 1):
             lines.append(json.dumps(row))
-            arrived.append(at + pd.Timedelta(seconds=2 + again))
+            arrived.append(came + pd.Timedelta(seconds=again))
     return lines, arrived
 
 
@@ -86,17 +92,15 @@ class Chain:
 
     place: Path
     arrivals: Path
-    disputes: str
     tables: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
         self.tables = {name: f"delta.`{self.place / name}`" for name in ("live", "alerts", "aside")}
-        self.tables["disputes"] = self.disputes
 
     @property
     def task(self) -> str:
-        notes = str(self.place / "notes")
-        return f"names['follow'](spark, {str(self.arrivals)!r}, {self.tables!r}, {notes!r}, 'chain')"
+        notes = f"pathlib.Path({str(self.place / 'notes')!r})"
+        return f"names['follow'](spark, {str(self.arrivals)!r}, {self.tables!r}, {notes}, files=1)"
 
     def noted(self) -> list[int]:
         """The batches that the checkpoint knows to be done."""
@@ -118,7 +122,7 @@ class Chain:
         """Return a chain of its own that goes on from what the disk holds now."""
         place = self.place.with_name(name)
         shutil.copytree(self.place, place)
-        return Chain(place, self.arrivals, self.disputes)
+        return Chain(place, self.arrivals)
 
 
 def started(chain: Chain, launch: Launch, waiting: bool = False) -> "subprocess.Popen[str]":
@@ -202,35 +206,31 @@ def rows_of(spark: SparkSession, table: str, *columns: str) -> list[tuple[Any, .
 
 @dataclass
 class Batch:
-    """What the batch makes of all payments at once: with features and score, and those set aside."""
+    """What the batch query makes of all payments at once: with their rules, and those set aside."""
 
     rows: pd.DataFrame
     aside: set[tuple[Any, ...]]
 
     @classmethod
     def of(cls, spark: SparkSession, names: dict[str, Any], chain: Chain) -> "Batch":
-        reader = spark.read.schema(names["PAYMENT"]).json(str(chain.arrivals))
-        judged = reader.withColumn("reason", F.expr(names["WRONG"])).dropDuplicates(["payment_id"])
-        good = judged.where("reason IS NULL").drop("_corrupt_record", "reason").toPandas()
+        judged = names["reason"](spark.read.schema(names["PAYMENT"]).json(str(chain.arrivals)))
+        rows = names["with_rules"](names["first_lines"](judged)).toPandas()
         bad = judged.where("reason IS NOT NULL").select("payment_id", "reason").collect()
         assert {row["reason"] for row in bad} == {"no_amount", "no_device", "future"}
-        nothing = spark.table(chain.tables["live"]).limit(0)
-        disputes = spark.table(chain.tables["disputes"]).toPandas()
-        scored = names["scored"](good, nothing, disputes)
-        return cls(scored.set_index("payment_id").sort_index(), set(map(tuple, bad)))
+        return cls(rows.set_index("payment_id").sort_index(), set(map(tuple, bad)))
 
 
 def compare(spark: SparkSession, batch: Batch, chain: Chain) -> tuple[int, int]:
     """Compare a chain that is done with the batch; return the payments lost and doubled."""
     ours = spark.table(chain.tables["live"]).toPandas().set_index("payment_id")
     lost, doubled = len(set(batch.rows.index) - set(ours.index)), len(ours) - ours.index.nunique()
-    columns = [*SIGNS, "score", "rule"]
+    columns = ["amount_cents", *FOUND]
     if not lost and not doubled:
         pd.testing.assert_frame_equal(ours[columns].sort_index(), batch.rows[columns], check_dtype=False)
-        stop = (batch.rows["score"] >= 0.3) | batch.rows["rule"].notna()
-        expected = batch.rows.index[stop & (batch.rows["status"] == "authorised")]
+        stop = batch.rows["rule"].notna() & (batch.rows["status"] == "authorised")
+        expected = batch.rows.index[stop]
         assert [row[0] for row in rows_of(spark, chain.tables["alerts"], "payment_id")] == [*expected]
-        assert 0 < len(expected) < len(batch.rows), "the alerts tell something"
+        assert set(batch.rows["rule"].dropna()) == {"attempts", "travel"}, "the alerts tell something"
         assert set(rows_of(spark, chain.tables["aside"], "payment_id", "reason")) == batch.aside
     return lost, doubled
 
@@ -240,15 +240,9 @@ def begun(spark: SparkSession, tmp_path: Path) -> Callable[[str], Chain]:
     """A function that makes the tables of a chain, of which nothing has been read."""
     lines, arrived = payments()
     assert len(arrivals.write(lines, arrived, tmp_path / "arrivals", hours=24)) == DAYS
-    disputes = f"delta.`{tmp_path / 'disputes'}`"
-    at = pd.Timestamp("2025-11-03").to_pydatetime()
-    known = spark.createDataFrame(
-        [("D1", at, at)], "device_id STRING, arrived TIMESTAMP, disputed_at TIMESTAMP"
-    )
-    known.write.format("delta").save(str(tmp_path / "disputes"))
 
     def make(name: str) -> Chain:
-        chain = Chain(tmp_path / name, tmp_path / "arrivals", disputes)
+        chain = Chain(tmp_path / name, tmp_path / "arrivals")
         chain.place.mkdir()
         functions()["prepare"](spark, chain.tables)
         return chain
@@ -268,7 +262,7 @@ def resumed(spark: SparkSession, left: list[Chain]) -> tuple[int, int]:
     for days, one in sorted(goals, key=lambda goal: goal[0], reverse=True):
         for file in sorted(one.arrivals.iterdir())[days:]:
             file.unlink()
-        exec(one.task, {"names": names, "spark": spark})
+        exec(one.task, {"names": names, "spark": spark, "pathlib": pathlib})
         assert one.noted() == list(range(days))
         batches[days] = batches.get(days) or Batch.of(spark, names, one)
         found = compare(spark, batches[days], one)
@@ -299,6 +293,38 @@ def test_killed_at_each_step_the_stream_equals_the_batch(
     ]
     assert written == [[0, 0], [0, 0], [1, 0], [1, 1]], "each step is another"
     assert resumed(spark, left) == (0, 0)
+
+
+def test_without_txn_options_the_alerts_are_there_twice(
+    spark: SparkSession, begun: Callable[[str], Chain]
+) -> None:
+    names, chain = functions(), begun("chain")
+    given = spark, str(chain.arrivals), chain.tables, chain.place / "notes"
+
+    def bare(rows: Any, table: str, stream: str, number: int) -> None:
+        rows = rows.select(*rows.sparkSession.table(table).columns)
+        rows.coalesce(1).write.mode("append").saveAsTable(table)
+
+    names["append"] = bare
+    with pytest.raises(StreamingQueryException):
+        names["follow"](*given, after=names["breaks"](1, "alerts"))
+    names["follow"](*given)
+    alerts = [row[0] for row in rows_of(spark, chain.tables["alerts"], "payment_id")]
+    assert len(alerts) > len(set(alerts)), "txnVersion is what kept them single"
+    live = [row[0] for row in rows_of(spark, chain.tables["live"], "payment_id")]
+    assert len(live) == len(set(live)), "the payments are kept single by their ids"
+
+
+def test_a_new_checkpoint_has_a_new_name(spark: SparkSession, begun: Callable[[str], Chain]) -> None:
+    names, chain = functions(), begun("chain")
+    notes = chain.place / "notes"
+    found = []
+    for _ in range(2):
+        names["follow"](spark, str(chain.arrivals), chain.tables, notes, files=DAYS)
+        found.append(names["name_of"](notes))
+        shutil.rmtree(notes)
+    assert found[0] != found[1]
+    assert compare(spark, Batch.of(spark, names, chain), chain)[1] == 0, "no payment is doubled"
 
 
 @pytest.mark.skipif(not KILLS, reason="MEDALLION_KILLS says how many moments")

@@ -1,7 +1,6 @@
 """MLflow's server over the store of the lakehouse, started from a notebook or by `medallion mlflow`."""
 
 import json
-import os
 import secrets
 import socket
 from contextlib import suppress
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from medallion import paths
 from medallion.errors import MedallionError
+from medallion.files import write_private
 from medallion.servers import server
 from medallion.servers.tracking import store
 
@@ -103,9 +103,4 @@ def _make_credentials(file: Path) -> None:
     # A database of users from before has the password from before
     (store.place() / "users.db").unlink(missing_ok=True)
     made = Credentials("learner", secrets.token_urlsafe(18))
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-        json.dump(made._asdict(), target)
-    partial.replace(file)
+    write_private(file, json.dumps(made._asdict()))
