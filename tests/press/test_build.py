@@ -14,6 +14,7 @@ import nbformat
 import psutil
 import pytest
 
+from medallion import contract, paths
 from medallion.course.execute import CellFailed, execute
 from medallion.errors import MedallionError
 from press.notebooks import drawn, producer
@@ -483,6 +484,20 @@ def test_an_edit_of_the_prose_keeps_the_outputs_and_runs_nothing(copy, monkeypat
     assert outputs_in(notebook) == before
     assert "We double each number." in notebook.read_text(encoding="utf-8")
     assert producer.build(check=True, sources=copy / "chapters", target=copy) == []
+
+
+def test_a_quiz_that_is_not_the_one_shown_is_told_and_shown_anew(tmp_path):
+    name = contract.lessons()["00"].parent.name
+    for folder in pages.FOLDERS:
+        (tmp_path / folder).mkdir()
+        shutil.copy(paths.root() / folder / f"{name}.ipynb", tmp_path / folder)
+    shown = tmp_path / "notebooks" / f"{name}.ipynb"
+    right = shown.read_bytes()
+    change(shown, "<legend><strong>1.</strong> ", "<legend><strong>1.</strong> Once asked: ")
+    with pytest.raises(MedallionError, match=r"quiz\.yml has changed .* '\./medallion build --prose 00'"):
+        producer.build(["00"], check=True, target=tmp_path)
+    assert producer.build(["00"], prose=True, target=tmp_path) == [f"notebooks/{name}.ipynb"]
+    assert shown.read_bytes() == right
 
 
 @pytest.mark.parametrize("new", ["sum(numbers) + 0", "2\n\n# %%\nsum(numbers)"])

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import nbformat
-from nbformat import NotebookNode
+from nbformat import NotebookNode, from_dict
 from rich.console import Console
 
 from medallion import contract, paths
 from medallion.course.execute import CELL_SECONDS, CellFailed, execute, shown
 from medallion.errors import MedallionError
 from medallion.files import text_of, write_text
+from medallion.lesson import quiz
 from press.notebooks import numbers, outputs
 from press.source import pages, rules
 from press.source.chapter import Chapter, Problem, parse, refuse
@@ -95,8 +96,8 @@ def run(
 def stale(chapter: Chapter, target: Path) -> list[Problem]:
     """Return what is missing or out of date among the products of a chapter below `target`.
 
-    The exercises and the solutions are made anew in memory and compared; of the executed notebook the
-    cells and the hash of the source are compared, and the rules for outputs and numbers applied.
+    The exercises, the solutions and the quiz are made anew in memory and compared; of the executed notebook
+    the cells and the hash of the source are compared, and the rules for outputs and numbers applied.
     """
     found = [_outdated(chapter, path) for path, text in _unexecuted(chapter, target) if text_of(path) != text]
     path = _path(chapter, target, "notebooks")
@@ -104,6 +105,12 @@ def stale(chapter: Chapter, target: Path) -> list[Problem]:
     stored = _read(path)
     if stored is None or _stripped(stored) != pages.to_text(page.notebook):
         return [*found, _outdated(chapter, path)]
+    for index, cell in enumerate(stored.cells):
+        if _is_quiz(cell) and not (cell.outputs and cell.outputs[-1].get("data") == _quiz(chapter)):
+            text = (
+                f"quiz.yml has changed since it was shown. Run './medallion build --prose {chapter.number}'."
+            )
+            found.append(chapter.problem(page.lines[index][0], text))
     return [*found, *_faults(chapter, page, stored)]
 
 
@@ -135,7 +142,8 @@ def _make(chapter: Chapter, target: Path, ends: list[tuple[int, float]]) -> list
 def _with_stored_outputs(chapter: Chapter, target: Path) -> NotebookNode:
     """Return the notebook of a chapter with the outputs that are stored, if its code is that which made them.
 
-    Raises MedallionError when no notebook is stored, and for the first code cell that is another.
+    The quiz is shown as its file says now: what it shows hangs on nothing else. Raises MedallionError when
+    no notebook is stored, and for the first code cell that is another.
     """
     stored = _read(_path(chapter, target, "notebooks"))
     page = pages.notebook_page(chapter)
@@ -146,9 +154,21 @@ def _with_stored_outputs(chapter: Chapter, target: Path) -> NotebookNode:
         if place >= len(old) or old[place].source != cell.source:
             refuse([_changed(chapter, page.lines[index][0])])
         cell.outputs, cell.execution_count = old[place].outputs, old[place].execution_count
+        if _is_quiz(cell):
+            cell.outputs[-1].data = _quiz(chapter)
     if len(old) > len(new):
         refuse([_changed(chapter, 1)])
     return page.notebook
+
+
+def _is_quiz(cell: NotebookNode) -> bool:
+    return bool(cell.cell_type == "code" and "quiz.show(" in cell.source)
+
+
+def _quiz(chapter: Chapter) -> NotebookNode:
+    """Return what the cell with the quiz of a chapter shows, as a notebook stores it."""
+    asked = quiz.load(chapter.path.parent / "quiz.yml")
+    return from_dict({"text/html": asked._repr_html_(), "text/plain": repr(asked)})
 
 
 def _changed(chapter: Chapter, line: int) -> Problem:
@@ -183,7 +203,7 @@ def _faults(chapter: Chapter, page: Page, executed: NotebookNode) -> list[Proble
 
 def _stripped(stored: NotebookNode) -> str:
     """Return the text that a stored notebook has without its outputs."""
-    for cell in (bare := nbformat.from_dict(stored)).cells:
+    for cell in (bare := from_dict(stored)).cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return pages.to_text(bare)
