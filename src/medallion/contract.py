@@ -28,7 +28,8 @@ from medallion import paths
 from medallion.errors import MedallionError
 
 LANDING = "landing"
-SCHEMAS = ("bronze", "silver", "gold", "ml")
+# The layers, in the order of the flow; `ops` has tables about the running of the lakehouse itself
+SCHEMAS = ("bronze", "silver", "gold", "ml", "ops")
 # The folders of the lakehouse that are not one chapter's own
 SHARED = frozenset({LANDING, *SCHEMAS, "checkpoints", "cache", "scratch", "default", "logs", "sql", "work"})
 LESSON = "lesson.py"

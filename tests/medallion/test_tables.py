@@ -118,7 +118,7 @@ def test_a_chapter_leaves_only_folders_of_its_own(house: Path, chapter_02: None,
         f"{contract.shown(contract.find('02'))}:1: "
         "'leaves' lists folders of the lakehouse that this chapter alone makes, as in "
         "'leaves: [mlflow]'. A name has small letters, digits, '_' and '-', and is none of bronze, cache, "
-        "checkpoints, default, gold, landing, logs, ml, scratch, silver, sql, work."
+        "checkpoints, default, gold, landing, logs, ml, ops, scratch, silver, sql, work."
     )
     assert tables.present() == ["bronze.cdnow", "bronze.orders", "gold.mine", "silver.orders"]
     assert (house / "mlflow").exists()

@@ -65,6 +65,7 @@ def test_the_facts_of_a_chapter_come_from_its_front_matter():
         (("silver.a", "silver.b", "gold.c"), "silver"),
         (("gold.a",), "gold"),
         (("ml.a", "ml.b", "gold.c"), "use"),
+        (("ops.a",), "use"),
         ((), ""),
     ],
 )

@@ -52,9 +52,9 @@ def use(catalog: str, schema: str) -> None:
     """Say where the course works in this workspace, before `medallion.start()`.
 
     `catalog` is a catalog of Unity Catalog, or "" for the Hive metastore and DBFS. Its schemas bronze,
-    silver, gold, ml and scratch hold the tables; `schema` holds the volume of the files, and the models.
+    silver, gold, ml, ops and scratch hold the tables; `schema` holds the volume of the files, and the models.
 
-    Raises MedallionError for what is no name, for a schema that is one of the five, and without a catalog
+    Raises MedallionError for what is no name, for a schema that is one of the six, and without a catalog
     also where the compute has no DBFS.
     """
     global _place

@@ -57,7 +57,7 @@ _CALLS = re.compile(
 )
 _MODULES = frozenset({"ctypes", "multiprocessing", "signal", "socket", "subprocess", "tempfile"})
 _INNARDS = frozenset({"_jvm", "_jsc", "_jsparkSession", "_gateway"})
-_LAYERS = frozenset({"bronze", "silver", "gold", "ml", "default"})
+_LAYERS = frozenset({"bronze", "silver", "gold", "ml", "ops", "default"})
 
 
 def problems(cells: Sequence[Cell], found: Differences) -> list[tuple[int, str]]:

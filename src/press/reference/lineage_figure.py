@@ -21,6 +21,7 @@ LAYERS = {
     "silver": ("Silver", signs.LAYERS["silver"]),
     "gold": ("Gold", signs.LAYERS["gold"]),
     "ml": ("Features and scores", signs.LAYERS["use"]),
+    "ops": ("Operations", signs.LAYERS["use"]),
     USE: ("Python, models, page", signs.LAYERS["use"]),
 }
 _INK, _CARD, _LINE = "#2b2b2b", "#ffffff", "#6a6a6a"  # the page puts its own in their place: `site.diagrams`

@@ -106,11 +106,12 @@ def _kind(node: str) -> str:
 
 
 def _alt(edges: Sequence[Edge]) -> str:
-    count = len({end for edge in edges for end in (edge.source, edge.target) if is_table(end)})
+    tables = {end for edge in edges for end in (edge.source, edge.target) if is_table(end)}
+    operations = "operations, " if any(lineage_figure.layer(table) == "ops" for table in tables) else ""
     return (
-        f"{count} tables in columns from left to right: source files, Bronze, Silver, Gold, features and "
-        "scores, then what works in Python, the models and the page. Lines lead from each table to what is "
-        "made of it. The table below has the same lines."
+        f"{len(tables)} tables in columns from left to right: source files, Bronze, Silver, Gold, features "
+        f"and scores, {operations}then what works in Python, the models and the page. Lines lead from each "
+        "table to what is made of it. The table below has the same lines."
     )
 
 

@@ -30,7 +30,7 @@ PLAN = "book/outline.yml"
 _FURTHER = "Further chapters"  # the part of those whose numbers lie beyond the plan
 _NONE = "\u2013"
 _LAYERS = {contract.LANDING: "source files"} | {name: name.capitalize() for name in contract.SCHEMAS}
-_LAYERS["ml"] = "ML"
+_LAYERS |= {"ml": "ML", "ops": "operations"}
 
 
 class Planned(Form):
