@@ -84,6 +84,21 @@ def write(shop: Shop, landing: Landing, truth: Truth) -> None:
     files.close()
 
 
+def deliveries(shop: Shop, orders: Day, day: int) -> tuple[Numbers, Numbers, Numbers]:
+    """Return which orders of a day are delivered, the stamp of the step before, and that of the delivery.
+
+    They are at least four hours apart. An order that is flawed, or later deleted, is none of them.
+    """
+    draws = Draws(shop.seed, "orders", day)
+    step = _steps(shop, draws, orders)
+    committed = _committed(draws, orders, step)
+    delivered = step == _DELIVERED
+    kept = delivered.any(axis=1) & ~(step == _DELETED).any(axis=1) & (orders.flaw == 0)
+    which = np.flatnonzero(kept)
+    place = delivered[which].argmax(axis=1)
+    return which, committed[which, place - 1], committed[which, place]
+
+
 def _numbered(changes: list[str], committed: int, day: int) -> list[str]:
     """Give each committed change its event id and its place in the source's sequence."""
     start = _SEQUENCE_STARTS[day >= NEW_DATABASE]

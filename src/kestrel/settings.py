@@ -199,6 +199,13 @@ class SupportSettings(Section):
     note: Annotated[Shares, Keys(dict.fromkeys(("card", "iban", "phone", "name"), Share))]
 
 
+class ParcelScanSettings(Section):
+    # One in each city at least, and ids of two digits
+    depots: Annotated[int, whole(20, 98)]
+    through_hub: Share
+    note: Share
+
+
 class Settings(Section):
     """All of `sources.toml`, one section per table of the file. Shares are parts per million."""
 
@@ -217,6 +224,7 @@ class Settings(Section):
     touchpoints: TouchpointSettings
     campaign_spend: SpendSettings
     support: SupportSettings
+    parcel_scans: ParcelScanSettings
 
     def planted(self, table: str) -> Planted:
         """Return what is planted in a Bronze table, by kind. Nothing is planted in `cdnow`."""
