@@ -84,10 +84,16 @@ def spark(home: Path) -> Iterator[SparkSession]:
 def interpreted(spark: SparkSession) -> Iterator[None]:
     """Expressions are interpreted: for a few rows that costs a third less CPU than compiling each query.
 
-    The notebooks are replayed with the code that is compiled. Spark 4.2 cannot read its own catalog so
-    (`listTables` fails to decode a row), so it is for modules that do without.
+    Nor is a plan changed while it runs, which would make a job of each shuffle: a MERGE has half the jobs.
+    The notebooks are replayed with the code that is compiled, and with plans that change. Spark 4.2 cannot
+    read its own catalog without that code (`listTables` fails to decode a row), so it is for modules that do
+    without.
     """
-    settings = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
+    settings = {
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        "spark.sql.adaptive.enabled": "false",
+    }
     for name, value in settings.items():
         spark.conf.set(name, value)
     yield
