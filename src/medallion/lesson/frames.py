@@ -247,6 +247,15 @@ def arrow_of(table: str) -> Any:
     return DeltaTable(str(scratch() / table.removeprefix("scratch."))).to_pyarrow_table()
 
 
+def version_of(table: str) -> int:
+    """Return the version of a table of the schema scratch; Spark is not asked, as in `arrow_of`."""
+    if databricks.chosen():
+        return int(session().sql(f"DESCRIBE HISTORY {table} LIMIT 1").select("version").collect()[0][0])
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(scratch() / table.removeprefix("scratch."))).version()
+
+
 def frame_of(rows: Iterable[Sequence[Any]], schema: str) -> DataFrame:
     """Return a frame of some rows in memory, with a schema in DDL.
 
