@@ -27,8 +27,8 @@ SCALE = 0.05
 # For a process that a test starts, which imports this file and the test's own
 TESTS = str(Path(__file__).parent)
 BOOK = ("_config.yml", "_toc.yml", "book", "notebooks", "exercises", "datasets")
-# Expressions are interpreted, which for a few rows costs a third less CPU than compiling each query, and a plan
-# is not changed while it runs, which would make a job of each shuffle: a MERGE has half the jobs.
+# Expressions are interpreted: for a few rows, a third less CPU than compiling each query. And a plan
+# does not change while it runs, which would make a job of each shuffle: a MERGE has half the jobs.
 INTERPRETED = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
