@@ -142,7 +142,10 @@ class ClosedView(Exercise):
         """Return the columns and the rows that a login gets."""
         key = self.port, login
         if key not in self._connections:
-            self._connections[key] = warehouse.connect(login, configuration=WITHOUT_COMPILING)
+            self._connections[key] = warehouse.connect(
+                login,
+                configuration={f"set:hiveconf:{name}": value for name, value in WITHOUT_COMPILING.items()},
+            )
         with self._connections[key].cursor() as cursor:
             cursor.execute(f"SELECT * FROM {view}")
             names = [column[0].rpartition(".")[2] for column in cursor.description]
