@@ -9,11 +9,14 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import networkx as nx
+import pyarrow as pa
+from deltalake import write_deltalake
 from pyspark.sql import SparkSession
 
 Answer = Callable[..., Any]
@@ -421,14 +424,13 @@ def rows_of(desk: Path) -> Any:
     return SparkSession.active().sql(f"SELECT * FROM delta.`{desk / 'tickets'}`").collect()
 
 
-def addresses(desk: Path, customer: str) -> set[str]:
-    rows = rows_of(desk)
+def addresses(rows: Any, customer: str) -> set[str]:
     others = {row.reply_to for row in rows if row.customer_id not in (customer, None)}
-    return all_addresses(desk, customer) - others
+    return all_addresses(rows, customer) - others
 
 
-def all_addresses(desk: Path, customer: str) -> set[str]:
-    return {one.reply_to for one in rows_of(desk) if one.customer_id == customer and one.reply_to}
+def all_addresses(rows: Any, customer: str) -> set[str]:
+    return {one.reply_to for one in rows if one.customer_id == customer and one.reply_to}
 
 
 def drop(file: Path, identifiers: Any) -> int:
@@ -459,11 +461,14 @@ def erasing(
     also: Any = lambda desk: None,
     proof: Any = lambda proof: proof,
 ) -> Answer:
-    """Return an answer that is right, unless one of its parts is another."""
+    """Return an answer that is right, unless one of its parts is another.
+
+    With `steps=None` it writes the tickets anew without Spark: quick, for a fault that is elsewhere.
+    """
 
     def erase(desk: Path, customer: str) -> Any:
-        spark = SparkSession.active()
-        sought = {customer, *identifiers(desk, customer)}
+        rows = rows_of(desk)
+        sought = {customer, *identifiers(rows, customer)}
         found = {"tickets": 0, "quarantine": 0, "online": 0, "landing": 0}
         if online:
             found["online"] = forget(desk / "online.sqlite", customer)
@@ -474,14 +479,15 @@ def erasing(
 
         if not tickets_first:
             drop_all()
-        place = f"delta.`{desk / 'tickets'}`"
-        gone = [row.ticket_id for row in rows_of(desk) if mentions(row, sought)]
+        gone = [row.ticket_id for row in rows if mentions(row, sought)]
         found["tickets"] = len(gone)
         listed = ", ".join(map(repr, gone)) or "''"
         where = condition(sorted(sought)) if condition else f"ticket_id IN ({listed})"
-        spark.sql(f"DELETE FROM {place} WHERE {where}")
-        for step in steps:
-            spark.sql(step.format(place))
+        if steps is None:
+            rewrite(desk / "tickets", [row for row in rows if row.ticket_id not in gone])
+        else:
+            for step in ("DELETE FROM {} WHERE " + where, *steps):
+                SparkSession.active().sql(step.format(f"delta.`{desk / 'tickets'}`"))
         if tickets_first:
             drop_all()
         also(desk)
@@ -490,9 +496,9 @@ def erasing(
     return erase
 
 
-def everybody_with_the_phone(desk: Path, customer: str) -> set[str]:
-    own = {row.phone for row in rows_of(desk) if row.customer_id == customer and row.phone}
-    return addresses(desk, customer) | own
+def everybody_with_the_phone(rows: Any, customer: str) -> set[str]:
+    own = {row.phone for row in rows if row.customer_id == customer and row.phone}
+    return addresses(rows, customer) | own
 
 
 def with_zeros(desk: Path) -> None:
@@ -515,8 +521,8 @@ def by_address(identifiers: list[str]) -> str:
 
 
 def in_a_new_table(desk: Path, customer: str) -> Any:
-    identifiers = [customer, *addresses(desk, customer)]
     rows = rows_of(desk)
+    identifiers = [customer, *addresses(rows, customer)]
     kept = [row.ticket_id for row in rows if not mentions(row, identifiers)]
     listed = ", ".join(map(repr, kept))
     new = f"delta.`{desk / 'tickets'}_new`"
@@ -533,12 +539,28 @@ def in_a_new_table(desk: Path, customer: str) -> Any:
     }
 
 
+def rewrite(place: Path, rows: Any) -> None:
+    schema = pa.schema([(name, pa.string()) for name in rows[0].asDict()])
+    table = pa.Table.from_pylist([row.asDict() for row in rows], schema=schema)
+    write_deltalake(place.with_name(f"{place.name}_new"), table)
+    swap(place)
+
+
 def swap(place: Path) -> None:
     shutil.rmtree(place)
     place.with_name(f"{place.name}_new").rename(place)
 
 
 # 9.6
+
+
+def with_an_hmac_of_its_own(lines: Any, register: Any, key: bytes) -> Any:
+    def is_erased(line: str) -> bool:
+        found = [one.lower().encode() for one in identifiers_in(line)]
+        return any(hmac.digest(key, one, "sha256").hex() in register for one in found)
+
+    return [line for line in lines if not is_erased(line)]
+
 
 NAMED = re.compile(r"\bC\d{6}\b|[\w.+-]+(?:@| \(at\) )[\w-]+(?:\.[\w-]+)+", re.IGNORECASE)
 
@@ -909,60 +931,68 @@ WRONG = [
         "For an address with two @, 'jan@home@example.org', the mask is '***'; yours is "
         "'j***@home@example.org'.",
     ),
-    ("downstream", one_step, "For two steps, with another name certain lacks ('mart', 'domain')."),
+    (
+        "downstream",
+        one_step,
+        "For two steps, with another name certain lacks ('mart', 'domain'). Asked: downstream("
+        "[{'source': 'raw', 'target': 'clean', 'columns': {'email': ['email'], 'city': ['city']}}, "
+        "{'source': 'clean', 'target': 'mart', 'columns': {'domain': ['email', 'city'], 'town': ['city']}}], "
+        "'raw', 'email').",
+    ),
     (
         "downstream",
         in_one_pass,
-        "For edges that stand in the opposite order certain lacks ('mart', 'domain').",
+        "For edges that stand in the opposite order certain lacks ('mart', 'domain'). Asked: …",
     ),
     (
         "downstream",
         every_table,
         "For an edge without columns from a table that does not hold it possible has 'clean', which should "
-        "not be there.",
+        "not be there. Asked: …",
     ),
-    ("downstream", certain_only, "For one edge you return 1 things; it should be two lists."),
+    ("downstream", certain_only, "For one edge you return 1 things; it should be two lists. Asked: …"),
     (
         "downstream",
         walking(start=True),
-        "For one edge certain has ('raw', 'email'), which should not be there.",
+        "For one edge certain has ('raw', 'email'), which should not be there. Asked: …",
     ),
     (
         "downstream",
         walking(also=True),
-        "For a notebook that writes what it has read possible has 'clean', which should not be there.",
+        "For a notebook that writes what it has read possible has 'clean', which should not be there. "
+        "Asked: …",
     ),
     (
         "downstream",
         walking(holds=lambda e, name, to, of, held: held in of),
         "For a column of the same name in another table certain has ('rota', 'email'), which should not be "
-        "there.",
+        "there. Asked: …",
     ),
     (
         "downstream",
         walking(holds=lambda e, name, to, of, held: e["source"] == name and held in of and to == held),
-        "For two steps, with another name certain lacks ('mart', 'domain').",
+        "For two steps, with another name certain lacks ('mart', 'domain'). Asked: …",
     ),
     (
         "downstream",
         walking(further=False),
-        "For a notebook, and what it writes possible lacks 'scores'.",
+        "For a notebook, and what it writes possible lacks 'scores'. Asked: …",
     ),
     (
         "downstream",
         walking(unknown=lambda e, possible: not e["columns"]),
-        "For a table behind a notebook, of which the columns are known possible lacks 'report'.",
+        "For a table behind a notebook, of which the columns are known possible lacks 'report'. Asked: …",
     ),
-    ("downstream", with_steps(3), "For six steps certain lacks ('t4', 'email')."),
+    ("downstream", with_steps(3), "For six steps certain lacks ('t4', 'email'). Asked: …"),
     (
         "downstream",
         lambda edges, *of: walking()([e for e in edges if e["via"] == "02"], *of),
-        "For an edge of another chapter, from a query plan certain lacks ('mart', 'email').",
+        "For an edge of another chapter, from a query plan certain lacks ('mart', 'email'). Asked: …",
     ),
     (
         "downstream",
         emptying,
-        "For one edge your function changes the list of edges. Leave what you are given as it is.",
+        "For one edge your function changes the list of edges. Leave what you are given as it is. Asked: …",
     ),
     (
         "downstream",
@@ -971,17 +1001,17 @@ WRONG = [
     ),
     (
         "erase",
-        erasing(files=("quarantine",), steps=()),
+        erasing(files=("quarantine",), steps=None),
         "After your function c000001 is still in landing.jsonl.",
     ),
     (
         "erase",
-        erasing(online=False, steps=()),
+        erasing(online=False, steps=None),
         "After your function c000001 is still in online.sqlite.",
     ),
     (
         "erase",
-        erasing(files=("landing",), steps=()),
+        erasing(files=("landing",), steps=None),
         "After your function c000001 is still in quarantine.jsonl.",
     ),
     (
@@ -996,28 +1026,28 @@ WRONG = [
     ),
     (
         "erase",
-        erasing(condition=by_address),
+        erasing(condition=by_address, steps=()),
         "The log of tickets now contains the address ada.lind@example.com. Delete by ticket_id: the "
         "condition of a DELETE stays in the log.",
     ),
     (
         "erase",
-        erasing(identifiers=everybody_with_the_phone),
+        erasing(identifiers=everybody_with_the_phone, steps=None),
         "The row TK03 of tickets is gone. It is of somebody else, and should stay.",
     ),
     (
         "erase",
-        erasing(identifiers=lambda desk, customer: set(), steps=()),
+        erasing(identifiers=lambda rows, customer: set(), steps=None),
         "After your function ada.lind@example.com is still in landing.jsonl.",
     ),
     (
         "erase",
-        erasing(proof=lambda found: sum(found.values())),
+        erasing(proof=lambda found: sum(found.values()), steps=None),
         "Your function returned 15. It should return a dict, the proof.",
     ),
     (
         "erase",
-        erasing(proof=lambda found: found | {"landing": 1}),
+        erasing(proof=lambda found: found | {"landing": 1}, steps=None),
         "For C000001 your proof says landing: 1; it should be 7.",
     ),
     (
@@ -1033,22 +1063,22 @@ WRONG = [
     ),
     (
         "erase",
-        erasing(identifiers=all_addresses),
+        erasing(identifiers=all_addresses, steps=None),
         "The row TK03 of tickets is gone. It is of somebody else, and should stay.",
     ),
     (
         "erase",
-        erasing(also=with_zeros),
+        erasing(also=with_zeros, steps=None),
         "C000002 is gone from online.sqlite, or changed, and should stay as it was.",
     ),
     (
         "erase",
-        erasing(also=cut_short),
+        erasing(also=cut_short, steps=None),
         "The line of TK01 in landing.jsonl is not there once, as it was.",
     ),
     (
         "erase",
-        erasing(also=without_a_message),
+        erasing(also=without_a_message, steps=None),
         "The row TK01 of tickets is not there once, as it was. It should stay.",
     ),
     (
@@ -1117,4 +1147,5 @@ RIGHT = [
     ("erase", in_a_new_table),
     ("obeying", erased_first),
     ("obeying", with_a_cache),
+    ("obeying", partial(with_an_hmac_of_its_own)),
 ]

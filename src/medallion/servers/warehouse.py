@@ -145,7 +145,8 @@ def stop() -> None:
 def connect(login: str, port: int | None = None, **settings: Any) -> "Connection":
     """Return a DB-API connection under a login, to the endpoint of this process or that on another `port`.
 
-    More `settings` are those of PyHive's `connect`: `configuration={"spark.sql.ansi.enabled": "true"}`.
+    More `settings` are those of PyHive's `connect`. Spark ignores one of its own without the prefix:
+    `configuration={"set:hiveconf:spark.sql.ansi.enabled": "false"}`.
     Raises EndpointError when nobody listens there, and when the key is not the right one.
     """
     port = port or (_running.port if _running else PORT)

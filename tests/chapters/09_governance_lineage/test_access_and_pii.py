@@ -57,7 +57,7 @@ def names(ask: Any, view: str, login: str) -> list[str]:
 def test_a_cache_knows_no_login_and_the_guard_refuses_it(
     spark: SparkSession, people: str, run_cells: Cells, caller: str
 ) -> None:
-    cells = run_cells("09", defining={"ask", "cache_shared"}, pd=pd, re=re)
+    cells = run_cells("09", defining={"ask", "cache_shared"}, pd=pd, re=re, SMALL={})
     ask, view = cells["ask"], mine(spark, caller)
     assert names(ask, view, "marc") == ["Moreau"]
     ask(f"CACHE TABLE {view}", "lena")  # what the guard is there for
@@ -79,7 +79,7 @@ def test_a_cache_knows_no_login_and_the_guard_refuses_it(
 def test_a_condition_looks_below_the_filter_unless_a_limit_stands_between(
     spark: SparkSession, people: str, run_cells: Cells
 ) -> None:
-    ask = run_cells("09", defining={"ask"}, pd=pd)["ask"]
+    ask = run_cells("09", defining={"ask"}, pd=pd, SMALL={})["ask"]
     with pytest.raises(warehouse.EndpointError, match="Peeters"):
         ask(PROBE.format(people), "marc")
     spark.sql(f"CREATE OR REPLACE VIEW scratch.walled_of_test AS SELECT * FROM {people} LIMIT 2147483647")
@@ -107,6 +107,7 @@ def test_the_matrix_names_whatever_is_not_masked(
         "09",
         defining={"ask", "open_cells", "matrix_faults"},
         pd=pd,
+        SMALL={},
         PLAIN=["country", "city"],
         LOGINS=["marc", "zoe"],
         ALLOWED={("marc", "FR", "row")},
