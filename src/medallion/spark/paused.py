@@ -1,0 +1,93 @@
+"""A Delta write that waits before its commit, so that something else happens in between, and not by chance.
+
+Delta's own tests hold a transaction at a lock in each of its phases, and the classes for that are in its jar.
+A transaction is watched by an observer of the thread that runs it, so the writes of other threads go on.
+"""
+
+import threading
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from medallion.errors import MedallionError
+
+_PHASES = ("analysis", "initial", "prepare", "commit", "backfill", "postCommit")
+_SECONDS = 60
+
+
+class Paused:
+    """A write in a thread of its own. Its data files are written; its commit is not, until `finish()`."""
+
+    def __init__(self, work: Callable[[], Any], commits: int) -> None:
+        spark = SparkSession.getActiveSession()
+        if spark is None:
+            raise MedallionError("A write can be held only in a session that runs: see medallion.start.")
+        jvm: Any = spark._jvm
+        delta = jvm.org.apache.spark.sql.delta
+        observers = [_observer(delta, let_through=number < commits) for number in range(commits + 1)]
+        for one, following in pairwise(observers):
+            one.setNextObserver(following, True)
+        self._commit = observers[-1].phases().commitPhase()
+        self._error: Exception | None = None
+
+        def watch() -> None:
+            delta.TransactionExecutionObserver.setObserver(observers[0])
+
+        self._thread = threading.Thread(target=self._run, args=(watch, work), daemon=True)
+        self._thread.start()
+        self._wait_for_commit()
+
+    def _run(self, watch: Callable[[], None], work: Callable[[], Any]) -> None:
+        watch()
+        try:
+            work()
+        except Exception as error:
+            self._error = error
+
+    def _wait_for_commit(self) -> None:
+        """Return when the write has come to its commit, or has ended without one.
+
+        Raises MedallionError when it does neither in time.
+        """
+        end = time.monotonic() + _SECONDS
+        while self._thread.is_alive() and not self._commit.hasReached():
+            if time.monotonic() > end:
+                raise MedallionError(f"The write did not come to its commit within {_SECONDS} seconds.")
+            time.sleep(0.01)
+
+    @property
+    def held(self) -> bool:
+        """Whether the write waits at its commit now."""
+        return self._thread.is_alive() and not self._commit.hasEntered()
+
+    def finish(self) -> Exception | None:
+        """Let the write commit, wait for its end, and return its error; None when it has committed.
+
+        Raises MedallionError when it does not end in time.
+        """
+        if self._thread.is_alive():
+            self._commit.entryBarrier().unblock()
+            self._thread.join(_SECONDS)
+        if self._thread.is_alive():
+            raise MedallionError(f"The write did not end within {_SECONDS} seconds.")
+        return self._error
+
+
+def _observer(delta: Any, let_through: bool) -> Any:
+    """Return what watches one transaction, and holds it before its commit or lets it through."""
+    phases = delta.fuzzer.OptimisticTransactionPhases.forName("paused")
+    for name in _PHASES:
+        if let_through or name != "commit":
+            getattr(phases, f"{name}Phase")().entryBarrier().unblock()
+    return delta.fuzzer.PhaseLockingTransactionExecutionObserver(phases)
+
+
+def before_commit(work: Callable[[], Any], *, after: int = 0) -> Paused:
+    """Run `work` in a thread up to the commit of a Delta transaction, and hold it there.
+
+    It is the first transaction of `work`, or, with `after`, the one after so many. VACUUM, say, has two.
+    """
+    return Paused(work, after)
