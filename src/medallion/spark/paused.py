@@ -7,34 +7,35 @@ A transaction is watched by an observer of the thread that runs it, so the write
 import threading
 import time
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from medallion.errors import MedallionError
 
-_PHASES = ("analysis", "initial", "prepare", "commit", "backfill", "postCommit")
+# All but the commit
+_PHASES = ("analysis", "initial", "prepare", "backfill", "postCommit")
 _SECONDS = 60
 
 
 class Paused:
     """A write in a thread of its own. Its data files are written; its commit is not, until `finish()`."""
 
-    def __init__(self, work: Callable[[], Any], commits: int) -> None:
+    def __init__(self, work: Callable[[], Any]) -> None:
         spark = SparkSession.getActiveSession()
         if spark is None:
             raise MedallionError("A write can be held only in a session that runs: see medallion.start.")
         jvm: Any = spark._jvm
         delta = jvm.org.apache.spark.sql.delta
-        observers = [_observer(delta, let_through=number < commits) for number in range(commits + 1)]
-        for one, following in pairwise(observers):
-            one.setNextObserver(following, True)
-        self._commit = observers[-1].phases().commitPhase()
+        phases = delta.fuzzer.OptimisticTransactionPhases.forName("paused")
+        for name in _PHASES:
+            getattr(phases, f"{name}Phase")().entryBarrier().unblock()
+        self._commit = phases.commitPhase()
+        observer = delta.fuzzer.PhaseLockingTransactionExecutionObserver(phases)
         self._error: Exception | None = None
 
         def watch() -> None:
-            delta.TransactionExecutionObserver.setObserver(observers[0])
+            delta.TransactionExecutionObserver.setObserver(observer)
 
         self._thread = threading.Thread(target=self._run, args=(watch, work), daemon=True)
         self._thread.start()
@@ -76,18 +77,6 @@ class Paused:
         return self._error
 
 
-def _observer(delta: Any, let_through: bool) -> Any:
-    """Return what watches one transaction, and holds it before its commit or lets it through."""
-    phases = delta.fuzzer.OptimisticTransactionPhases.forName("paused")
-    for name in _PHASES:
-        if let_through or name != "commit":
-            getattr(phases, f"{name}Phase")().entryBarrier().unblock()
-    return delta.fuzzer.PhaseLockingTransactionExecutionObserver(phases)
-
-
-def before_commit(work: Callable[[], Any], *, after: int = 0) -> Paused:
-    """Run `work` in a thread up to the commit of a Delta transaction, and hold it there.
-
-    It is the first transaction of `work`, or, with `after`, the one after so many. VACUUM, say, has two.
-    """
-    return Paused(work, after)
+def before_commit(work: Callable[[], Any]) -> Paused:
+    """Run `work` in a thread up to the commit of its first Delta transaction, and hold it there."""
+    return Paused(work)
