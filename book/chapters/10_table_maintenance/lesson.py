@@ -15,7 +15,7 @@
 #     grain:
 #       bronze.parcel_scans: one scan of a parcel at a station
 #       bronze.parcel_stations: one station of the carrier, a depot or the hub
-#       ops.maintenance: one action of maintenance on one table, or the decision that none is needed
+#       ops.maintenance: one action of maintenance on one table, with its reason
 #     minutes: {read: 60, practise: 90}
 #     summary: files, statistics, layout and retention of tables, and how to read a query's plan
 #     outline: >-
@@ -177,8 +177,8 @@ data_files("kept")
 
 # %% [markdown]
 # 4 files, and the table uses all 4. Now the table lives: an update (version 1), a stream that reads it, an insert
-# (version 2), a **shallow clone**, and `OPTIMIZE` (version 3). A shallow clone is a table with a log of its own and no data
-# files of its own: its log names the files of the source.
+# (version 2), a **shallow clone**, and `OPTIMIZE` (version 3). A shallow clone is a table with a log of its own and no
+# data files of its own: its log names the files of the source.
 
 # %%
 spark.sql("UPDATE scratch.kept SET weight_g = 0 WHERE station_id = 'ST07'")
@@ -193,7 +193,7 @@ spark.sql("OPTIMIZE scratch.kept")
 data_files("kept"), data_files("cloned")
 
 # %% [markdown]
-# The table uses 1 file, and its folder holds 10. The clone uses 5 files, and none is in its own folder. `VACUUM` deletes
+# The table uses 1 file, and its folder has 8. The clone uses 3 files, and none is in its own folder. `VACUUM` deletes
 # the files that the table no longer uses. How many would it delete now? `DRY RUN` lists them and deletes nothing. Write
 # down your answer.
 
@@ -274,8 +274,8 @@ errors = {name: error_of(work) for name, work in readers.items()}
 
 # %% [markdown]
 # All four stop with the same message: a file "does not exist". The clone is the surprise: its rows were deleted by
-# somebody who maintained *another* table. The stream lagged by one insert. So `delta.deletedFileRetentionDuration`
-# must be longer than the longest query, the longest pause of a stream, and the age of the oldest version or clone that
+# somebody who maintained *another* table. The stream lagged by one insert. So `delta.deletedFileRetentionDuration` must
+# be longer than the longest query, the longest pause of a stream, and the age of the oldest version or clone that
 # somebody needs. `VACUUM … LITE` finds files in the log in place of a listing of the folder. It is quicker, and it does
 # not find files that no commit has named.
 
@@ -312,8 +312,8 @@ with without_retention_check():
 data_files("written")
 
 # %% [markdown]
-# `VACUUM` has deleted the file of the running writer. Does the writer get an error at its commit? And does a query of the
-# table? Write down both answers.
+# `VACUUM` has deleted the file of the running writer. Does the writer get an error at its commit? And does a query of
+# the table? Write down both answers.
 
 # %% tags=["predict"]
 SUM = "SELECT sum(id) FROM scratch.written"
@@ -321,9 +321,10 @@ committed, broken = writer.finish(), error_of(lambda: spark.sql(SUM).collect())
 committed, broken and "does not exist" in broken
 
 # %% [markdown]
-# The writer has committed (`None`), since a commit does not look at the data files. The query fails (`True`): a
-# file does not exist. The table now names a file that is gone, and each query that needs it will fail. The row 100 is lost, and nobody was told at the time. The
-# repair is to go back to the version before, and to write the row again from its source:
+# The writer has committed (`None`), since a commit does not look at the data files. The query fails (`True`): a file
+# does not exist. The table now names a file that is gone, and each query that needs it will fail. The row 100 is lost,
+# and nobody was told at the time. The repair is to go back to the version before, and to write the row again from its
+# source:
 
 # %%
 spark.sql("RESTORE TABLE scratch.written TO VERSION AS OF 0")
@@ -340,15 +341,15 @@ spark.sql("VACUUM scratch.written")
 writer.finish(), spark.sql(SUM).first()[0]
 
 # %% [markdown]
-# Nothing is lost. So the retention must be longer than the longest write, and longer than the longest query. 0 hours are
-# safe only if nobody else can reach the table.
+# Nothing is lost. So the retention must be longer than the longest write, and longer than the longest query. 0 hours
+# are safe only if nobody else can reach the table.
 
 # %% [markdown]
-# ### Checkpoints and the log: what a reader replays
+# ## Checkpoints and log retention: what a reader replays
 #
 # The state of a table is the sum of its commits. So that nobody has to read them all, Delta writes a **checkpoint**, a
-# Parquet file with the state, after every 10 commits (`delta.checkpointInterval`). A reader takes the last checkpoint and
-# the commits after it. We make 12 commits:
+# Parquet file with the state, after every 10 commits (`delta.checkpointInterval`). A reader takes the last checkpoint
+# and the commits after it. We make 12 commits:
 
 # %%
 spark.range(1).write.saveAsTable("scratch.logged")
@@ -359,16 +360,16 @@ last = json.loads((log / "_last_checkpoint").read_text())["version"]
 commits = [int(file.stem) for file in log.glob("*.json")]
 last, len(commits), sum(version > last for version in commits)
 
-# %% [markdown]
+# %% [markdown] given=["30"]
 # The last checkpoint is version 10. There are 12 commits (versions 0 to 11), and a reader replays 1 of them.
 #
-# The log has its own retention, `delta.logRetentionDuration`, by default 30 days. By Delta's documentation, old commits are
-# deleted when a checkpoint is written, and not by `VACUUM`. After that, time travel to such a version fails even if its
-# data files are still there. So the two retentions belong together: the shorter one limits time travel.
+# The log has its own retention, `delta.logRetentionDuration`, by default 30 days. By Delta's documentation, old commits
+# are deleted when a checkpoint is written, and not by `VACUUM`. After that, time travel to such a version fails even if
+# its data files are still there. So the two retentions belong together: the shorter one limits time travel.
 
 # %% [markdown]
-# Let us age the log: we set the times of its files back by 40 days, and have `deltalake` clean it up. (In our runs Spark
-# did not delete these files at its next checkpoint, so do not rely on an exact day.)
+# Let us age the log: we set the times of its files back by 40 days, and have `deltalake` clean it up. (In our runs
+# Spark did not delete these files at its next checkpoint, so do not rely on an exact day.)
 
 # %%
 import os
@@ -394,17 +395,17 @@ some_facts = {"files": 40, "bytes": 400_000, "rows": 9_000, "deleted": 0, "unuse
 # %% [markdown] tags=["exercise"]
 # ### Exercise 10.4: decide from metadata what a table needs
 #
-# `facts` is a dict with the numbers of a table: `files` and `bytes` of its data files, `rows` (those that a query sees),
-# `deleted` (rows that deletion vectors mark, still in the files; `None` if nobody knows) and `unused` (files that
-# `VACUUM` would delete now, by the table's own retention). `target` is the size in bytes that a file should have. Write
-# `needs_care(facts, target)`, which returns a list of actions, in this order:
+# `facts` is a dict with the numbers of a table: `files` and `bytes` of its data files, `rows` (those that a query
+# sees), `deleted` (rows that deletion vectors mark, still in the files; `None` if nobody knows) and `unused` (files
+# that `VACUUM` would delete now, by the table's own retention). `target` is the size in bytes that a file should have.
+# Write `needs_care(facts, target)`, which returns a list of actions, in this order:
 #
 # - `"compact"` if there are at least 10 files, and their mean size is below a quarter of the target,
 # - `"purge"` if at least 5 % of the rows in the files are marked as deleted,
 # - `"vacuum"` if there is an unused file.
 #
-# A table that needs nothing gets an empty list, and so does a table without files. Try `needs_care(some_facts, 1_000_000)`,
-# which is `["compact", "vacuum"]`.
+# A table that needs nothing gets an empty list, and so does a table without files. Try `needs_care(some_facts,
+# 1_000_000)`, which is `["compact", "vacuum"]`.
 
 
 # %% tags=["solution"]
@@ -430,9 +431,9 @@ check.needs_care(needs_care)
 # ## Concurrent writers: which operations conflict
 #
 # Delta's writers do not lock a table. Each reads a version, writes its files, and then commits the next version. If
-# somebody else has committed in between, Delta compares what they did. This is **optimistic concurrency control**: either
-# both fit together, or the second one gets a **conflict** and nothing of it counts. We hold one statement before its
-# commit, run another to its end, and see how the first one ends.
+# somebody else has committed in between, Delta compares what they did. This is **optimistic concurrency control**:
+# either both fit together, or the second one gets a **conflict** and nothing of it counts. We hold one statement before
+# its commit, run another to its end, and see how the first one ends.
 
 # %% tags=["setup"]
 from delta import exceptions
@@ -482,31 +483,33 @@ names = ["held before its commit", "commits first", "then it", "Python's class"]
 outcomes = [(*pair.split(), *race(*pair.split())) for pair in pairs]
 pd.DataFrame(outcomes, columns=names)
 
-# %% [markdown]
+# %% [markdown] given=["2759"]
 # Read the table by what a statement depends on:
 #
-# - An `INSERT` reads nothing of the table, so it commits in each case. `OPTIMIZE` beside it commits too: it only moves rows
-#   of old files.
-# - `OPTIMIZE`, `DELETE`, `MERGE` and `UPDATE` read files and remove them. Of two that touch the same file, the second loses.
-# - The `DELETE` of row 1 loses even to an `INSERT` of row 100. The isolation level of the open version is `Serializable` (the
-#   history has it in `isolationLevel`), and Delta compares what was read by partition, not by value.
+# - An `INSERT` reads nothing of the table, so it commits in each case. `OPTIMIZE` beside it commits too: it only moves
+#   rows of old files.
+# - `OPTIMIZE`, `DELETE`, `MERGE` and `UPDATE` read files and remove them. Of two that touch the same file, the second
+#   loses.
+# - The `DELETE` of row 1 loses even to an `INSERT` of row 100. The isolation level of the open version is
+#   `Serializable` (the history has it in `isolationLevel`), and Delta compares what was read by partition, not by
+#   value.
 #
-# In a conflict nothing of the second statement counts, so it may simply run again. Two things make it hard to catch. The last
-# column says `Py4JJavaError` for `OPTIMIZE`: it works in threads, and its conflict arrives as the cause of another
-# exception (issue 2759 of delta-io/delta). And is one class enough for an `except`?
+# In a conflict nothing of the second statement counts, so it may simply run again. Two things make it hard to catch.
+# The last column says `Py4JJavaError` for `OPTIMIZE`: it works in threads, and its conflict arrives as the cause of
+# another exception (issue 2759 of delta-io/delta). And is one class enough for an `except`?
 
 # %%
 base = exceptions.DeltaConcurrentModificationException
 [issubclass(error, base) for error in CONFLICTS]
 
 # %% [markdown]
-# It is not: in Delta's Python package none of them is a subclass of `DeltaConcurrentModificationException`, unlike in Java.
-# `conflict_of` looks for the three classes, and at the causes.
+# It is not: in Delta's Python package none of them is a subclass of `DeltaConcurrentModificationException`, unlike in
+# Java. `conflict_of` looks for the three classes, and at the causes.
 #
 # ### Avoid conflicts: partitions and predicates
 #
-# Two writers that work on separate partitions do not meet, if Delta can *see* that from their conditions. Two deletes on a
-# table that is partitioned by day: first each condition names its day, then it does not.
+# Two writers that work on separate partitions do not meet, if Delta can *see* that from their conditions. Two deletes
+# on a table that is partitioned by day: first each condition names its day, then it does not.
 
 
 # %%
@@ -527,18 +530,20 @@ days = ("day = 1 AND id = 1", "day = 0 AND id = 2")
 two_deletes(*days), two_deletes("id = 1", "id = 2")
 
 # %% [markdown]
-# The first pair both commit (`None`). The second pair deletes the same two rows of the same two partitions,
-# and it conflicts: without `day` in the condition, the delete has read all files. So put the partition into the condition,
+# The first pair both commit (`None`). The second pair deletes the same two rows of the same two partitions, and it
+# conflicts: without `day` in the condition, the delete has read all files. So put the partition into the condition,
 # also where it seems superfluous.
 
 # %% [markdown]
 # ## Reading a plan: scans, joins and shuffles
 #
-# `EXPLAIN FORMATTED` shows what Spark will do. It has a tree, which is read **from the bottom up**, and details for each
-# numbered node. This function returns the tree of a DataFrame, or the details with some words in them.
+# `EXPLAIN FORMATTED` shows what Spark will do. It has a tree, which is read **from the bottom up**, and details for
+# each numbered node. This function returns the tree, or the details that begin with some words. It leaves out the
+# numbers of columns and the sizes, which change from run to run.
 
 # %%
 import io
+import re
 from contextlib import redirect_stdout
 
 
@@ -547,7 +552,8 @@ def plan_of(frame, *words):
     shown = io.StringIO()
     with redirect_stdout(shown):
         frame.explain("formatted")
-    tree, _, details = shown.getvalue().partition("\n\n")
+    shown = re.sub(r"#\d+L?|, Statistics\(.*?\)", "", shown.getvalue())
+    tree, _, details = shown.partition("\n\n")
     lines = [line for line in details.splitlines() if line.startswith(words or "#")]
     return "\n".join(lines) if words else tree
 
@@ -563,16 +569,16 @@ print(plan_of(by_kind))
 
 # %% [markdown]
 # From the bottom: two scans, each with a filter. `BroadcastExchange` sends the stations to every task, and
-# `BroadcastHashJoin` joins them without moving the scans. `HashAggregate` counts in each task, `Exchange` moves the partial
-# counts, and a second `HashAggregate` adds them up. An `Exchange` is a **shuffle**: rows go over the network to the task
-# that has their key. What does a scan read?
+# `BroadcastHashJoin` joins them without moving the scans. `HashAggregate` counts in each task, `Exchange` moves the
+# partial counts, and a second `HashAggregate` adds them up. An `Exchange` is a **shuffle**: rows go over the network to
+# the task that has their key. What does a scan read?
 
 # %%
 print(plan_of(by_kind, "PartitionFilters", "PushedFilters", "ReadSchema"))
 
 # %% [markdown]
-# `ReadSchema` is short: of 10 columns Spark reads 2. `PushedFilters` go down into the scan, where Parquet and Delta can skip
-# with them. A filter that is missing here is computed row by row.
+# `ReadSchema` is short: of all columns of the scans Spark reads two. `PushedFilters` go down into the scan, where
+# Parquet and Delta can skip with them. A filter that is missing here is computed row by row.
 #
 # ### Adaptive query execution: the plan before and after
 #
@@ -590,11 +596,12 @@ print(plan_of(sorted_join).partition("+- == Initial")[0])
 
 # %% [markdown]
 # Before: `isFinalPlan=false`. After it there is a `Final Plan`. `SortMergeJoin` shuffles and sorts both sides.
-# `AQEShuffleRead` with `coalesced` means that small shuffle partitions were merged. A join that Spark plans as a sort-merge
-# join can also become a broadcast join here, once one side turns out to be small.
+# `AQEShuffleRead` with `coalesced` means that small shuffle partitions were merged. A join that Spark plans as a
+# sort-merge join can also become a broadcast join here, once one side turns out to be small.
 #
-# **The limit of a broadcast** is `spark.sql.autoBroadcastJoinThreshold`, 10 MB by default, compared with Spark's estimate
-# of the size. A broadcast table is sent to each executor and has to fit in its memory, so raise the limit with care.
+# **The limit of a broadcast** is `spark.sql.autoBroadcastJoinThreshold`, 10 MB by default, compared with Spark's
+# estimate of the size. A broadcast table is sent to each executor and has to fit in its memory, so raise the limit with
+# care.
 #
 # ### Joins on a cast
 #
@@ -606,8 +613,8 @@ typed = scans.join(as_text, scans.weight_g.cast("string") == as_text.no)
 print(plan_of(typed, "Left keys", "Right keys"))
 
 # %% [markdown]
-# Here we compare a string with a number, and Spark compares both as numbers. A key behind a cast cannot be pushed down or
-# skipped by, so store keys of one meaning with one type.
+# Here we compare a string with a number, and Spark compares both as numbers. A key behind a cast cannot be pushed down
+# or skipped by, so store keys of one meaning with one type.
 #
 # ### Python UDF, pandas UDF, built-in function
 
@@ -624,9 +631,10 @@ for column in (pickled("station_id"), arrow("station_id"), F.lower("station_id")
     print(plan_of(scans.select(column.alias("name"))).splitlines()[2].strip(" +-"))
 
 # %% [markdown] given=["4.2"]
-# `BatchEvalPython` sends rows to a Python process, pickled. `ArrowEvalPython` sends them as Arrow columns: Spark 4.2 does
-# this for a plain UDF by default, and for each pandas UDF. The built-in function needs no node of its own and no Python. Its
-# tree has `ColumnarToRow` in that place, which turns columns into rows. And a filter on a UDF is never pushed down:
+# `BatchEvalPython` sends rows to a Python process, pickled. `ArrowEvalPython` sends them as Arrow columns: Spark 4.2
+# does this for a plain UDF by default, and for each pandas UDF. The built-in function needs no node of its own and no
+# Python. Its tree has `ColumnarToRow` in that place, which turns columns into rows. And a filter on a UDF is never
+# pushed down:
 
 # %%
 print(plan_of(scans.where(arrow("station_id") == "st24"), "PushedFilters") or "none")
@@ -642,9 +650,10 @@ one = scans.groupBy("parcel_id").count().coalesce(1)
 print(plan_of(one))
 
 # %% [markdown]
-# `Coalesce` has no `Exchange` below it, so it pulls the second `HashAggregate` into its single task. `repartition(1)` adds a
-# shuffle, and the work before it keeps its tasks. A **cache** pins the result of a plan in memory, and later plans with
-# this part read it. Spark refreshes it when our session writes to the table. A write of another program it does not see:
+# `Coalesce` has no `Exchange` below it, so it pulls the second `HashAggregate` into its single task. `repartition(1)`
+# adds a shuffle, and the work before it keeps its tasks. A **cache** pins the result of a plan in memory, and later
+# plans with this part read it. Spark refreshes it when our session writes to the table. A write of another program it
+# does not see:
 
 # %%
 spark.range(5).write.saveAsTable("scratch.pinned")
@@ -662,13 +671,14 @@ _ = pinned.unpersist()
 refreshed
 
 # %% [markdown]
-# Our own insert was seen (6 rows). The row of `deltalake` was not, also by a new query of the table, until `REFRESH` (7).
+# Our own insert was seen (6 rows). The row of `deltalake` was not, also by a new query of the table, until `REFRESH`
+# (7).
 
 # %% [markdown]
 # ## The event log as a table: tasks, shuffles and spills
 #
-# A plan says what Spark does, and not how the work was divided. The **event log** does: a JSON line for each job, stage and
-# task. The Spark UI is drawn from the same events. A cluster writes the log of a whole application
+# A plan says what Spark does, and not how the work was divided. The **event log** does: a JSON line for each job, stage
+# and task. The Spark UI is drawn from the same events. A cluster writes the log of a whole application
 # (`spark.eventLog.enabled`, set before Spark starts). `event_log.recorded` of this course writes it for one block.
 #
 # A join of all scans with the stations, without broadcast. We use 8 shuffle partitions, and tell AQE not to merge small
@@ -730,8 +740,8 @@ join_stage = by_stage.orderBy(F.desc("rows")).limit(1).drop("stage")
 join_stage
 
 # %% [markdown]
-# The stage of the join has 8 tasks. The largest reads 94,906 rows, and the median 15,496. The Spark UI shows the same: it
-# has a REST API on this machine.
+# The stage of the join has 8 tasks. The largest reads 94,906 rows, and the median 15,496. The Spark UI shows the same:
+# it has a REST API on this machine.
 
 # %%
 import urllib.request
@@ -742,15 +752,15 @@ with urllib.request.urlopen(address) as answer:
     stages = json.load(answer)
 max(stage["shuffleReadRecords"] for stage in stages)
 
-# %% [markdown]
-# The same sum of rows. In the UI (port 4040 by default) open "Stages", a stage, and "Summary Metrics": the columns "Median"
-# and "Max" are ours.
+# %% [markdown] given=["4040"]
+# The same sum of rows. In the UI (port 4040 by default) open "Stages", a stage, and "Summary Metrics": the columns
+# "Median" and "Max" are ours.
 #
 # ### Spill: when a task has more rows than memory
 #
-# A task that sorts or groups more than fits in memory writes a part to disk and reads it again: a **spill**. We make one
-# with a limit of 50,000 rows for the rows of a window. (On a cluster it is memory that runs out.) All scans go through
-# one task, because this window has no `PARTITION BY`.
+# A task that sorts or groups more than fits in memory writes a part to disk and reads it again: a **spill**. We make
+# one with a limit of 50,000 rows for the rows of a window. (On a cluster it is memory that runs out.) All scans go
+# through one task, because this window has no `PARTITION BY`.
 
 # %%
 limits = ("in.memory.threshold", "spill.threshold")
@@ -765,8 +775,8 @@ tasks_of(spilling).where("spilled > 0").select(
 )
 
 # %% [markdown]
-# One task read all 193,855 rows and spilled. A spill is not an error, and it is a sign: of one partition that is too large,
-# as here, or of too little memory for each task. More partitions come first, more memory second.
+# One task read all 193,855 rows and spilled. A spill is not an error, and it is a sign: of one partition that is too
+# large, as here, or of too little memory for each task. More partitions come first, more memory second.
 
 # %% [markdown]
 # ## Skew: a hot key in a join
@@ -778,14 +788,14 @@ tasks_of(spilling).where("spilled > 0").select(
 by_station = scans.groupBy("station_id").count()
 by_station.orderBy(F.desc("count"), "station_id").limit(3)
 
-# %% [markdown]
-# ST24 is the hub, with 78,408 scans, 40 %. The next station has 6,656. This is **skew**. The stage ends when its largest
-# task does, and more shuffle partitions do not help: the hub is still one key.
+# %% [markdown] given=["256"]
+# ST24 is the hub, with 78,408 scans, 40 %. The next station has 6,656. This is **skew**. The stage ends when its
+# largest task does, and more shuffle partitions do not help: the hub is still one key.
 #
 # ### AQE's skew join and its thresholds
 #
 # AQE splits a partition that is much larger than the median (`skewedPartitionFactor`, 5) *and* larger than
-# `skewedPartitionThresholdInBytes` (256 MB). Ours are some hundred kilobytes, so nothing happened. We lower the thresholds.
+# `skewedPartitionThresholdInBytes` (256 MB). Ours are far smaller, so nothing happened. We lower the thresholds.
 
 # %%
 SKEW = {
@@ -815,9 +825,9 @@ def largest_and_median(log):
 largest_and_median(log), largest_and_median(split)
 
 # %% [markdown]
-# The plan says `skewed`, and the partition of the hub was read in parts. AQE cuts between the outputs of the tasks before
-# the shuffle, so it cannot cut finer than these. It works for inner joins and, on the side that may be split, for outer
-# joins, and not for an aggregation.
+# The plan says `skewed`, and the partition of the hub was read in parts. AQE cuts between the outputs of the tasks
+# before the shuffle, so it cannot cut finer than these. It works for inner joins and, on the side that may be split,
+# for outer joins, and not for an aggregation.
 #
 # ### Salting by hand
 #
@@ -831,9 +841,9 @@ few_scans = scans.where("scan_id <= 4000").select("scan_id", "station_id", "weig
 #
 # Write `even_join(scans, stations)`, which returns the rows of `scans.join(stations, "station_id")`, each once, with at
 # least the columns `scan_id`, `station_id`, `weight_g` and `kind`. In the stage of the join, the largest task must read
-# fewer than twice as many rows as the median. The check measures this in an event log, with 8 shuffle partitions, without
-# AQE, and does not allow a broadcast: suppose that both sides are large. Do not write the name of a station into your
-# code. Some scans have no station. Try `even_join(few_scans, stations).count()`, which is 4000.
+# fewer than twice as many rows as the median. The check measures this in an event log, with 8 shuffle partitions,
+# without AQE, and does not allow a broadcast: suppose that both sides are large. Do not write the name of a station
+# into your code. Some scans have no station. Try `even_join(few_scans, stations).count()`, which is 4000.
 
 
 # %% tags=["solution"]
@@ -863,17 +873,17 @@ for name in SETTINGS:
 same, largest_and_median(log), largest_and_median(salted)
 
 # %% [markdown]
-# The result is the same. The price is that the stations are shuffled 32 times, 1,312 rows in place of 41. So salt only
-# where the other side is small, or only the hot keys. If one side fits in memory, a broadcast needs no shuffle at all and
-# knows no skew.
+# The result is the same, and the largest task reads 29,670 rows in place of 94,906. The price: each station is shuffled
+# 32 times. So salt where the other side is small, or salt only the hot keys. If one side fits in memory, a broadcast
+# needs no shuffle at all and knows no skew.
 
 # %% [markdown]
 # ## A maintenance job that decides by metadata
 #
-# The job looks at each table, decides with `needs_care`, acts, and writes down what it did. Facts come from the log. Delta
-# keeps a **version checksum** beside each commit, the `.crc` file with the number of files, their bytes and, with
-# deletion vectors, the marked rows. `count(*)` is answered from statistics. `VACUUM … DRY RUN` says
-# what would be deleted; we ask it only where a folder has more files than its table.
+# The job looks at each table, decides with `needs_care`, acts, and writes down what it did. Facts come from the log.
+# Delta keeps a **version checksum** beside each commit, the `.crc` file with the number of files, their bytes and, with
+# deletion vectors, the marked rows. `count(*)` is answered from statistics. `VACUUM … DRY RUN` says what would be
+# deleted; we ask it only where a folder has more files than its table.
 
 # %%
 from pathlib import Path
@@ -927,9 +937,9 @@ facts = {table: facts_of(table) for table in TABLES}
 # %% [markdown]
 # That is the **dry run** of the job: "what would you do". Nothing has changed.
 #
-# Now the acting half. Each action puts a note into its commit, with `spark.databricks.delta.commitInfo.userMetadata`: the
-# run, the action, the reason, and the number of files before. So the table's own history says what maintenance did, also
-# when the job is killed before it can write elsewhere.
+# Now the acting half. Each action puts a note into its commit, with `spark.databricks.delta.commitInfo.userMetadata`:
+# the run, the action, the reason, and the number of files before. So the table's own history says what maintenance did,
+# also when the job is killed before it can write elsewhere.
 
 # %%
 STATEMENTS = {
@@ -969,12 +979,12 @@ def act_on(table, run, action):
 # %% [markdown] tags=["exercise"]
 # ### Exercise 10.6: maintain a table beside other writers
 #
-# This one is a stretch. Other writers do not wait for us. Write `maintain(look, decide, act, attempts)`. `look()` returns the facts of now,
-# `decide(facts)` the list of actions, and `act(action)` does one, or raises. An attempt looks, decides and does the actions
-# in their order. After an error that is a conflict (`conflict_of(error)` is not `None`) the table is another, so the next attempt begins with a new look.
-# Make at most `attempts` attempts (1 or more), and let the conflict of the last one go on to the caller. An action that
-# has succeeded is not done again in a later attempt. Any other error goes on at once. Return the list of the actions
-# that were done, in their order.
+# This one is a stretch. Other writers do not wait for us. Write `maintain(look, decide, act, attempts)`. `look()`
+# returns the facts of now, `decide(facts)` the list of actions, and `act(action)` does one, or raises. An attempt
+# looks, decides and does the actions in their order. After an error that is a conflict (`conflict_of(error)` is not
+# `None`) the table is another, so the next attempt begins with a new look. Make at most `attempts` attempts (1 or
+# more), and let the conflict of the last one go on to the caller. An action that has succeeded is not done again in a
+# later attempt. Any other error goes on at once. Return the list of the actions that were done, in their order.
 
 
 # %% tags=["solution"]
@@ -1000,9 +1010,9 @@ def maintain(look, decide, act, attempts):
 check.maintain(maintain)
 
 # %% [markdown]
-# Now the job. It never says `RETAIN`: each table has its own retention, as a property. `record` reads the notes from the
-# history, and a `MERGE` writes those that `ops.maintenance` does not have yet. So the job can run twice, or be killed
-# between the two.
+# Now the job. It never says `RETAIN`: each table has its own retention, as a property. `record` reads the notes from
+# the history, and a `MERGE` writes those that `ops.maintenance` does not have yet. So the job can run twice, or be
+# killed between the two.
 
 
 # %%
@@ -1078,8 +1088,8 @@ maintained = spark.table("ops.maintenance")
 maintained.orderBy("table_name", "version")
 
 # %% [markdown]
-# The scans were compacted from 182 files to 7, the marked rows purged, the left file deleted. The stations needed nothing,
-# and their table has no new version. And the queries?
+# The scans were compacted from 182 files to 7, the marked rows purged, the left file deleted. The stations needed
+# nothing, and their table has no new version. And the queries?
 
 # %%
 scans = spark.table("bronze.parcel_scans")
@@ -1087,8 +1097,8 @@ queries = {"all": scans, "one day": scans.where(day)}
 {name: (*reads[name], files_read(query)) for name, query in queries.items()}
 
 # %% [markdown]
-# A query of all scans reads 7 files in place of 182. A query of one day read 1 small file before and reads 3 larger ones
-# now: compaction by size does not keep the days apart. That is the work of clustering, above. Run the job again:
+# A query of all scans reads 7 files in place of 182. A query of one day read 1 small file before and reads 3 larger
+# ones now: compaction by size does not keep the days apart. That is the work of clustering, above. Run the job again:
 
 # %%
 run_maintenance(TABLES, "2025-12-31")
@@ -1096,7 +1106,8 @@ maintained = spark.table("ops.maintenance")
 maintained.count(), {table: needs_care(facts_of(table), TARGET) for table in TABLES}
 
 # %% [markdown]
-# Still 3 rows, and nothing to do: the job is idempotent. An external scheduler runs it each night, chapter 12 shows one.
+# Still 3 rows, and nothing to do: the job is idempotent. An external scheduler runs it each night, chapter 12 shows
+# one.
 #
 # ### A maintenance run beside a running stream
 #
@@ -1141,10 +1152,10 @@ log_of_calls, done, copy.count(), copy.distinct().count()
 
 # %% [markdown]
 # The first attempt lost to the `DELETE`, the second won beside the `INSERT`. The stream has 1,005 rows, each once: the
-# compaction is a commit that changes no data, and the stream passes it over. (`skipChangeCommits` is for the `DELETE`.) A
-# process that is killed in the middle of `OPTIMIZE`, `REORG`, `VACUUM` or `MERGE` leaves files without a commit, or a
-# start without an end. A test of this chapter kills each of them at that point: the rows are the same, and the next
-# run completes.
+# compaction is a commit that changes no data, and the stream passes it over. (`skipChangeCommits` is for the `DELETE`.)
+# A process that is killed in the middle of `OPTIMIZE`, `REORG`, `VACUUM` or `MERGE` leaves files without a commit, or a
+# start without an end. A test of this chapter kills each of them at that point: the rows are the same, and the next run
+# completes.
 
 # %% [markdown]
 # ## Check yourself
@@ -1161,16 +1172,18 @@ quiz.show("10")
 #
 # - `VACUUM` deletes files and keeps the history. Its retention must be longer than the longest write and query, the
 #   longest pause of a stream, and the age of clones and versions that somebody needs.
-# - A write that is running has files that no version names. `VACUUM` with 0 hours deletes them, and the write still commits.
-# - Two writers that remove the same file conflict. The second has changed nothing: look again, decide again, try again, a
-#   limited number of times.
-# - A plan is read from the bottom up: columns and filters of the scan, `Exchange`, the kind of join. AQE changes it while it
-#   runs.
+# - A write that is running has files that no version names. `VACUUM` with 0 hours deletes them, and the write still
+#   commits.
+# - Two writers that remove the same file conflict. The second has changed nothing: look again, decide again, try again,
+#   a limited number of times.
+# - A plan is read from the bottom up: columns and filters of the scan, `Exchange`, the kind of join. AQE changes it
+#   while it runs.
 # - The event log shows how rows are divided among tasks. A hot key is a largest task that is many times the median; a
 #   salt spreads it.
 # - A maintenance job decides by metadata, leaves its note in the commit, and can be run again.
 #
 # **On Databricks** predictive optimization runs `OPTIMIZE`, `VACUUM` and `ANALYZE` on managed tables of Unity Catalog
-# ([documentation](https://docs.databricks.com/aws/en/optimizations/predictive-optimization)), so a job of your own is for other
-# tables. With row-level concurrency (Databricks Runtime 14.2 and later) two deletes of different rows of a file need not
-# conflict ([documentation](https://docs.databricks.com/aws/en/optimizations/isolation/row-level-concurrency)).
+# ([documentation](https://docs.databricks.com/aws/en/optimizations/predictive-optimization)), so a job of your own is
+# for other tables. With row-level concurrency (Databricks Runtime 14.2 and later) two deletes of different rows of a
+# file need not conflict
+# ([documentation](https://docs.databricks.com/aws/en/optimizations/isolation/row-level-concurrency)).

@@ -32,6 +32,9 @@ class Paused:
             getattr(phases, f"{name}Phase")().entryBarrier().unblock()
         self._commit = phases.commitPhase()
         observer = delta.fuzzer.PhaseLockingTransactionExecutionObserver(phases)
+        # What the thread begins after this transaction is not watched: OPTIMIZE tries again after a conflict
+        phases.postCommitPhase().exitBarrier().unblock()
+        observer.setNextObserver(delta.TransactionExecutionObserver.getObserver(), True)
         self._error: Exception | None = None
 
         def watch() -> None:
