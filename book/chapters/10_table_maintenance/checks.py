@@ -225,7 +225,7 @@ class Cause:
 
 
 class Wrapped(Exception):
-    """A conflict of OPTIMIZE, which arrives as the cause of another exception."""
+    """A conflict that arrives as the cause of another exception, as in a stream."""
 
     java_exception = Cause("SparkException", Cause("ConcurrentDeleteReadException"))
 
@@ -267,7 +267,7 @@ class Maintain(Exercise):
             ("look compact look compact", "['compact']"),
         ),
         (
-            "A conflict that is the cause of another exception, as that of OPTIMIZE",
+            "A conflict that is the cause of another exception",
             ([["compact"], ["compact"]], [Wrapped, None], 3),
             ("look compact look compact", "['compact']"),
         ),

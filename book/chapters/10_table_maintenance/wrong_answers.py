@@ -319,7 +319,7 @@ WRONG = [
     (
         "maintain",
         maintaining(caught=lambda error: isinstance(error, CAUGHT)),
-        "A conflict that is the cause of another exception, as that of OPTIMIZE: calls look compact look "
+        "A conflict that is the cause of another exception: calls look compact look "
         "compact, and ends with ['compact'] is right; yours: calls look compact, and ends with Wrapped.",
     ),
     (

@@ -5,11 +5,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.errors import AnalysisException
+from pyspark.sql import SparkSession, functions
+
+import medallion
+
+pytestmark = pytest.mark.usefixtures("interpreted", "no_progress")
 
 # All but VACUUM are held where their data files are written and their commit is not
 HELD = {
@@ -24,6 +30,7 @@ ORPHANS = 300
 
 PROGRAM = """
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 import medallion
 from medallion.spark import paused
@@ -137,3 +144,55 @@ def test_the_stream_goes_on_and_has_each_row_once(
     stream = stream.option("checkpointLocation", str(shelf / "checkpoint")).trigger(availableNow=True)
     stream.start(str(shelf / "sink")).awaitTermination()
     assert rows(spark, shelf / "sink") == [*killed["OPTIMIZE"][0], (1000, 0)]
+
+
+JOB = {"unused_files", "facts_of", "STATEMENTS", "settings_for", "act_on", "NOTE", "notes_of", "record"}
+JOB |= {"care_for", "conflict_of", "NAMES", "digest"}
+
+
+@pytest.fixture
+def job(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The job of the chapter, a table of twelve small files, and an empty ops.maintenance."""
+    spark.sql("CREATE SCHEMA IF NOT EXISTS ops")
+    spark.sql(
+        "CREATE OR REPLACE TABLE ops.maintenance (run STRING, table_name STRING, version BIGINT, "
+        "action STRING, reason STRING, files_before BIGINT, files_after BIGINT)"
+    )
+    spark.range(0, 100, 1, 12).write.mode("overwrite").saveAsTable("scratch.cared")
+    given = {"spark": spark, "medallion": medallion, "F": functions, "TARGET": 1_000_000}
+    yield run_cells("10", "solution", defining=JOB, **given)
+    for table in ("ops.maintenance", "scratch.cared"):
+        spark.sql(f"DROP TABLE {table}")
+
+
+def recorded(spark: SparkSession) -> list[tuple[Any, ...]]:
+    table = spark.table("ops.maintenance").select("run", "action", "reason", "files_before", "files_after")
+    return [tuple(row) for row in table.orderBy("version").collect()]
+
+
+def test_a_job_that_dies_before_it_records_is_recorded_by_the_next(
+    job: dict[str, Any], spark: SparkSession
+) -> None:
+    before, record = job["digest"]("scratch.cared"), job["record"]
+
+    def die(notes: Any) -> None:
+        raise OSError("killed")
+
+    job["record"] = die
+    with pytest.raises(OSError, match="killed"):
+        job["run_maintenance"](["scratch.cared"], "first")
+    assert recorded(spark) == []
+    job["record"] = record
+    expected = [("first", "compact", "12 small files", 12, 1)]
+    for run in ("second", "third"):
+        job["run_maintenance"](["scratch.cared"], run)
+        assert recorded(spark) == expected, "and once only"
+    assert job["digest"]("scratch.cared") == before
+
+
+def test_the_settings_of_an_action_end_with_it(job: dict[str, Any], spark: SparkSession) -> None:
+    job["STATEMENTS"]["compact"] = "OPTIMIZE {} WHERE nowhere = 1"
+    with pytest.raises(AnalysisException):
+        job["act_on"]("scratch.cared", "a run", "compact")
+    for name in ("commitInfo.userMetadata", "optimize.maxFileSize"):
+        assert spark.conf.get(f"spark.databricks.delta.{name}", None) is None
