@@ -576,7 +576,7 @@ print(plan_of(by_kind, "PartitionFilters", "PushedFilters", "ReadSchema"))
 
 # %% [markdown]
 # `ReadSchema` is short: of all columns of the scans Spark reads two. `PushedFilters` go down into the scan, where
-# Parquet and Delta can skip with them. A filter that is missing here is computed row by row.
+# Parquet and Delta can skip with them. A filter that is missing here skips nothing.
 #
 # ### Adaptive query execution: the plan before and after
 #
@@ -648,10 +648,10 @@ one = scans.groupBy("parcel_id").count().coalesce(1)
 print(plan_of(one))
 
 # %% [markdown]
-# `Coalesce` has no `Exchange` below it, so it pulls the second `HashAggregate` into its single task. `repartition(1)`
-# adds a shuffle, and the work before it keeps its tasks. A **cache** pins the result of a plan in memory, and later
-# plans with this part read it. Spark refreshes it when our session writes to the table. A write of another program it
-# does not see:
+# No `Exchange` stands between `Coalesce` and the second `HashAggregate`, so this one runs in the single task too.
+# `repartition(1)` adds a shuffle, and the work before it keeps its tasks. A **cache** pins the result of a plan in
+# memory, and later plans with this part read it. Spark refreshes it when our session writes to the table. A write of
+# another program it does not see:
 
 # %%
 spark.range(5).write.saveAsTable("scratch.pinned")
@@ -750,7 +750,7 @@ with urllib.request.urlopen(address) as answer:
     stages = json.load(answer)
 [one["shuffleReadRecords"] for one in stages if one["stageId"] == join_stage.stage]
 
-# %% [markdown] given=["4040"]
+# %% [markdown] given=["41", "4040"]
 # The same number of rows, 193,896: all scans and the 41 stations. In the UI (port 4040 by default) open "Stages", a
 # stage, and "Summary Metrics": the columns "Median" and "Max" are ours.
 #
