@@ -276,8 +276,8 @@ errors = {name: error_of(work) for name, work in readers.items()}
 # All four stop with the same message: a file "does not exist". The clone is the surprise: its rows were deleted by
 # somebody who maintained *another* table. The stream lagged by one insert. So `delta.deletedFileRetentionDuration` must
 # be longer than the longest query, the longest pause of a stream, and the age of the oldest version or clone that
-# somebody needs. `VACUUM … LITE` finds files in the log in place of a listing of the folder. It is quicker, and it does
-# not find files that no commit has named.
+# somebody needs. By Delta's documentation, `VACUUM … LITE` takes the files from the log, in place of a listing of the
+# folder. It does not find files that no commit has named.
 
 # %% [markdown]
 # ## Failure lab: VACUUM with 0 hours beside a writer
@@ -1182,6 +1182,6 @@ quiz.show("10")
 #
 # **On Databricks** predictive optimization runs `OPTIMIZE`, `VACUUM` and `ANALYZE` on managed tables of Unity Catalog
 # ([documentation](https://docs.databricks.com/aws/en/optimizations/predictive-optimization)), so a job of your own is
-# for other tables. With row-level concurrency (Databricks Runtime 14.2 and later) two deletes of different rows of a
-# file need not conflict
+# for other tables. With row-level concurrency (Databricks Runtime 14.2 and later, tables with deletion vectors and
+# without partitions) two deletes of different rows of a file need not conflict
 # ([documentation](https://docs.databricks.com/aws/en/optimizations/isolation/row-level-concurrency)).
