@@ -326,7 +326,7 @@ committed, broken and "does not exist" in broken
 # and nobody was told at the time. The repair is to go back to the version before, and to write the row again from its
 # source:
 
-# %%
+# %% costly="RESTORE compares two versions, file by file"
 spark.sql("RESTORE TABLE scratch.written TO VERSION AS OF 0")
 history = spark.sql("DESCRIBE HISTORY scratch.written").orderBy("version")
 spark.sql(SUM).first()[0], [row.operation for row in history.collect()]
@@ -475,7 +475,7 @@ def race(held, other):
     return conflict_of(writer.finish()) or "commits"
 
 
-# %%
+# %% costly="five pairs of transactions, and a table for each"
 pairs = ["INSERT OPTIMIZE", "OPTIMIZE INSERT", "DELETE INSERT"]
 pairs += ["MERGE OPTIMIZE", "OPTIMIZE DELETE"]
 names = ["held before its commit", "commits first", "then the first"]
@@ -808,7 +808,8 @@ with event_log.recorded(spark) as split:
     _ = joined.collect()
 for name in SKEW:
     spark.conf.unset(name)
-print(*{line.strip(" :+-") for line in plan_of(joined).splitlines() if "skew" in line})
+lines = [line.strip(" :+-") for line in plan_of(joined).splitlines()]
+print(*dict.fromkeys(line for line in lines if "skew" in line), sep="\n")
 
 
 # %%
@@ -823,9 +824,9 @@ def largest_and_median(log):
 largest_and_median(log), largest_and_median(split)
 
 # %% [markdown]
-# The plan says `skewed`, and the partition of the hub was read in parts. AQE cuts between the outputs of the tasks
-# before the shuffle, so it cannot cut finer than these. It works for inner joins and, on the side that may be split,
-# for outer joins, and not for an aggregation.
+# The plan says `skewed`, and the partition of the hub was read in parts: 12 tasks, the largest with 24,211 rows. AQE
+# cuts between the outputs of the tasks before the shuffle, so it cannot cut finer than these. It works for inner joins
+# and, on the side that may be split, for outer joins, and not for an aggregation.
 #
 # ### Salting by hand
 #
@@ -894,12 +895,18 @@ def unused_files(table, folder, used):
 
 
 # %%
-def facts_of(table):
-    """Return what the metadata of a table says about its state."""
+def state_of(table):
+    """Return the folder of a table, and what the checksum of its last commit says."""
     location = spark.sql(f"DESCRIBE DETAIL {table}").first().location
     folder = Path(location.removeprefix("file:"))
     checksum = max((folder / "_delta_log").glob("*.crc"))
-    state = json.loads(checksum.read_text())
+    return folder, json.loads(checksum.read_text())
+
+
+# %%
+def facts_of(table):
+    """Return what the metadata of a table says about its state."""
+    folder, state = state_of(table)
     return {
         "files": state["numFiles"],
         "bytes": state["tableSizeBytes"],
@@ -953,18 +960,18 @@ REASONS = {
 
 
 # %%
-def settings_for(table, run, action):
+def settings_for(table, run, action, facts):
     """Return the settings of Delta for one action: its note, and the size of a file."""
-    facts = facts_of(table)
     note = {"run": run, "table_name": table, "action": action}
-    note |= {"reason": REASONS[action].format(**facts), "files_before": facts["files"]}
+    note["reason"] = REASONS[action].format(**facts)
+    note["files_before"] = state_of(table)[1]["numFiles"]
     return {"commitInfo.userMetadata": json.dumps(note), "optimize.maxFileSize": TARGET}
 
 
 # %%
-def act_on(table, run, action):
+def act_on(table, run, action, facts):
     """Do one action on a table, with a note in its commit."""
-    settings = settings_for(table, run, action)
+    settings = settings_for(table, run, action, facts)
     for name, value in settings.items():
         spark.conf.set(f"spark.databricks.delta.{name}", value)
     try:
@@ -1046,12 +1053,16 @@ def record(notes):
 # %%
 def care_for(table, run):
     """Do what a table needs, beside other writers."""
-    maintain(
-        look=lambda: facts_of(table),
-        decide=lambda facts: needs_care(facts, TARGET),
-        act=lambda action: act_on(table, run, action),
-        attempts=3,
-    )
+    facts = {}
+
+    def look():
+        facts.update(facts_of(table))
+        return facts
+
+    def act(action):
+        act_on(table, run, action, facts)
+
+    maintain(look, lambda found: needs_care(found, TARGET), act, attempts=3)
 
 
 def run_maintenance(tables, run):
@@ -1073,7 +1084,7 @@ def digest(table):
     return tuple(rows.agg(F.count("*"), total).first())
 
 
-# %%
+# %% costly="it maintains three tables"
 before = {table: digest(table) for table in TABLES}
 day = "scanned_at >= '2025-09-01' AND scanned_at < '2025-09-02'"
 queries = {"all": scans, "one day": scans.where(day)}
@@ -1098,14 +1109,13 @@ queries = {"all": scans, "one day": scans.where(day)}
 # A query of all scans reads 7 files in place of 182. A query of one day read 1 small file before and reads 3 larger
 # ones now: compaction by size does not keep the days apart. That is the work of clustering, above. Run the job again:
 
-# %%
+# %% costly="VACUUM lists three folders"
 run_maintenance(TABLES, "2025-12-31")
-maintained = spark.table("ops.maintenance")
-maintained.count(), {table: needs_care(facts_of(table), TARGET) for table in TABLES}
+spark.table("ops.maintenance").count()
 
 # %% [markdown]
-# Still 3 rows, and nothing to do: the job is idempotent. An external scheduler runs it each night, chapter 12 shows
-# one.
+# Still 3 rows, because nothing was to do: the job is idempotent. An external scheduler runs it each night, chapter 12
+# shows one.
 #
 # ### A maintenance run beside a running stream
 #
@@ -1136,7 +1146,7 @@ def act_disturbed(action):
         raise error
 
 
-# %%
+# %% costly="three transactions beside a stream"
 done = maintain(
     look=lambda: facts_of("scratch.busy"),
     decide=lambda facts: needs_care(facts, TARGET),

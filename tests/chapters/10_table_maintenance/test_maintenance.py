@@ -146,7 +146,17 @@ def test_the_stream_goes_on_and_has_each_row_once(
     assert rows(spark, shelf / "sink") == [*killed["OPTIMIZE"][0], (1000, 0)]
 
 
-JOB = {"unused_files", "facts_of", "STATEMENTS", "settings_for", "act_on", "NOTE", "notes_of", "record"}
+JOB = {
+    "unused_files",
+    "facts_of",
+    "state_of",
+    "STATEMENTS",
+    "settings_for",
+    "act_on",
+    "NOTE",
+    "notes_of",
+    "record",
+}
 JOB |= {"care_for", "conflict_of", "NAMES", "digest"}
 
 
@@ -193,6 +203,6 @@ def test_a_job_that_dies_before_it_records_is_recorded_by_the_next(
 def test_the_settings_of_an_action_end_with_it(job: dict[str, Any], spark: SparkSession) -> None:
     job["STATEMENTS"]["compact"] = "OPTIMIZE {} WHERE nowhere = 1"
     with pytest.raises(AnalysisException):
-        job["act_on"]("scratch.cared", "a run", "compact")
+        job["act_on"]("scratch.cared", "a run", "compact", {"files": 12})
     for name in ("commitInfo.userMetadata", "optimize.maxFileSize"):
         assert spark.conf.get(f"spark.databricks.delta.{name}", None) is None
