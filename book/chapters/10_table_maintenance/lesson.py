@@ -932,7 +932,7 @@ orphan.write_bytes(next(folder.glob("*.parquet")).read_bytes())
 week_ago = time.time() - 8 * 24 * 60 * 60
 os.utime(orphan, (week_ago, week_ago))
 
-# %%
+# %% costly="a dry run of VACUUM lists folders"
 TABLES = ["bronze.parcel_scans", "bronze.parcel_stations"]
 TABLES += ["scratch.marked", "scratch.littered"]
 TARGET = 1_000_000
