@@ -27,6 +27,13 @@ SCALE = 0.05
 # For a process that a test starts, which imports this file and the test's own
 TESTS = str(Path(__file__).parent)
 BOOK = ("_config.yml", "_toc.yml", "book", "notebooks", "exercises", "datasets")
+# Expressions are interpreted: for a few rows, a third less CPU than compiling each query. And a plan
+# does not change while it runs, which would make a job of each shuffle: a MERGE has half the jobs.
+INTERPRETED = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+}
 # A test that a learner's own surroundings could change would be no test.
 _FOREIGN = ("MEDALLION_MASTER", "SPARK_REMOTE", "DATABRICKS_RUNTIME_VERSION", "SPARK_HOME", "SPARK_CONF_DIR")
 
@@ -82,16 +89,16 @@ def spark(home: Path) -> Iterator[SparkSession]:
 
 @pytest.fixture(scope="module")
 def interpreted(spark: SparkSession) -> Iterator[None]:
-    """Expressions are interpreted: for a few rows that costs a third less CPU than compiling each query.
+    """Expressions are interpreted, and plans stay as they were made (`INTERPRETED`).
 
-    The notebooks are replayed with the code that is compiled. Spark 4.2 cannot read its own catalog so
-    (`listTables` fails to decode a row), so it is for modules that do without.
+    The notebooks are replayed with the code that is compiled, and with plans that change. Spark 4.2 cannot
+    read its own catalog without that code (`listTables` fails to decode a row), so it is for modules that do
+    without.
     """
-    settings = {"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"}
-    for name, value in settings.items():
+    for name, value in INTERPRETED.items():
         spark.conf.set(name, value)
     yield
-    for name in settings:
+    for name in INTERPRETED:
         spark.conf.unset(name)
 
 

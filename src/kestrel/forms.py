@@ -113,7 +113,7 @@ def _line_of(text: str, key: tuple[str, ...]) -> int:
     """Return the line that holds the longest known part of a dotted key, counted from 1."""
     found, depth = 1, 0
     table: list[str] = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if header := re.match(r"\s*\[([\w.]+)\]", line):
             here = table = header[1].split(".")
         elif assignment := re.match(r"\s*([\w-]+)\s*=", line):

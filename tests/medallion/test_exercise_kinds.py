@@ -1,6 +1,6 @@
 """The two kinds of exercises: of a function, with its cases, and of a frame, with its rows."""
 
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 
 import numpy as np
@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from medallion.lesson.exercise import FunctionExercise, as_kind, same
-from medallion.lesson.frames import LEFT_OUT, Case, FrameExercise
+from medallion.lesson.frames import LEFT_OUT, Case, FrameExercise, arrow_of, scratch_table
+from medallion.paths import scratch
+from medallion.spark import tracebacks
 
 pytestmark = pytest.mark.usefixtures("no_progress")
 
@@ -101,3 +103,22 @@ OUGHT = "Its at should be 2025-01-02 00:00, because it is next."
 )
 def test_the_first_row_amiss_is_told(rows, told):
     assert Days()(lambda: rows).message == told
+
+
+def test_a_scratch_table_is_one_that_spark_reads_changes_and_removes(spark):
+    """Spark did not write it. It has the types of its schema, its rows, and its constraints."""
+    schema = "name STRING, n INT, big BIGINT, day DATE, at TIMESTAMP"
+    rows = [("a", 1, 2**40, date(2025, 7, 1), datetime(2025, 7, 1, 23, 30)), (None, None, None, None, None)]
+    with scratch_table(schema, rows, small="coalesce(n, 0) < 1000") as table, scratch_table(schema) as empty:
+        found = spark.table(table)
+        assert [f"{column} {kind}".upper() for column, kind in found.dtypes] == schema.upper().split(", ")
+        assert sorted(map(tuple, found.collect()), key=str) == sorted(rows, key=str)
+        assert spark.table(empty).columns == found.columns
+        assert spark.table(empty).count() == 0
+        with pytest.raises(Exception) as refused:  # Delta's error has no Python class of its own
+            spark.sql(f"INSERT INTO {table} VALUES ('b', 1000, NULL, NULL, NULL)").collect()
+        assert tracebacks.reason(refused.value) == "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES"
+        spark.sql(f"UPDATE {table} SET n = 2 WHERE name = 'a'").collect()
+        assert sorted(arrow_of(table)["n"].to_pylist(), key=str) == [2, None]
+    assert not spark.catalog.tableExists(table)
+    assert not list(scratch().glob("check_*")), "the files are gone with the table"

@@ -156,6 +156,12 @@ def test_the_page_of_the_tables_says_grain_rows_source_and_columns(repository):
     reference.check(PARSER, repository)
 
 
+def test_a_table_without_sources_is_said_to_come_from_the_lesson():
+    page = (paths.root() / reference.TABLES).read_text(encoding="utf-8")
+    calendar = page[page.index("## gold.dim_date") :]
+    assert "from the code of the lesson alone." in calendar.split("\n- **Read by**")[0]
+
+
 def test_an_unrecorded_table_a_stray_one_and_an_old_page_are_out_of_date(repository):
     with pytest.raises(MedallionError, match=r"lesson\.py:1: .*schemas\.yml lacks silver\.orders\. Run"):
         reference.check(PARSER, repository)

@@ -52,7 +52,9 @@ class ReadVersion(Exercise):
             return self.wrong(
                 "You return rows for a table that does not exist: read the one that table names."
             )
-        return self.right("Your function reads the version that it is asked for.")
+        return self.right(
+            "Versions 0 and 1 are read as they were; a version and a table that do not exist are refused."
+        )
 
     def wrong_in(self, answer: Any, version: int) -> str | None:
         """Return what is wrong with the rows for a version, or None. Spark does not read them once more."""
@@ -149,7 +151,10 @@ class Spending(FrameExercise):
         "{about}, {mine[customer]} with {mine[spent_cents]} cents comes before {ours[customer]} with "
         "{ours[spent_cents]}: sort by spent_cents, largest first."
     )
-    praise = "One row for each customer, the largest sum first, whatever orders come."
+    praise = (
+        "One row for each customer, the largest sum first: of the four orders of the chapter, of seven "
+        "others, and of none."
+    )
 
     def cases(self) -> Iterator[Case]:
         schema = "order_id INT, customer STRING, total_cents INT"

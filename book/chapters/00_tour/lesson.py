@@ -540,13 +540,19 @@ KINDS = ("inner", "left", "left_semi", "left_anti")
 # `inner` has 5 rows: two orders of Ada with two addresses each, and one of Ben. `left` adds Cleo's order and the one
 # without a customer: 7. `left_semi` and `left_anti` never multiply rows; their 3 and 2 add up to the five orders.
 
-# %% [markdown] given=["10"]
+# %% [markdown]
 # ## Broadcast joins
 #
 # To join two large tables, Spark shuffles both by the key. If one side is small, it copies that side to every
 # executor and does not shuffle the other. That is a **broadcast join**. Spark chooses it for a side that it estimates
-# at 10 MB or less. It does not know the size of our two frames, so `F.broadcast` asks for it. The driver collects
-# that side first: the hint on a large table can end in an out-of-memory error.
+# at no more bytes than this setting allows:
+
+# %%
+spark.conf.get("spark.sql.autoBroadcastJoinThreshold")
+
+# %% [markdown]
+# That is Spark's default, 10,485,760 bytes. It does not know the size of our two frames, so `F.broadcast` asks for the
+# broadcast. The driver collects that side first: the hint on a large table can end in an out-of-memory error.
 
 # %%
 plan(sales.join(homes, "customer"))
@@ -648,15 +654,18 @@ new_prices(delivery, prices).orderBy("line_no")
 def day_in(zone):
     """Return the day of one instant, in a session of this time zone."""
     spark.conf.set("spark.sql.session.timeZone", zone)
-    at = spark.sql("SELECT to_date(TIMESTAMP '2025-07-01 23:30:00Z') AS day").first()
-    spark.conf.set("spark.sql.session.timeZone", "UTC")
-    return str(at.day)
+    try:
+        moment = "TIMESTAMP '2025-07-01 23:30:00Z'"
+        return str(spark.sql(f"SELECT to_date({moment}) AS day").first().day)
+    finally:
+        spark.conf.set("spark.sql.session.timeZone", "UTC")
 
 
 [day_in("UTC"), day_in("Europe/Berlin")]
 
 # %% [markdown]
-# Half past eleven in the evening in UTC is the next day in Berlin. The session here is in UTC on every machine.
+# Half past eleven in the evening in UTC is the next day in Berlin. (`finally` sets the zone back also after an error;
+# without it, all cells below would count in the wrong zone.) The session here is in UTC on every machine.
 # Otherwise the same notebook would count orders by other days in Berlin and in Quito.
 
 # %% [markdown] given=["21", "4.4", "200", "50", "720"]

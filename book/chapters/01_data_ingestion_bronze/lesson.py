@@ -217,7 +217,7 @@ snapshots.groupBy(F.col("_metadata.file_name").alias("file")).agg(
 
 # %% [markdown]
 # September has 3,281 unreadable names. In Latin-1 and in code page 850 every byte is *some* character, so a count of
-# unreadable ones cannot find the right encoding. So we compare two candidates with August's names, in pandas, which
+# unreadable ones cannot find the right encoding. So we compare three candidates with August's names, in pandas, which
 # knows more encodings.
 
 
@@ -233,7 +233,8 @@ def names_in(file, encoding):
 # %%
 september = str(landing / "customers" / "customers_2025-09-01.csv")
 right = names_in(august, "utf-8")
-tried = {each: names_in(september, each)[right.index] for each in ("latin-1", "cp850")}
+candidates = ("latin-1", "cp1252", "cp850")
+tried = {each: names_in(september, each)[right.index] for each in candidates}
 compared = {
     each: {
         "unreadable": names.str.contains(MARK).sum(),
@@ -244,9 +245,9 @@ compared = {
 len(right), pd.DataFrame(compared)
 
 # %% [markdown]
-# Both leave 0 unreadable. In Latin-1 every name is that of August; in code page 850 names with an accent differ.
-# (`cp1252` agrees, too: it has all letters of Latin-1 and a few more. We take Latin-1, which Spark 4.2 can read.) An
-# encoding is a fact about a file, so we keep it as data.
+# All three leave 0 unreadable. In Latin-1 and in `cp1252` every name is that of August; in code page 850 many differ.
+# (`cp1252` has all letters of Latin-1 and a few more. We take Latin-1, which Spark 4.2 can read.) An encoding is a fact
+# about a file, so we keep it as data.
 #
 # ## Batch loads that append, idempotent by file name
 #
@@ -1232,14 +1233,15 @@ replayed()
 
 # %% [markdown]
 # Twice as many. The log of the table is a JSON file for each commit. Each line is an action, and `txn` is the note of a
-# stream: its application id and the number of the micro-batch.
+# stream: its application id and the number of the micro-batch. (We read the lines as bytes. `str.splitlines` also
+# splits at other characters, such as U+2028, and a string in JSON may hold those.)
 
 
 # %%
 def actions(table, version):
     """Return the actions of one commit of the table in a folder."""
-    file = table / "_delta_log" / f"{version:020}.json"
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    with (table / "_delta_log" / f"{version:020}.json").open("rb") as lines:
+        return [json.loads(line) for line in lines]
 
 
 # %%

@@ -39,7 +39,7 @@ def _named(row: Mapping[str, Any], columns: Sequence[str]) -> str:
 
 
 class Split(Exercise):
-    """Exercise 2.1. Every row is in exactly one of two parts, whatever the condition is for it."""
+    """Exercise 2.1. Every row is in exactly one of two parts: the condition is TRUE, FALSE or NULL for it."""
 
     number = "2.1"
     title = "split a DataFrame without losing a row"
@@ -91,7 +91,9 @@ class Split(Exercise):
             values = {row: truth[place] for row, truth in truths.items()}
             if wrong := self._wrong(found[2 * place], found[2 * place + 1], condition, values):
                 return self.wrong(wrong)
-        return self.right("Every row is in one of the two parts, whatever the condition is for it.")
+        return self.right(
+            "For each of four conditions every row is in one of the two parts, also where it is NULL."
+        )
 
     @staticmethod
     def _misshapen(answer: Any, frame: DataFrame) -> str | None:
@@ -277,9 +279,8 @@ class Release(Exercise):
         kept = "_row_id STRING, payment_id STRING, amount_cents INT"
         rows = [(*row[2::-1], "negative_amount", row[3]) for row in self.aside]
         turned = "amount_cents INT, payment_id STRING, _row_id STRING, _reason STRING, _status STRING"
-        with scratch_table(kept, self.held) as table, scratch_table(turned, rows) as aside:
-            spark = SparkSession.active()
-            spark.sql(f"ALTER TABLE {table} ADD CONSTRAINT small CHECK (coalesce(amount_cents, 0) < 1000)")
+        small = "coalesce(amount_cents, 0) < 1000"
+        with scratch_table(kept, self.held, small=small) as table, scratch_table(turned, rows) as aside:
             try:
                 release(aside, table, self.condition)
             except Exception as error:  # whatever the learner's code raises

@@ -292,7 +292,9 @@ class Leaks(FunctionExercise):
 
     returns = "a list of the names of columns"
     kind = list
-    praise = "Every column that looks ahead is found, in whichever source, and none that does not."
+    praise = (
+        "In seven cases, one of them with two sources, you name the columns that look ahead, and no others."
+    )
 
     def arguments(self, build: Any, moment: str, more: Any) -> Any:
         schema = "customer_id STRING, ordered_at TIMESTAMP, arrived_at TIMESTAMP, cents INT"

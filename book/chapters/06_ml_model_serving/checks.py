@@ -86,7 +86,7 @@ class Complaints(FunctionExercise):
     )
     returns = "a list"
     kind = list
-    praise = "Every fault is told by name, and nothing that is right."
+    praise = f"In {len(cases)} rows, good ones and bad ones, you name each fault, and nothing that is right."
 
     def differs(self, about: str, given: list[Any], found: Any, expected: list[str]) -> str | None:
         if lacking := [fault for fault in expected if fault not in found]:
@@ -186,7 +186,7 @@ class Differing(FunctionExercise):
     cases = tuple((_about, _one, _other, _told) for _about, _one, _other, _told in rows)
     returns = "a list of customers"
     kind = list
-    praise = "Nobody who differs or is missing gets through."
+    praise = f"In {len(cases)} pairs of tables you list who differs or lacks a score or a row, nobody else."
 
     def arguments(self, *given: Any) -> tuple[pd.DataFrame, ...]:
         # Both have a column more, which is no number and not the same on both sides, as in the lesson.

@@ -19,6 +19,7 @@ from medallion.lesson.frames import (
     other_session,
     scratch_table,
     session,
+    version_of,
 )
 from medallion.spark.tracebacks import reason as reason_of
 
@@ -119,7 +120,7 @@ class KeepCounts(FrameExercise):
         commits = []
         with closing(self.cases()) as cases, scratch_table(self.schema, _moments(self.first)) as table:
             for case in cases:
-                before = _version(table)
+                before = version_of(table)
                 try:
                     keep_counts(*(case.given or ()), table)
                 except Exception as error:  # whatever the learner's code raises
@@ -129,7 +130,7 @@ class KeepCounts(FrameExercise):
                         "TABLE_OR_VIEW_NOT_FOUND: a stream hands the counts over in a session of its own. "
                         "Their views are in counts.sparkSession, not in spark."
                     )
-                commits.append(_version(table) - before)
+                commits.append(version_of(table) - before)
                 if wrong := misshapen(session().table(table), self.kinds, only=True):
                     return self.wrong(wrong)
                 if wrong := self.wrong_among(_held(table), case):
@@ -140,11 +141,6 @@ class KeepCounts(FrameExercise):
                 "reader sees a table that is half done, and a crash leaves it so. Write all in one commit."
             )
         return self.right(self.praise)
-
-
-def _version(table: str) -> int:
-    """Return the version of a Delta table."""
-    return int(session().sql(f"DESCRIBE HISTORY {table} LIMIT 1").select("version").collect()[0][0])
 
 
 def _moments(rows: Iterable[tuple[str, int]]) -> list[tuple[Any, ...]]:
@@ -489,7 +485,7 @@ class Attempt(FunctionExercise):
 
     returns = "a pair of a list and True or False"
     kind = list
-    praise = "A burst is reported once, whatever comes late."
+    praise = f"In {len(cases)} cases, some with late attempts, a burst is reported once."
 
     def differs(self, about: str, given: list[Any], found: Any, expected: Any) -> str | None:
         seen, at, span = given

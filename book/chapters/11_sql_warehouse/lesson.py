@@ -315,9 +315,11 @@ print(warehouse.history()["statement"].iloc[-1])
 
 # %%
 cursor.execute("SET spark.sql.parser.escapedStringLiterals = true")
-cursor.execute(BY_NAME, {"name": "O'Brien"})
-lost = cursor.fetchall()
-cursor.execute("SET spark.sql.parser.escapedStringLiterals = false")
+try:
+    cursor.execute(BY_NAME, {"name": "O'Brien"})
+    lost = cursor.fetchall()
+finally:
+    cursor.execute("SET spark.sql.parser.escapedStringLiterals = false")
 lost
 
 # %% [markdown] given=["4.1"]
@@ -354,8 +356,10 @@ names = "O'Brien", "x' OR '1'='1"
 
 # %%
 spark.conf.set("spark.sql.parser.escapedStringLiterals", True)
-found = spark.sql(by_name, args={"name": "O'Brien"}).count()
-spark.conf.set("spark.sql.parser.escapedStringLiterals", False)
+try:
+    found = spark.sql(by_name, args={"name": "O'Brien"}).count()
+finally:
+    spark.conf.unset("spark.sql.parser.escapedStringLiterals")
 found
 
 # %% [markdown]
@@ -565,7 +569,8 @@ by_week.where("level = 3").selectExpr("CAST(cents / 100 AS DECIMAL(12, 2))").fir
 lockers = spark.sql("""
     SELECT order_id, locker_id, trunc(ordered_at, 'MONTH') AS month, total_cents
     FROM silver.orders
-    WHERE locker_id IS NOT NULL AND status NOT IN ('cancelled', 'returned')
+    WHERE locker_id IS NOT NULL
+        AND coalesce(status, '') NOT IN ('cancelled', 'returned')
 """)
 month = F.trunc("at", "MONTH").alias("month")
 visits = spark.table("silver.maintenance").select("locker_id", month)
@@ -843,10 +848,15 @@ web_only = [
 ]
 web_only = [judged(tile, limit) for tile, limit in zip(web_only, (30, 100_000))]
 for_web = board.publish(page.with_name("web.html"), "Web", web_only, on=today)
-['"app"' in file.read_text() for file in (page, for_web)]
+channels = [f'"{name}"' for name in by_channel["channel"].sort_values()]
+{
+    file.name: [name for name in channels if name in file.read_text(encoding="utf-8")]
+    for file in (page, for_web)
+}
 
 # %% [markdown]
-# The page for everybody contains the app's rows even under `?channel=web`. The other one does not contain them at all.
+# The page for everybody contains the rows of all three channels, even under `?channel=web`. The other one does not
+# contain the rows of the two others at all.
 
 # %% [markdown]
 # ## Concurrent queries: timeout and cancel
@@ -872,10 +882,13 @@ cores = spark.sparkContext.defaultParallelism
 
 # %%
 cursor.execute("SET spark.sql.thriftServer.queryTimeout = 1")
-refused(lambda: (cursor.execute(waits(100 * cores)), cursor.fetchall()))
+try:
+    timed_out = refused(lambda: (cursor.execute(waits(100 * cores)), cursor.fetchall()))
+finally:
+    cursor.execute("SET spark.sql.thriftServer.queryTimeout = 0")
+timed_out
 
 # %%
-cursor.execute("SET spark.sql.thriftServer.queryTimeout = 0")
 cursor.execute(waits(100 * cores), async_=True)
 cursor.cancel()
 refused(cursor.fetchall)
@@ -1126,9 +1139,8 @@ states
 
 # %% tags=["nbval-ignore-output"]
 dearest = asked_by_us.nlargest(5, "seconds")
-dearest.assign(statement=dearest["statement"].str.split().str.join(" ").str[:60])[
-    ["login", "state", "statement"]
-]
+short = dearest["statement"].str.split().str.join(" ").str[:60]
+dearest.assign(statement=short)[["login", "state", "statement"]].reset_index(drop=True)
 
 # %% [markdown]
 # If the same statement runs a thousand times, sort by its total time. As a Delta table, written every hour, the history

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain, pairwise, repeat
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pyspark.sql import DataFrame, SparkSession
@@ -17,7 +18,7 @@ from pyspark.sql.types import StructType
 
 from medallion.lesson.exercise import Exercise, Verdict, other_kind, same
 from medallion.paths import scratch
-from medallion.spark import databricks
+from medallion.spark import catalog, databricks
 
 # Kinds of columns, beside the names of SQL's types: what a check says when it wants several types or any.
 WHOLE, NUMBER, ANY = "a whole number", "a number", ""
@@ -246,6 +247,15 @@ def arrow_of(table: str) -> Any:
     return DeltaTable(str(scratch() / table.removeprefix("scratch."))).to_pyarrow_table()
 
 
+def version_of(table: str) -> int:
+    """Return the version of a table of the schema scratch; Spark is not asked, as in `arrow_of`."""
+    if databricks.chosen():
+        return int(session().sql(f"DESCRIBE HISTORY {table} LIMIT 1").select("version").collect()[0][0])
+    from deltalake import DeltaTable
+
+    return DeltaTable(str(scratch() / table.removeprefix("scratch."))).version()
+
+
 def frame_of(rows: Iterable[Sequence[Any]], schema: str) -> DataFrame:
     """Return a frame of some rows in memory, with a schema in DDL.
 
@@ -258,14 +268,38 @@ def frame_of(rows: Iterable[Sequence[Any]], schema: str) -> DataFrame:
 
 
 @contextmanager
-def scratch_table(schema: str, rows: Sequence[tuple[Any, ...]] = ()) -> Iterator[str]:
-    """Make a scratch table with a schema in DDL for the length of the block, and yield its name."""
+def scratch_table(schema: str, rows: Sequence[tuple[Any, ...]] = (), **constraints: str) -> Iterator[str]:
+    """Make a scratch table with a schema in DDL for the length of the block, and yield its name.
+
+    `constraints` are conditions in SQL, by their names, that each row of the table has to meet.
+    """
     name = f"scratch.check_{uuid.uuid4().hex[:8]}"
-    if rows:
+    if databricks.chosen():
         session().createDataFrame(rows, schema).write.saveAsTable(name)
+        for constraint, condition in constraints.items():
+            session().sql(f"ALTER TABLE {name} ADD CONSTRAINT {constraint} CHECK ({condition})")
     else:
-        session().sql(f"CREATE TABLE {name} ({schema}) USING delta")
+        folder = scratch() / name.removeprefix("scratch.")
+        _write(folder, schema, rows, constraints)
+        catalog.adopt(session(), name, folder)
     try:
         yield name
     finally:
         session().sql(f"DROP TABLE IF EXISTS {name}")
+
+
+def _write(
+    folder: Path, schema: str, rows: Sequence[tuple[Any, ...]], constraints: Mapping[str, str]
+) -> None:
+    """Make a Delta table of some rows in a folder without Spark, which takes several jobs for it."""
+    import pyarrow as pa
+    from deltalake import DeltaTable, write_deltalake
+    from pyspark.sql.pandas.types import to_arrow_schema
+
+    types = StructType.fromDDL(schema)
+    assert isinstance(types, StructType)  # as for every schema that names its columns
+    kinds = to_arrow_schema(types, timezone="UTC")
+    held = [dict(zip(kinds.names, row, strict=True)) for row in rows]
+    write_deltalake(str(folder), pa.Table.from_pylist(held, schema=kinds))
+    if constraints:
+        DeltaTable(str(folder)).alter.add_constraint(dict(constraints))

@@ -67,15 +67,12 @@ def _register(spark: "SparkSession", names: list[str]) -> None:
     which are in the Delta log. So one record made by SQL is the pattern for all.
     """
     first = names[0]
-    place = sql_text(tables.folder(first))
-    spark.sql(f"CREATE TABLE {tables.quoted(first)} USING delta LOCATION '{place}'")
-    catalog = _external(spark)
-    pattern = catalog.getTable(*first.split("."))
+    pattern = adopt(spark, first, tables.folder(first))
     record, identifier, storage = map(_copier, (pattern, pattern.identifier(), pattern.storage()))
+    catalog = _external(spark)
     jvm: Any = spark._jvm
     some = jvm.scala.Option.apply
-    managed = jvm.org.apache.spark.sql.catalyst.catalog.CatalogTableType.MANAGED()
-    catalog.alterTable(record(tableType=managed))
+    managed = _managed(spark)
     for name in names[1:]:
         schema, _, table = name.partition(".")
         place = jvm.java.net.URI("file", None, str(tables.folder(name)), None)
@@ -85,6 +82,19 @@ def _register(spark: "SparkSession", names: list[str]) -> None:
             storage=storage(locationUri=some(place)),
         )
         catalog.createTable(registered, True)  # True: another thread of this session may have been quicker
+
+
+def adopt(spark: "SparkSession", name: str, folder: Path) -> Any:
+    """Register a folder that holds a Delta table as a managed table; return its record, still external."""
+    spark.sql(f"CREATE TABLE {tables.quoted(name)} USING delta LOCATION '{sql_text(folder)}'")
+    found = _external(spark).getTable(*name.split("."))
+    _external(spark).alterTable(_copier(found)(tableType=_managed(spark)))
+    return found
+
+
+def _managed(spark: "SparkSession") -> Any:
+    jvm: Any = spark._jvm
+    return jvm.org.apache.spark.sql.catalyst.catalog.CatalogTableType.MANAGED()
 
 
 def _copier(record: Any) -> Callable[..., Any]:

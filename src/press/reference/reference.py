@@ -214,7 +214,12 @@ def _amount(schema: dict[str, Any]) -> str:
 
 
 def _sources(names: Sequence[str]) -> str:
-    """Return what a table is made from: tables with a link, source folders as they are in `landing/`."""
+    """Return what a table is made from: tables with a link, source folders as they are in `landing/`.
+
+    A table that the lesson writes row by row, as a calendar, is made from neither.
+    """
+    if not names:
+        return "the code of the lesson alone"
     return ", ".join(
         f"the files in `{name.replace('.', '/')}/`"
         if name.startswith(f"{contract.LANDING}.")

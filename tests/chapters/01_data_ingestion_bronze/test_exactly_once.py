@@ -48,7 +48,7 @@ class Stream:
     @property
     def last_batch(self) -> int:
         """The batch that the last commit of the table carries."""
-        actions = [json.loads(line) for line in self.commits[-1].read_text(encoding="utf-8").splitlines()]
+        actions = [json.loads(line) for line in self.commits[-1].read_bytes().split(b"\n") if line]
         return next(action["txn"]["version"] for action in actions if "txn" in action)
 
     def run(self, spark: SparkSession) -> None:

@@ -25,6 +25,8 @@ from medallion import contract
 from medallion.lakehouse import tables
 from press.source.chapter import parse
 
+pytestmark = pytest.mark.usefixtures("interpreted")
+
 RunCells = Callable[..., dict[str, Any]]
 MICROSECOND, HOUR, DAY = timedelta(microseconds=1), timedelta(hours=1), timedelta(days=1)
 

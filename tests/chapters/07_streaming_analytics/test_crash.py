@@ -25,13 +25,15 @@ from typing import Any
 import pandas as pd
 import psutil
 import pytest
-from conftest import TESTS, run_chapter
+from conftest import INTERPRETED, TESTS, run_chapter
 from delta.tables import DeltaTable
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession, Window
 from pyspark.sql import functions as F
 
 from medallion.lesson import arrivals
+
+pytestmark = pytest.mark.usefixtures("interpreted")
 
 Launch = Callable[..., "subprocess.Popen[str]"]
 
@@ -133,7 +135,8 @@ def started(chain: Chain, launch: Launch, waiting: bool = False) -> "subprocess.
     child = launch(
         f"import sys\nsys.path[:0] = {[str(Path(__file__).parent), TESTS]}\n"
         "import medallion, pathlib, test_crash\n"
-        f"spark, names = medallion.start(), test_crash.functions()\n{wait}"
+        "spark, names = medallion.start(), test_crash.functions()\n"
+        f"for setting in {INTERPRETED!r}.items():\n    spark.conf.set(*setting)\n{wait}"
         f"pathlib.Path({str(ready)!r}).touch()\n{chain.task}"
     )
     until(ready.exists, child)
