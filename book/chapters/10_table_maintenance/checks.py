@@ -1,47 +1,274 @@
 """The checks of chapter 10."""
 
 import json
+import shutil
 import statistics
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import unquote, urlparse
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from delta import exceptions as delta_errors
+from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from medallion.lesson.exercise import Exercise, FunctionExercise, Verdict, other_kind, plain
-from medallion.lesson.frames import session
+from medallion.lesson.exercise import Exercise, FunctionExercise, Verdict, as_kind, other_kind, plain
+from medallion.lesson.frames import frame_of, session
+from medallion.paths import scratch
 from medallion.spark import event_log
 
-# STUB
+# Files of some kB, so that a small table has several; and, with the same rows, the same files at any time
+OF_SOME_KB = {
+    "spark.databricks.delta.optimize.maxFileSize": "26000",
+    "spark.databricks.delta.optimize.minFileSize": "26000",
+    "spark.databricks.io.skipping.mdc.addNoise": "false",
+    "spark.sql.execution.rangeExchange.sampleSizePerPartition": "100000",
+}
 
 
-class Stub(FunctionExercise):
-    """STUB."""
+def table_of_files(name: str, files: Iterable[Mapping[str, Any]], partition_by: str | None = None) -> Path:
+    """Return the folder of a Delta table with a data file for each of some columns; it is made once."""
+    folder = scratch() / f"check_{name}"
+    if not folder.exists():
+        begun = folder.with_name(f"{folder.name}_{uuid.uuid4().hex[:8]}")
+        for columns in files:
+            write_deltalake(str(begun), pa.table(columns), mode="append", partition_by=partition_by)
+        begun.rename(folder)
+    return folder
 
-    title = "stub"
-    hints = ("one", "two", "three")
-    returns = "a number"
-    kind = int
-    praise = "Right."
-    cases = (("one", 1, 1),)
+
+@contextmanager
+def copy_of(folder: Path) -> Iterator[Path]:
+    """Yield the folder of a copy of a table, which is removed after the block."""
+    copy = folder.with_name(f"{folder.name}_{uuid.uuid4().hex[:8]}")
+    shutil.copytree(folder, copy)
+    try:
+        yield copy
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
 
 
-class First(Stub):
+def read_from(folder: Path) -> DataFrame:
+    return session().read.format("delta").load(str(folder))
+
+
+@contextmanager
+def settings(values: Mapping[str, str]) -> Iterator[None]:
+    """Set some settings of the session for the length of the block."""
+    conf = session().conf
+    before = {name: conf.get(name, None) for name in values}
+    for name, value in values.items():
+        conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            conf.unset(name) if value is None else conf.set(name, value)
+
+
+class FilesRead(Exercise):
+    """Exercise 10.1. The data files that a query reads after pruning, without running it."""
+
     number = "10.1"
+    title = "count the files that a query reads"
+    takes = "a function of a DataFrame that returns a number"
+    hints = (
+        "The number is in the plan: the query need not run. Which method of a DataFrame lists files?",
+        "frame.inputFiles() returns a list. Look at it for a table, and for the same table with a filter.",
+        "return len(frame.inputFiles())",
+    )
+
+    def check(self, files_read: Callable[..., Any]) -> Verdict:
+        days = [{"day": pa.array([10 * n, 10 * n + 5]), "area": pa.array(["a", "b"])} for n in range(4)]
+        areas = [{"area": pa.array([name]), "depot": pa.array([1])} for name in "abc"]
+        first = read_from(table_of_files("days", days))
+        second = read_from(table_of_files("areas", areas, "area"))
+        for about, frame, expected, why in self.cases(first, second):
+            returned = files_read(frame)
+            try:
+                found = as_kind(returned, int)
+            except TypeError:
+                return self.wrong(other_kind(returned, "a whole number"))
+            if found != expected:
+                return self.wrong(f"For {about} it is {expected}, because {why}; yours is {found}.")
+        unsound = first.where("day = 5").select(F.expr("raise_error(area)").alias("x"))
+        try:
+            found = files_read(unsound)
+        except Exception:
+            return self.wrong(
+                "Your function runs the query: one that fails when it runs fails in your function. "
+                "The plan knows the files."
+            )
+        if found != 1:
+            return self.wrong(
+                f"For a query that fails when it runs it is 1, as the plan knows; yours is {found}."
+            )
+        return self.right("Pruned files do not count, each other file counts once, and nothing runs.")
+
+    @staticmethod
+    def cases(days: DataFrame, areas: DataFrame) -> Iterator[tuple[str, DataFrame, int, str]]:
+        yield "a table of four files", days, 4, "nothing is filtered"
+        yield "a filter on one day", days.where("day = 15"), 1, "the other three files are pruned"
+        yield (
+            "a filter that one file may meet, and no row does", days.where("day = 12"), 1,
+            "this file has to be read to know that it has no such row",
+        )  # fmt: skip
+        yield "a filter that no file can meet", days.where("day > 99"), 0, "all four are pruned"
+        yield "a filter on a partition", areas.where("area = 'b'"), 1, "a partition has one file"
+        yield (
+            "a join of two tables", days.where("day < 9").join(areas, "area"), 4,
+            "it reads one file of the first and three of the second",
+        )  # fmt: skip
+        yield "a union of a table with itself", days.union(days), 4, "each file counts once"
+        yield "an aggregation", days.groupBy("area").count(), 4, "it reads all rows"
+        yield "a count of all rows", days.groupBy().count(), 0, "Delta knows it from its log"
+        yield "rows in memory", frame_of([(1,)], "n INT"), 0, "they come from no file"
 
 
-class Second(Stub):
+class Skipping(Exercise):
+    """Exercise 10.2. Four predicates that keep the same rows and let files be skipped."""
+
     number = "10.2"
+    title = "rewrite predicates so that files are skipped"
+    takes = "a dict with a predicate, as a string, for each of the four names"
+    hints = (
+        "A statistic knows the smallest and the largest value of a column. Put the column alone on one side, "
+        "and compare it with constants.",
+        "A month, and a whole number of kilograms, is a range: from a first value, which is in it, to a "
+        "first value that is not. Rows with NULL: which of the four predicates keeps them?",
+        "scanned_at >= '2025-09-01' AND scanned_at < …; weight_g >= 2000 AND …; weight_g < 500 OR …; "
+        "parcel_id LIKE …",
+    )
+    slow: ClassVar = {
+        "month": ("date_format(scanned_at, 'yyyy-MM') = '2025-09'", 1),
+        "kilos": ("floor(weight_g / 1000) = 2", 2),
+        "light": ("coalesce(weight_g, 0) < 500", 2),
+        "prefix": ("substring(parcel_id, 1, 4) = 'PA03'", 1),
+    }
+
+    def check(self, predicates: Any) -> Verdict:
+        if not isinstance(predicates, Mapping):
+            return self.wrong(f"Your predicates are {predicates!r}. They should be a dict of four strings.")
+        if set(predicates) != set(self.slow):
+            return self.wrong(f"The names are {', '.join(self.slow)}; yours are {', '.join(predicates)}.")
+        if strange := [name for name, text in predicates.items() if not isinstance(text, str)]:
+            return self.wrong(f"{strange[0]} is {predicates[strange[0]]!r}. It should be a string.")
+        table = read_from(table_of_files("months", self.files()))
+        flags = [
+            F.expr(f"coalesce({text}, false)").alias(f"{name}_{whose}")
+            for name in self.slow
+            for whose, text in (("ours", self.slow[name][0]), ("mine", f"({predicates[name]})"))
+        ]
+        rows = table.select("*", *flags).orderBy("scan_id").collect()
+        for name, (slow, bound) in self.slow.items():
+            if wrong := self.differs(name, rows):
+                return self.wrong(wrong)
+            found = len(table.where(predicates[name]).inputFiles())
+            if found > bound:
+                return self.wrong(
+                    f"{name} keeps the same rows as {slow}, and reads {found} of 8 files. "
+                    f"It can read {bound}."
+                )
+        return self.right("The same rows, NULL and boundaries included, from a part of the files.")
+
+    @staticmethod
+    def differs(name: str, rows: Sequence[Any]) -> str | None:
+        column = {"month": "scanned_at", "prefix": "parcel_id"}.get(name, "weight_g")
+        for row in rows:
+            ours, mine = row[f"{name}_ours"], row[f"{name}_mine"]
+            value = "NULL" if row[column] is None else str(row[column])
+            if ours and not mine:
+                return f"{name} loses the scan with {column} {value}, which the slow predicate keeps."
+            if mine and not ours:
+                return f"{name} keeps the scan with {column} {value}, which the slow predicate does not."
+        return None
+
+    @staticmethod
+    def files() -> Iterator[Mapping[str, Any]]:
+        """Yield the columns of eight files: a month each, from May, and half a kilogram more in each."""
+        for file in range(8):
+            first = datetime(2025, 5 + file, 1, tzinfo=UTC)
+            last = datetime(2025 + (5 + file) // 12, (5 + file) % 12 + 1, 1, tzinfo=UTC)
+            at = [first, first + timedelta(days=9), first + timedelta(days=20, hours=7)]
+            at += [last - timedelta(days=1), last - timedelta(milliseconds=500)]
+            weights = [500 * file, 500 * file + 120, 500 * file + 260, 500 * file + 400, 500 * file + 499]
+            if file in (0, 3):
+                weights[1] = None
+            parcels = [f"PA0{file}", *(f"PA0{file}{n}11" for n in range(5, 9))]
+            yield {
+                "scan_id": pa.array(range(10 * file, 10 * file + 5)),
+                "scanned_at": pa.array(at, pa.timestamp("us", tz="UTC")),
+                "weight_g": pa.array(weights, pa.int32()),
+                "parcel_id": pa.array(parcels),
+            }
 
 
-class Third(Stub):
+class ClusterKeys(Exercise):
+    """Exercise 10.3. Keys of a clustered table for three queries: a bound of rows for each."""
+
     number = "10.3"
+    title = "choose clustering keys"
+    takes = "a list of names of columns"
+    hints = (
+        "A key helps the queries that filter on it. Which columns do the three queries filter on?",
+        "Each further key leaves fewer parts for the others. Which column is in two of the queries, so that "
+        "a third key is not needed?",
+        "Two keys are enough: one for the query of a parcel, and one for the two queries of a customer.",
+    )
+    queries: ClassVar = (
+        "parcel_id = 'PA10425000'",
+        "customer_id = 417",
+        "customer_id = 417 AND scanned_at >= '2025-07-05' AND scanned_at < '2025-07-06'",
+    )
+    rows = 24_000
 
+    def check(self, keys: Any) -> Verdict:
+        keys = list(keys) if isinstance(keys, tuple) else keys
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys) or not keys:
+            return self.wrong(f"Your keys are {keys!r}. They should be a list of names of columns.")
+        whole = table_of_files("scans", self.files())
+        with copy_of(whole) as folder, settings(OF_SOME_KB):
+            names = read_from(folder).columns
+            if strange := [key for key in keys if key not in names]:
+                return self.wrong(f"{strange[0]!r} is no column of the table. It has {', '.join(names)}.")
+            session().sql(f"ALTER TABLE delta.`{folder}` CLUSTER BY ({', '.join(keys)})")
+            session().sql(f"OPTIMIZE delta.`{folder}`")
+            table = read_from(folder)
+            for query in self.queries:
+                files = [unquote(urlparse(uri).path) for uri in table.where(query).inputFiles()]
+                found = sum(pq.read_metadata(file).num_rows for file in files)
+                if found > 0.4 * self.rows:
+                    return self.wrong(
+                        f"With the keys {', '.join(keys)}, the query {query} reads {found} of {self.rows} "
+                        "rows. It should read at most 40 % of them."
+                    )
+        return self.right("Each of the three queries reads at most 40 % of the rows.")
 
-first, second, third = First(), Second(), Third()
+    @staticmethod
+    def files() -> Iterator[Mapping[str, Any]]:
+        """Yield the columns of four files in the order of arrival: no customer lets one be skipped."""
+        number = np.arange(ClusterKeys.rows)
+        drawn = number * 2_654_435_761 % 2**32
+        start = np.datetime64("2025-07-01", "us")
+        columns = {
+            "scan_id": number,
+            "scanned_at": start + (number * 60).astype("timedelta64[s]"),
+            "parcel_id": np.char.mod("PA%08d", (drawn >> 3) % 4000 * 25_000),
+            "station_id": np.char.mod("ST%02d", (drawn >> 9) % 40),
+            "scan_type": np.array(["accepted", "sorted", "delivered"])[(drawn >> 5) % 3],
+            "weight_g": 100 + (drawn >> 7) % 5000,
+            "customer_id": (drawn >> 11) % 3000,
+        }
+        for part in np.array_split(number, 4):
+            arrays = {name: pa.array(values[part]) for name, values in columns.items()}
+            yield arrays | {"scanned_at": arrays["scanned_at"].cast(pa.timestamp("us", tz="UTC"))}
 
 
 def care(target: int = 1_000_000, **facts: int | None) -> tuple[dict[str, int | None], int]:
@@ -96,22 +323,6 @@ EIGHT: dict[str, str] = {
 }
 
 
-@contextmanager
-def with_settings(spark: SparkSession, settings: dict[str, str]) -> Iterator[None]:
-    """Have some settings in force while the block runs, and then those from before."""
-    before = {name: spark.conf.get(name, None) for name in settings}
-    for name, value in settings.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, old in before.items():
-            if old is None:
-                spark.conf.unset(name)
-            else:
-                spark.conf.set(name, old)
-
-
 def shuffled_rows(log: Path) -> dict[int, list[int]]:
     """Return for each stage of an event log how many rows each of its tasks has read from a shuffle."""
     stages: dict[int, list[int]] = {}
@@ -143,7 +354,7 @@ class EvenJoin(Exercise):
 
     def check(self, answer: Callable[..., Any]) -> Verdict:
         spark = session()
-        with with_settings(spark, EIGHT):
+        with settings(EIGHT):
             joined = answer(*self.frames(spark))
             if type(joined).__name__ != "DataFrame":
                 return self.wrong(other_kind(joined, "a DataFrame"))
@@ -344,6 +555,9 @@ def told_as(told: tuple[str, str]) -> str:
     return f"calls {calls or 'nothing'}, and ends with {ended}"
 
 
+files_read = FilesRead()
+skipping = Skipping()
+keys = ClusterKeys()
 needs_care = NeedsCare()
 even_join = EvenJoin()
 maintain = Maintain()

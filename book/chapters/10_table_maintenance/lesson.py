@@ -98,61 +98,828 @@ import pyarrow as pa
 from deltalake import DeltaTable, write_deltalake
 from pyspark.sql import DataFrame
 
+# %% [markdown]
+# ## Measure first: files, bytes and rows from the plan
+#
+# How long a query runs depends on the machine, on what else runs there, and on what is cached. A second run of the
+# same query is often faster than the first, whatever was done in between. So no claim of this chapter comes from a
+# clock. We count what a query reads: **files**, **bytes** and **rows**. For the same files they are the same on any
+# machine.
+#
+# The plan knows the files. When Spark plans a query on a Delta table, Delta compares the filter with what its log
+# holds about each file, and leaves out the files that cannot hold a matching row: **file pruning**. By partition it
+# is called partition pruning, and by statistics **data skipping**. The method `inputFiles` of a DataFrame lists the
+# files that are left, without running the query.
 
-# %%
-# STUB
+# %% [markdown] tags=["exercise"]
+# ### Exercise 10.1: count the files that a query reads
+#
+# Write `files_read(frame)`, which returns the number of data files that a query reads after pruning, as an `int`. The
+# query must not run. A join reads the files of both tables, and a file that occurs twice counts once. A query that
+# needs no file reads 0. Try `files_read(spark.table("bronze.parcel_stations"))`, which is 1.
+
+
+# %% tags=["solution"]
 def files_read(frame):
     """Return the number of data files that a query reads, after pruning."""
+    ### BEGIN SOLUTION
     return len(frame.inputFiles())
-
-
-# %% [markdown] tags=["exercise"]
-# ### Exercise 10.1: STUB
-
-
-# %% tags=["solution"]
-# STUB
-def first(n):
-    """Return n."""
-    ### BEGIN SOLUTION
-    return n
     ### END SOLUTION
 
 
 # %% tags=["check"]
-check.first(first)
+check.files_read(files_read)
+
+# %% [markdown]
+# A file can be large or small, so we also want bytes and rows. Both are in the files themselves: a Parquet file ends
+# with a footer that counts its rows.
+
+# %%
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+import pyarrow.parquet as pq
+
+
+def read_cost(frame):
+    """Return the files that a query reads, and the kilobytes and the rows in them."""
+    paths = [Path(unquote(urlparse(uri).path)) for uri in frame.inputFiles()]
+    kilobytes = sum(path.stat().st_size for path in paths) / 1000
+    rows = sum(pq.read_metadata(path).num_rows for path in paths)
+    return {"files": len(paths), "kB": 10 * round(kilobytes / 10), "rows": rows}
+
+
+# %% [markdown]
+# The bytes are an upper bound: Parquet stores column by column, and a query reads only the columns that it needs. Two
+# queries, one for a day and one for a customer:
+
+# %%
+scans = spark.table("bronze.parcel_scans")
+A_DAY = "scanned_at >= '2025-08-01' AND scanned_at < '2025-08-02'"
+A_CUSTOMER = "customer_id = 17"
+scans.where(A_DAY).count(), scans.where(A_CUSTOMER).count()
+
+# %% [markdown]
+# The day has 887 scans and the customer 34. How many of the 182 files does each query read? Write down both numbers.
+
+# %% tags=["predict"]
+queries = {"day": A_DAY, "customer": A_CUSTOMER}
+pd.DataFrame({name: read_cost(scans.where(query)) for name, query in queries.items()}).T
+
+# %% [markdown]
+# The day is in one file, and Delta knows which. For the 34 rows of the customer it reads 166 files with 176,495 rows:
+# a file of a day holds small and large customer numbers, so almost every file *may* hold number 17. The size of the
+# result says nothing about the cost of a query. And a count of all rows?
+
+# %%
+files_read(scans.groupBy().count())
+
+# %% [markdown]
+# It reads no file: Delta adds up the row counts of its log.
+#
+# ## The small-file problem: the same rows in 1, 20 and 100 files
+#
+# We write the first 60,000 scans three times, in the order in which they arrived. `maxRecordsPerFile` limits the rows
+# of a file. (All experiments of this chapter work on such copies. `bronze.parcel_scans` stays as it is until the
+# end.)
+
+# %%
+in_order = scans.where("scan_id <= 60000").orderBy("scan_id").coalesce(1)
+in_order.write.mode("overwrite").saveAsTable("scratch.scans_1")
+
+
+# %%
+def copy_to(name, rows_per_file, *partitions):
+    """Write the scans, in the order of arrival, to a scratch table."""
+    writer = spark.table("scratch.scans_1").write.mode("overwrite")
+    writer = writer.option("maxRecordsPerFile", rows_per_file)
+    writer.partitionBy(*partitions).saveAsTable(f"scratch.{name}")
+
+
+copy_to("scans_20", 3000)
+copy_to("scans_100", 600)
+
+# %% [markdown]
+# For each table: the data, the Delta log, and the tasks of a query that reads all.
+
+
+# %%
+def log_of(name):
+    """Return the commits of a scratch table as files of JSON lines, in order."""
+    return sorted((medallion.scratch() / name / "_delta_log").glob("*.json"))
+
+
+def size_of(name):
+    """Return how much a scratch table takes up, and how many tasks read it."""
+    frame = spark.table(f"scratch.{name}")
+    log = sum(path.stat().st_size for path in log_of(name)) / 1000
+    tasks = frame.rdd.getNumPartitions()
+    return {**read_cost(frame), "log kB": round(log), "tasks": tasks}
+
+
+# %%
+sizes = pd.DataFrame([size_of(f"scans_{files}") for files in (1, 20, 100)])
+sizes
+
+# %%
+import plotly.express as px
+
+from medallion.lesson import charts
+
+drawn = sizes.astype({"files": str})
+figure = px.bar(
+    drawn, x="files", y="kB", title="The same rows in 1, 20 and 100 files (kB)"
+)
+charts.show(
+    figure,
+    alt="Bar chart of kilobytes by number of files: 1,450, 1,580 and 2,170 kB.",
+)
+
+# %% [markdown]
+# The same 60,000 rows take 1,450 kB in one file and 2,170 kB in 100. Each file has a footer and dictionaries of its
+# own, and repeated values compress less well. The log grows from 3 to 99 kB, since it describes each file, and every
+# query reads it to plan. Spark packs small files into one task, so 100 files need only 4 tasks. Each file still has
+# to be opened, which on object storage is one request or more.
+#
+# Small files come from three habits:
+#
+# - **Frequent commits.** A stream with a trigger of one minute makes up to `24 * 60` commits a day, each with a file
+#   or more.
+# - **Shuffles.** A write after a shuffle makes one file for each partition that has rows.
+# - **Partition columns.** Each task writes a file of its own for each value that it holds. We measure this below.
+
+# %% [markdown]
+# ## OPTIMIZE: compaction by bin-packing
+#
+# `OPTIMIZE` writes the rows of small files into large ones: **compaction**. It sorts files by size, packs them into
+# bins of a target size, and rewrites each bin as a file: **bin-packing**.
+#
+# We ask three questions: what a query reads afterwards, what a stream gets that reads the table, and what remains on
+# disk. First the stream. It counts the rows that come.
+
+# %%
+arrived = []
+
+
+def count_rows(batch, number):
+    """Note how many rows a micro-batch has."""
+    arrived.append(batch.count())
+
+
+def read_stream(name):
+    """Read what is new in a scratch table as a stream; return how many rows came."""
+    begun = len(arrived)
+    stream = spark.readStream.table(f"scratch.{name}").writeStream
+    place = str(medallion.scratch() / "_checkpoints" / name)
+    stream = stream.option("checkpointLocation", place).trigger(availableNow=True)
+    stream.foreachBatch(count_rows).start().awaitTermination()
+    return sum(arrived[begun:])
+
+
+# %%
+read_stream("scans_100")
+
+# %% [markdown]
+# Without a setting, `OPTIMIZE` of Delta 4.4.0 aims at files of 1 GB. Our tables have two megabytes, so we first set a
+# target of 100 kB. Files below `minFileSize` are packed, into bins of at most `maxFileSize`.
+
+
+# %%
+def target(kilobytes):
+    """Let OPTIMIZE aim at files of this size, and leave larger ones alone."""
+    for which in ("minFileSize", "maxFileSize"):
+        name = f"spark.databricks.delta.optimize.{which}"
+        spark.conf.set(name, 1000 * kilobytes)
+
+
+def optimized(statement):
+    """Run OPTIMIZE or REORG; return how many files it removed and added."""
+    metrics = spark.sql(statement).first().metrics
+    return metrics.numFilesRemoved, metrics.numFilesAdded
+
+
+# %%
+by_100 = spark.table("scratch.scans_100").where(A_DAY)
+before = read_cost(by_100)
+target(100)
+packed = optimized("OPTIMIZE scratch.scans_100")
+packed_cost = read_cost(spark.table("scratch.scans_100").where(A_DAY))
+packed
+
+# %% [markdown]
+# 100 files became 25. Now with a target of 1 GB. How many rows does the query for a day read before, between, and
+# after? Write down three numbers.
+
+# %%
+target(1_000_000)
+packed_again = optimized("OPTIMIZE scratch.scans_100")
+packed_again
+
+# %% tags=["predict"]
+after = read_cost(spark.table("scratch.scans_100").where(A_DAY))
+pd.DataFrame({"100 files": before, "100 kB": packed_cost, "1 GB": after}).T
+
+# %% [markdown]
+# Of 100 files the query read 3, with 1,800 rows. Of 25 files it reads 21: bin-packing sorts by *size*, so a file now
+# holds small files of many different days, and its times overlap with those of the others. From one file it reads all
+# 60,000 rows: nothing can be skipped. So compaction lowers the number of files, and by itself it can make skipping
+# worse. A demonstration that is "faster after OPTIMIZE" on a table of some megabytes shows neither effect of a large
+# table. To skip well, the rows need an order across files, which is the subject of a later section.
+#
+# What does the stream get from these two rewrites?
+
+# %%
+read_stream("scans_100")
+
+# %% [markdown]
+# No row. The log says of each file that it was added or removed *without a change of data*:
+
+# %%
+from collections import Counter
+
+
+def actions(name, version):
+    """Count the files that a commit adds and removes, by whether they change data."""
+    lines = log_of(name)[version].read_text(encoding="utf-8").splitlines()
+    told = [next(iter(json.loads(line).items())) for line in lines]
+    return Counter((what, of["dataChange"]) for what, of in told if "path" in of)
+
+
+# %%
+actions("scans_100", 1)
+
+# %% [markdown]
+# `dataChange` is false for every file of the commit, so a stream skips it. And the disk?
+
+# %%
+on_disk = len(list((medallion.scratch() / "scans_100").glob("*.parquet")))
+on_disk, optimized("OPTIMIZE scratch.scans_100")
+
+# %% [markdown]
+# All 100 old files are still there, with the 25 and the one. They serve older versions until `VACUUM` deletes them,
+# so `OPTIMIZE` alone makes a table *larger* on disk. (A notebook of dbdemos, Databricks' collection of demos,
+# `05-Advanced-Delta-Lake-Internal`, states that only one Parquet file remains after OPTIMIZE and VACUUM. Its VACUUM
+# is commented out.) The last OPTIMIZE removed and added 0 files: bin-packing is **idempotent**, so a job may run it
+# every day.
+
+# %% [markdown] given=["50"]
+# ## Auto compaction and optimized writes
+#
+# Two settings of a table avoid small files as they are written. **Auto compaction** runs an `OPTIMIZE` after a
+# commit. The documentation of Delta Lake says that it starts when a table or partition has at least
+# `spark.databricks.delta.autoCompact.minNumFiles` small files; the default is 50. What does Delta 4.4.0 do?
+
+# %%
+_ = spark.sql("""
+    CREATE OR REPLACE TABLE scratch.auto (id BIGINT)
+    TBLPROPERTIES (delta.autoOptimize.autoCompact = true)
+""")
+
+
+# %%
+def append(files):
+    """Append this many files of one row; return how many the table has then."""
+    rows = spark.range(0, files, 1, 1).write.option("maxRecordsPerFile", 1)
+    rows.mode("append").saveAsTable("scratch.auto")
+    return files_read(spark.table("scratch.auto"))
+
+
+# %% [markdown]
+# We append 20 files, then 30, then 20. Write down how many files the table has after each append.
+
+# %% tags=["predict"]
+[append(files) for files in (20, 30, 20)]
+
+# %% [markdown] given=["4045", "4487", "50"]
+# The first append was compacted at once, though it has fewer than 50 files. Then Delta waits until 50 small files
+# have been added: 30 leave 31, and with 20 more there is 1 again. The compaction is part of the write, which returns
+# only when it is done. Two reports on this trigger were open when this was written, issues 4045 and 4487 of
+# delta-io/delta: large files are counted too, and files that other sessions wrote are not. So if many small jobs
+# write a table, do not rely on auto compaction: count the files, as the job at the end of this chapter does.
+#
+# An **optimized write** shuffles the rows before it writes them, so that the rows of a partition meet in one task.
+# Here 8 tasks each hold scans of all six types, and we write partitions by type, without it and with it:
+
+# %%
+spread = spark.table("scratch.scans_1").select("scan_id", "scan_type").repartition(8)
+for name, option in (("plain", "false"), ("shuffled", "true")):
+    writer = spread.write.mode("overwrite").option("optimizeWrite", option)
+    writer.partitionBy("scan_type").saveAsTable(f"scratch.{name}")
+
+# %%
+[files_read(spark.table(f"scratch.{name}")) for name in ("plain", "shuffled")]
+
+# %% [markdown]
+# 8 tasks × 6 values make 48 files; with the shuffle it is 6. The price is the shuffle: every row goes over the
+# network once more. The setting for a table is `delta.autoOptimize.optimizeWrite`.
+#
+# ## Statistics and data skipping: min, max and null count per file
+#
+# For each file, the log holds **statistics**: the number of rows, and the smallest value, the largest value and the
+# number of NULLs of a column. We read those of the table of 20 files with `deltalake`, as a table. (It has the files
+# in order of arrival. We show three.)
+
+# %%
+
+
+def statistics_of(name, *columns):
+    """Return statistics of the files of a scratch table, in the order of the first."""
+    files = DeltaTable(str(medallion.scratch() / name)).get_add_actions(flatten=True)
+    return pa.table(files).to_pandas()[[*columns]].sort_values(columns[0])
+
+
+# %%
+times, stations = (
+    ("min.scanned_at", "max.scanned_at"),
+    ("min.station_id", "max.station_id"),
+)
+statistics = statistics_of("scans_20", *times, *stations, "null_count.note")
+statistics.head(3).astype(str)
+
+# %% [markdown]
+# The times of two files hardly overlap, so a filter on time skips files. The stations go from `ST01` to `ST41` in
+# each file, so a filter on a station skips none. A Delta table has no index: what lets a filter skip is the **order
+# in which the rows were written**.
+#
+# A filter must also let Delta compare it with the smallest and the largest value. Which of these can?
+
+# %%
+PREDICATES = [
+    "scan_id = 1000",
+    "scan_id = '1000'",
+    "cast(scan_id AS STRING) = '1000'",
+    "abs(scan_id) = 1000",
+    "scan_id = 1000 OR scan_id = 50000",
+    "scan_id = 1000 OR customer_id = 17",
+    "scan_id = 1000 AND customer_id = 17",
+    "scanned_at >= '2025-08-01' AND scanned_at < '2025-08-02'",
+    "date(scanned_at) = '2025-08-01'",
+    "date_format(scanned_at, 'yyyy-MM-dd') = '2025-08-01'",
+]
+
+# %%
+by_arrival = spark.table("scratch.scans_20")
+files = [files_read(by_arrival.where(predicate)) for predicate in PREDICATES]
+pd.DataFrame({"predicate": PREDICATES, "files": files})
+
+# %% [markdown]
+# A comparison of the column with a constant lets Delta skip, also when the constant is a string: Spark casts the
+# constant, not the column. `AND` needs only one side that skips. What defeats skipping:
+#
+# - **A function or a cast on the column.** No statistic exists for `abs(scan_id)`. The exception here is `date(…)`,
+#   which Delta knows: it reads 1 file, while `date_format` reads all 20.
+# - **OR with another column.** A file can be skipped only if *both* sides exclude it. In one column `OR` does no
+#   harm.
+# - **The order of arrival**, for each column that does not follow it, such as `customer_id`.
 
 # %% [markdown] tags=["exercise"]
-# ### Exercise 10.2: STUB
-
-
-# %% tags=["solution"]
-# STUB
-def second(n):
-    """Return n."""
-    ### BEGIN SOLUTION
-    return n
-    ### END SOLUTION
-
-
-# %% tags=["check"]
-check.second(second)
-
-# %% [markdown] tags=["exercise"]
-# ### Exercise 10.3: STUB
-
+# ### Exercise 10.2: rewrite predicates so that files are skipped
+#
+# Each of these four predicates reads all files of a table, whose rows are in the order of `scanned_at`, `weight_g`
+# and `parcel_id`:
+#
+# - `month`: `date_format(scanned_at, 'yyyy-MM') = '2025-09'`
+# - `kilos`: `floor(weight_g / 1000) = 2`
+# - `light`: `coalesce(weight_g, 0) < 500`
+# - `prefix`: `substring(parcel_id, 1, 4) = 'PA03'`
+#
+# Write the dict `skipping`: under each name, a predicate that keeps the same rows of any table, and can skip. Some
+# weights are NULL, and some values lie exactly on a boundary.
 
 # %% tags=["solution"]
-# STUB
-def third(n):
-    """Return n."""
-    ### BEGIN SOLUTION
-    return n
-    ### END SOLUTION
-
+### BEGIN SOLUTION
+skipping = {
+    "month": "scanned_at >= '2025-09-01' AND scanned_at < '2025-10-01'",
+    "kilos": "weight_g >= 2000 AND weight_g < 3000",
+    "light": "weight_g < 500 OR weight_g IS NULL",
+    "prefix": "parcel_id LIKE 'PA03%'",
+}
+### END SOLUTION
 
 # %% tags=["check"]
-check.third(third)
+check.skipping(skipping)
+
+# %% [markdown]
+# ### Columns without statistics
+#
+# Delta collects statistics for the first 32 columns, and of a string only its first 32 characters. A small table with
+# 35 columns: in the first is an address, in all others the same 4,000 numbers, in four files.
+
+# %%
+numbers = spark.range(0, 4000, 1, 1)
+columns = [F.col("id").alias(f"c{place}") for place in range(2, 36)]
+address = F.concat(F.lit("https://kestrel.example/parcels/"), F.lpad("id", 4, "0"))
+wide = numbers.select(address.alias("c1"), *columns)
+writer = wide.write.mode("overwrite").option("maxRecordsPerFile", 1000)
+writer.saveAsTable("scratch.wide")
+
+# %%
+AN_ADDRESS = "c1 = 'https://kestrel.example/parcels/0005'"
+for query in ("c2 = 5", "c32 = 5", "c33 = 5", AN_ADDRESS):
+    print(query, files_read(spark.table("scratch.wide").where(query)))
+
+# %% [markdown]
+# Column 32 skips, and column 33 reads all 4 files: it has no statistics. The address is the first column, yet it
+# reads all 4 as well: the first 32 characters are the same in each row, and of a string Delta keeps no more. The
+# order of the columns matters, then. The property `delta.dataSkippingStatsColumns` names the columns instead:
+
+# %%
+_ = spark.sql("""
+    ALTER TABLE scratch.wide
+    SET TBLPROPERTIES (delta.dataSkippingStatsColumns = 'c2,c33')
+""")
+files_read(spark.table("scratch.wide").where("c33 = 5"))
+
+# %% [markdown]
+# Nothing changes for the four files that exist. The property is for files that are written from now on, so the old
+# ones have to be rewritten. (Databricks has `ANALYZE TABLE … COMPUTE DELTA STATISTICS`; in Delta 4.4.0 it does not
+# parse.)
+#
+# Now the bad input. Somebody wants to cluster the table by a column that has no statistics:
+
+
+# %%
+def refused(statement):
+    """Return the first line of the error that a statement raises."""
+    try:
+        spark.sql(statement)
+    except Exception as error:
+        return str(error).strip().splitlines()[0]
+    raise ValueError("The statement succeeded.")
+
+
+# %%
+print(refused("ALTER TABLE scratch.wide CLUSTER BY (c34)"))
+
+# %%
+latest = spark.sql("DESCRIBE HISTORY scratch.wide").first()
+latest.version, latest.operation, files_read(spark.table("scratch.wide"))
+
+# %% [markdown]
+# The error names the column and what it lacks. No version was written: the latest is still the change of the
+# property.
+
+# %% [markdown]
+# ## Partitioning, Z-order and liquid clustering
+#
+# If the order of the rows decides what is skipped, which order is best? Four queries of this carrier, and what they
+# read in the order of arrival:
+
+# %%
+A_STATION = "station_id = 'ST05'"
+A_WEEK = "scanned_at >= '2025-08-01' AND scanned_at < '2025-08-08'"
+QUERIES = {
+    "day": A_DAY,
+    "station": A_STATION,
+    "customer": A_CUSTOMER,
+    "customer and week": f"{A_CUSTOMER} AND {A_WEEK}",
+    "all rows": "true",
+}
+
+
+def costs(name):
+    """Return what each of the queries reads in a scratch table."""
+    table = spark.table(f"scratch.{name}")
+    return {query: read_cost(table.where(QUERIES[query])) for query in QUERIES}
+
+
+# %%
+layouts = {"arrival": costs("scans_20")}
+pd.DataFrame(layouts["arrival"]).T
+
+# %% [markdown]
+# **Partitioning** puts the rows of each value into a folder of its own. **Z-order** sorts the rows along a curve
+# through several columns, so that rows that are near in all of them come into the same file. **Liquid clustering**
+# orders them in a similar way (along a Hilbert curve), and keeps the columns, its **clustering keys**, as a property
+# of the table. We take the station as the partition, and the customer and the time as columns of the other two.
+#
+# Files of Z-order and liquid are cut at values of a random *sample*. Two settings, the first of them internal to
+# Delta, take chance out, so that your numbers are ours. Leave them as they are in production.
+
+# %%
+spark.conf.set("spark.databricks.io.skipping.mdc.addNoise", False)
+spark.conf.set("spark.sql.execution.rangeExchange.sampleSizePerPartition", 100_000)
+target(100)
+
+# %%
+copy_to("partitioned", 10_000, "station_id")
+layouts["partitioned"] = costs("partitioned")
+
+# %%
+ZORDER = "OPTIMIZE scratch.scans_100 ZORDER BY (customer_id, scanned_at)"
+zorder = optimized(ZORDER)
+layouts["Z-order"] = costs("scans_100")
+zorder
+
+# %% [markdown]
+# Now liquid, on the table of 20 files. We name its keys:
+
+# %%
+_ = spark.sql("ALTER TABLE scratch.scans_20 CLUSTER BY (customer_id, scanned_at)")
+
+# %% [markdown]
+# The query for a customer read all 20 files. How many does it read now?
+
+# %% tags=["predict"]
+files_read(spark.table("scratch.scans_20").where(A_CUSTOMER))
+
+# %% [markdown]
+# Still 20. `ALTER TABLE … CLUSTER BY` changes the table's metadata and moves no row. (A notebook of dbdemos,
+# `02-Performance`, has this statement "to provide fast queries" and no `OPTIMIZE FULL` after it.) The rows move when
+# `OPTIMIZE` runs:
+
+# %%
+liquid = optimized("OPTIMIZE scratch.scans_20")
+layouts["liquid"] = costs("scans_20")
+liquid
+
+# %%
+cells = [
+    {"layout": layout, "query": query, **cost}
+    for layout, by_query in layouts.items()
+    for query, cost in by_query.items()
+]
+compared = pd.DataFrame(cells)
+
+
+def by_layout(value):
+    """Return a number of files, kilobytes or rows by query and layout."""
+    wide = compared.pivot(index="query", columns="layout", values=value)
+    return wide.loc[[*QUERIES], [*layouts]]
+
+
+by_layout("files")
+
+# %%
+by_layout("rows")
+
+# %%
+drawn = compared[compared["query"] != "all rows"].rename(columns={"rows": "rows read"})
+axes = {"x": "query", "y": "rows read", "color": "layout", "barmode": "group"}
+figure = px.bar(drawn, **axes, title="Rows read by query and layout")
+charts.show(
+    figure,
+    alt="Bar chart of rows read by query and layout. Partitions read the fewest "
+    "rows for the station, the order of arrival for the day, liquid for the customer.",
+)
+
+# %% [markdown]
+# No layout wins everywhere:
+#
+# - **Order of arrival** is the best one for the day, and reads everything for a station or a customer.
+# - **Partitions** are the best ones for their column: one file with 2,058 rows for the station. The day is now in 41
+#   of them. The hub alone has 8 files, since one value has far more rows than the others.
+# - **Z-order and liquid** read a quarter to a half of the rows for the day and for the customer, and 8,000 to 9,000
+#   for both. They share what 15 files can separate among two columns. The station is no key, so it reads all.
+#
+# Skipping grows with the number of files: with 15 files no query on one of two keys can do much better than 4. On a
+# table of a thousand files the same keys leave out far more.
+#
+# ### Write cost beside read cost
+#
+# A layout is paid for when it is written: OPTIMIZE writes every file that it changes anew. How much is that in
+# kilobytes, what does a second run cost when nothing is new, and what when 1,000 rows are?
+
+# %%
+by_layout("kB").loc["all rows"]
+
+# %%
+idle = {
+    "Z-order": optimized(ZORDER),
+    "liquid": optimized("OPTIMIZE scratch.scans_20"),
+}
+idle
+
+# %%
+more = spark.table("scratch.scans_1").where("scan_id <= 1000").coalesce(1)
+more.write.mode("append").saveAsTable("scratch.scans_20")
+optimized("OPTIMIZE scratch.scans_20")
+
+# %% [markdown] given=["4304", "41", "100"]
+# `OPTIMIZE` on the liquid table found nothing to do. Z-order rewrote all its files, though nothing was new. But 1,000
+# new rows made liquid rewrite *everything*, 16 files: "incremental" means that sealed groups of files are left alone,
+# and a group is sealed at 100 GB (issue 4304 of delta-io/delta: 1 GB was appended and 41 GB were rewritten). Below
+# that size, each run with new rows costs the whole table, so run it weekly rather than after each load.
+#
+# A change of keys moves no row either. We want the station in place of the customer:
+
+# %%
+_ = spark.sql("ALTER TABLE scratch.scans_20 CLUSTER BY (station_id, scanned_at)")
+optimized("OPTIMIZE scratch.scans_20")
+
+# %% [markdown]
+# `OPTIMIZE` finds clustered files and leaves them, whatever their keys were. `OPTIMIZE … FULL` rewrites them. How
+# many files does the query for a station read after that?
+
+# %% tags=["predict"]
+full = optimized("OPTIMIZE scratch.scans_20 FULL")
+full, files_read(spark.table("scratch.scans_20").where(A_STATION))
+
+# %% [markdown] given=["1,000", "999", "40"]
+# 15 files were rewritten, and the query for a station still reads all 14 of the new ones. The station has 41 values.
+# Before Delta mixes columns, it numbers the values of each in up to 1,000 ranges
+# (`spark.databricks.io.skipping.mdc.rangeId.max`, an internal setting). The numbers of the time then go to 999, those
+# of the station to 40, and the curve follows the larger numbers first. With few files only the time is separated. A
+# column with few values is a poor partner for one with many. (A test of this chapter sets the ranges to 40, and then
+# the other column skips.) By itself it is a good key:
+
+# %%
+_ = spark.sql("ALTER TABLE scratch.scans_20 CLUSTER BY (station_id)")
+alone = optimized("OPTIMIZE scratch.scans_20 FULL")
+alone, files_read(spark.table("scratch.scans_20").where(A_STATION))
+
+# %% [markdown]
+# Now the query reads a few files and skips the others.
+#
+# A table has at most four keys, and each needs statistics. Liquid takes no `ZORDER BY`, and no partitions beside it.
+# Leave all of this out for a table of a few files: there is little to skip.
+
+# %% [markdown] tags=["exercise"] given=["24,000", "40"]
+# ### Exercise 10.3: choose clustering keys
+#
+# Three queries run all day on the scans:
+#
+# - `parcel_id = 'PA10425000'`
+# - `customer_id = 417`
+# - `customer_id = 417 AND scanned_at >= '2025-07-05' AND scanned_at < '2025-07-06'`
+#
+# Choose the clustering keys: write the list `keys`, names of columns. The check clusters 24,000 scans of its own by
+# them, in about 20 files, and counts the rows in the files that each query reads. None may read more than 40 % of
+# them. `parcel_id` and `customer_id` have thousands of values, `station_id` has 40 and `scan_type` 3.
+
+# %% tags=["solution"]
+### BEGIN SOLUTION
+keys = ["parcel_id", "customer_id"]
+### END SOLUTION
+
+# %% tags=["check"]
+check.keys(keys)
+
+# %% [markdown]
+# ### Failure lab: partitioned by a column with many values
+#
+# "We always filter by station and day, so we partition by both." Two weeks of scans show what that makes.
+
+# %%
+TWO_WEEKS = "scanned_at >= '2025-08-01' AND scanned_at < '2025-08-15'"
+two_weeks = spark.table("scratch.scans_1").where(TWO_WEEKS).coalesce(1)
+two_weeks = two_weeks.withColumn("day", F.to_date("scanned_at"))
+two_weeks.write.mode("overwrite").saveAsTable("scratch.in_one")
+by_both = two_weeks.write.mode("overwrite").partitionBy("station_id", "day")
+by_both.saveAsTable("scratch.by_both")
+
+# %%
+pd.DataFrame({name: size_of(name) for name in ("in_one", "by_both")}).T
+
+# %% [markdown]
+# The same 11,606 rows: one file with 290 kB and a log of 3 kB, or 569 files with 2,360 kB and a log of 538 kB. For
+# these two weeks the log is larger than the data were. What do queries read?
+
+# %%
+ONE_OF_BOTH = f"{A_STATION} AND day = '2025-08-01'"
+wanted = {"station and day": ONE_OF_BOTH, "day": "day = '2025-08-01'"}
+for name in ("in_one", "by_both"):
+    table = spark.table(f"scratch.{name}")
+    read = {query: read_cost(table.where(wanted[query])) for query in wanted}
+    print(name, {query: (cost["files"], cost["rows"]) for query, cost in read.items()})
+
+# %% [markdown] given=["26"]
+# The query that the partitions were made for reads 35 rows from one file, which is ideal. Every other query pays: the
+# day reads 41 files where it read one, and a query without a filter opens 569. A year has 26 such fortnights. The
+# documentation of Databricks advises at least 1 GB of data for each partition. Below that, use clustering, or
+# nothing. To undo partitions, the table has to be written again.
+#
+# ## Deletion vectors: merge-on-read
+#
+# A Parquet file cannot be changed. To delete a row, Delta writes the file again without it: **copy-on-write**. With
+# **deletion vectors** it writes a small file that marks rows of a data file as deleted, and readers leave them out:
+# **merge-on-read**. Open-source Delta 4.4.0 has them switched off unless a table asks for them. Two tables with the
+# same 20,000 rows in four files:
+
+
+# %%
+def make(name, vectors):
+    """Write the first 20,000 scans to a table with or without deletion vectors."""
+    first = spark.table("scratch.scans_1").where("scan_id <= 20000").coalesce(1)
+    writer = first.write.mode("overwrite").option("maxRecordsPerFile", 5000)
+    property_of = "delta.enableDeletionVectors"
+    writer.option(property_of, vectors).saveAsTable(f"scratch.{name}")
+
+
+make("copied", "false")
+make("marked", "true")
+
+# %% [markdown]
+# We run three statements on each, which touch a row or a few in every file, and measure the bytes of the files that
+# appear.
+
+# %%
+STATEMENTS = {
+    "DELETE": "DELETE FROM scratch.{} WHERE scan_id % 5000 = 7",
+    "UPDATE": "UPDATE scratch.{} SET note = 'checked' WHERE scan_id % 5000 = 8",
+    "MERGE": """MERGE INTO scratch.{} AS t USING (SELECT 5000L * id + 9 AS scan_id
+        FROM range(4)) AS s ON t.scan_id = s.scan_id
+        WHEN MATCHED THEN UPDATE SET note = 'merged'""",
+}
+
+
+# %%
+def files_of(name):
+    """Return the data files and the vectors in the folder of a scratch table."""
+    return {path for path in (medallion.scratch() / name).iterdir() if path.is_file()}
+
+
+def written_by(statement, name):
+    """Run a statement on a scratch table; return the kilobytes that it wrote."""
+    before = files_of(name)
+    spark.sql(STATEMENTS[statement].format(name))
+    return sum(path.stat().st_size for path in files_of(name) - before) / 1000
+
+
+# %%
+kilobytes = {
+    name: {statement: round(written_by(statement, name), 1) for statement in STATEMENTS}
+    for name in ("copied", "marked")
+}
+pd.DataFrame(kilobytes)
+
+# %% [markdown]
+# Four rows were deleted: copy-on-write wrote 491.3 kB, and with vectors it is 0.2 kB. An update and a merge write the
+# changed rows as well, about 6 kB. Such a write is cheap because the work is left to the readers:
+
+
+# %%
+def rows_of(name):
+    """Return the cost of reading a scratch table, and the rows that it has."""
+    table = spark.table(f"scratch.{name}")
+    return {**read_cost(table), "rows in the table": table.count()}
+
+
+pd.DataFrame({name: rows_of(name) for name in kilobytes}).T
+
+# %% [markdown]
+# A query on `marked` reads 8 files with 20,008 rows, in order to return 19,996. It opens the vectors too. Twelve rows
+# do not matter. Where half of the rows are deleted, each query reads twice what it needs.
+#
+# ### When a vector goes away: OPTIMIZE and REORG … APPLY (PURGE)
+#
+# We set a target below the size of the four large files, so that they do not count as small.
+
+# %%
+target(100)
+compacted = optimized("OPTIMIZE scratch.marked")
+after_optimize = read_cost(spark.table("scratch.marked"))["rows"]
+compacted, after_optimize
+
+# %%
+purged = optimized("REORG TABLE scratch.marked APPLY (PURGE)")
+after_purge = read_cost(spark.table("scratch.marked"))["rows"]
+purged, after_purge
+
+# %% [markdown]
+# `OPTIMIZE` merged the 4 small files into one, and left the 4 large ones as they are: it rewrites a file for its
+# vector only if more than 5 % of its rows are deleted (`spark.databricks.delta.optimize.maxDeletedRowsRatio`). `REORG
+# … APPLY (PURGE)` rewrites each file that has a vector. Now 19,996 rows are read. (The old files are still on disk
+# until `VACUUM`: chapter 09.)
+#
+# ### Who else can read the table
+#
+# No vector is left. We read the table with `deltalake`, through which DuckDB reads our tables too:
+
+# %%
+place = str(medallion.scratch() / "marked")
+try:
+    DeltaTable(place).to_pyarrow_dataset()
+except Exception as error:
+    refusal = error
+print(type(refusal).__name__, refusal)
+
+# %% [markdown]
+# It refuses: `deltalake` 1.6.6 looks at the **features** that the table's protocol names, not at its files. Features
+# stay when their last trace is gone. With `DROP FEATURE` the table becomes readable again:
+
+# %%
+_ = spark.sql("""
+    ALTER TABLE scratch.marked SET TBLPROPERTIES (delta.enableDeletionVectors = false)
+""")
+_ = spark.sql("ALTER TABLE scratch.marked DROP FEATURE deletionVectors")
+DeltaTable(place).to_pyarrow_dataset().count_rows()
+
+# %%
+place = str(medallion.scratch() / "scans_20")
+DeltaTable(place).to_pyarrow_dataset().count_rows()
+
+# %% [markdown]
+# 19,996 rows. A table with liquid clustering it reads without that: 61,000 rows, since clustering changes only where
+# rows are. So before a feature is switched on, list who reads the table.
+#
+# The rest of the chapter has Delta's own settings again:
+
+# %%
+spark.conf.unset("spark.databricks.delta.optimize.minFileSize")
+spark.conf.unset("spark.databricks.delta.optimize.maxFileSize")
+spark.conf.unset("spark.databricks.io.skipping.mdc.addNoise")
+spark.conf.unset("spark.sql.execution.rangeExchange.sampleSizePerPartition")
 
 # %% [markdown]
 # ## Retention: VACUUM, log and checkpoints
@@ -885,7 +1652,6 @@ same, largest_and_median(log), largest_and_median(salted)
 # deleted; we ask it only where a folder has more files than its table.
 
 # %%
-from pathlib import Path
 
 
 def unused_files(table, folder, used):

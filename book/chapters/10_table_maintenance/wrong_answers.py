@@ -16,6 +16,69 @@ from pyspark.sql import functions as F
 Answer = Callable[..., Any]
 Facts = dict[str, Any]
 
+# 10.1
+
+
+def with_a_row_in_it(frame: DataFrame) -> int:
+    if not frame.inputFiles():
+        return 0
+    return frame.select(F.col("_metadata.file_path")).distinct().count()
+
+
+def as_text(frame: DataFrame) -> str:
+    return str(len(frame.inputFiles()))
+
+
+def folders(frame: DataFrame) -> int:
+    return len({file.rsplit("/", 1)[0] for file in frame.inputFiles()})
+
+
+def at_least_one(frame: DataFrame) -> int:
+    return max(len(frame.inputFiles()), 1)
+
+
+def rows(frame: DataFrame) -> int:
+    return frame.count()
+
+
+def runs_it_first(frame: DataFrame) -> int:
+    frame.collect()
+    return len(frame.inputFiles())
+
+
+def forgets_return(frame: DataFrame) -> None:
+    len(frame.inputFiles())
+
+
+def in_a_set(frame: DataFrame) -> int:
+    return len({*frame.inputFiles()})
+
+
+def of_the_jvm(frame: DataFrame) -> int:
+    return len(list(frame._jdf.inputFiles()))
+
+
+# 10.2
+
+RIGHT_ONES = {
+    "month": "scanned_at >= '2025-09-01' AND scanned_at < '2025-10-01'",
+    "kilos": "weight_g >= 2000 AND weight_g < 3000",
+    "light": "weight_g < 500 OR weight_g IS NULL",
+    "prefix": "parcel_id LIKE 'PA03%'",
+}
+OTHER_RIGHT_ONES = {
+    "month": "date(scanned_at) BETWEEN '2025-09-01' AND '2025-09-30'",
+    "kilos": "weight_g BETWEEN 2000 AND 2999",
+    "light": "weight_g IS NULL OR NOT (weight_g >= 500)",
+    "prefix": "startswith(parcel_id, 'PA03')",
+}
+
+
+def predicates(**changed: Any) -> dict[str, Any]:
+    """Return the right predicates with some of them changed."""
+    return RIGHT_ONES | changed
+
+
 # 10.4
 
 
@@ -236,6 +299,145 @@ NEEDS = ("CONFLICTS", "conflict_of")
 
 WRONG = [
     (
+        "files_read",
+        with_a_row_in_it,
+        "For a filter that one file may meet, and no row does it is 1, because this file has to be read to "
+        "know that it has no such row; yours is 0.",
+    ),
+    ("files_read", as_text, "Your function returned '4'. It should return a whole number."),
+    (
+        "files_read",
+        folders,
+        "For a table of four files it is 4, because nothing is filtered; yours is 1.",
+    ),
+    (
+        "files_read",
+        at_least_one,
+        "For a filter that no file can meet it is 0, because all four are pruned; yours is 1.",
+    ),
+    ("files_read", rows, "For a table of four files it is 4, because nothing is filtered; yours is 8."),
+    (
+        "files_read",
+        runs_it_first,
+        "Your function runs the query: one that fails when it runs fails in your function. "
+        "The plan knows the files.",
+    ),
+    (
+        "files_read",
+        forgets_return,
+        "Your function returned nothing. Does it end with return? It should return a whole number.",
+    ),
+    (
+        "keys",
+        ["parcel_id"],
+        "With the keys parcel_id, the query customer_id = 417 "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        ["customer_id"],
+        "With the keys customer_id, the query parcel_id = 'PA10425000' "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        ["customer_id", "scanned_at"],
+        "With the keys customer_id, scanned_at, the query parcel_id = 'PA10425000' "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        ["parcel_id", "customer_id", "scanned_at", "weight_g"],
+        "With the keys parcel_id, customer_id, scanned_at, weight_g, the query parcel_id = 'PA10425000' "
+        "reads …",
+    ),
+    (
+        "keys",
+        ["scan_type"],
+        "With the keys scan_type, the query parcel_id = 'PA10425000' "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        ["station_id", "customer_id"],
+        "With the keys station_id, customer_id, the query parcel_id = 'PA10425000' "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        "parcel_id, customer_id",
+        "Your keys are 'parcel_id, customer_id'. They should be a list of names of columns.",
+    ),
+    (
+        "keys",
+        ["parcel", "customer_id"],
+        "'parcel' is no column of the table. It has scan_id, scanned_at, parcel_id, station_id, scan_type, "
+        "weight_g, customer_id.",
+    ),
+    (
+        "skipping",
+        predicates(month="scanned_at BETWEEN '2025-09-01' AND '2025-10-01'"),
+        "month keeps the scan with scanned_at 2025-10-01 00:00:00, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(month="scanned_at BETWEEN '2025-09-01' AND '2025-09-30 23:59:59'"),
+        "month loses the scan with scanned_at 2025-09-30 23:59:59.500000, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(month="year(scanned_at) = 2025 AND month(scanned_at) = 9"),
+        "month keeps the same rows as date_format(scanned_at, 'yyyy-MM') = '2025-09', and reads 8 of 8 "
+        "files. It can read 1.",
+    ),
+    (
+        "skipping",
+        predicates(kilos="weight_g BETWEEN 2000 AND 3000"),
+        "kilos keeps the scan with weight_g 3000, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(kilos="weight_g > 2000 AND weight_g < 3000"),
+        "kilos loses the scan with weight_g 2000, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(light="weight_g < 500"),
+        "light loses the scan with weight_g NULL, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(light="weight_g <= 500 OR weight_g IS NULL"),
+        "light keeps the scan with weight_g 500, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(prefix="parcel_id BETWEEN 'PA03' AND 'PA04'"),
+        "prefix keeps the scan with parcel_id PA04, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(prefix="parcel_id > 'PA03' AND parcel_id < 'PA04'"),
+        "prefix loses the scan with parcel_id PA03, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(prefix="parcel_id LIKE '%03%'"),
+        "prefix keeps the same rows as substring(parcel_id, 1, 4) = 'PA03', and reads 8 of 8 files. "
+        "It can read 1.",
+    ),
+    ("skipping", predicates(light=500), "light is 500. It should be a string."),
+    (
+        "skipping",
+        {"month": "true"},
+        "The names are month, kilos, light, prefix; yours are month.",
+    ),
+    (
+        "skipping",
+        [*RIGHT_ONES.values()],
+        f"Your predicates are {[*RIGHT_ONES.values()]!r}. They should be a dict of four strings.",
+    ),
+    (
         "needs_care",
         caring(least_files=11),
         "For 10 files of 200,000 bytes the actions are ['compact']; yours are [].",
@@ -362,6 +564,12 @@ WRONG = [
 ]
 
 RIGHT = [
+    ("files_read", in_a_set),
+    ("files_read", of_the_jvm),
+    ("keys", ["customer_id", "parcel_id"]),
+    ("keys", ("parcel_id", "customer_id")),
+    ("skipping", OTHER_RIGHT_ONES),
+    ("skipping", dict(reversed(RIGHT_ONES.items()))),
     ("needs_care", as_a_tuple),
     ("needs_care", with_shares),
     ("even_join", salting(64, drop=False)),
