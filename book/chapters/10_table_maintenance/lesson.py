@@ -1687,8 +1687,8 @@ def facts_of(table):
 # file. `VACUUM` looks at the time of the file, so we set it back by 8 days.
 
 # %%
-few.write.option("delta.enableDeletionVectors", True).saveAsTable("scratch.marked")
-spark.sql("DELETE FROM scratch.marked WHERE scan_id <= 400")
+few.write.option("delta.enableDeletionVectors", True).saveAsTable("scratch.with_vectors")
+spark.sql("DELETE FROM scratch.with_vectors WHERE scan_id <= 400")
 
 # %%
 few.write.saveAsTable("scratch.littered")
@@ -1700,7 +1700,7 @@ os.utime(orphan, (week_ago, week_ago))
 
 # %% costly="a dry run of VACUUM lists folders"
 TABLES = ["bronze.parcel_scans", "bronze.parcel_stations"]
-TABLES += ["scratch.marked", "scratch.littered"]
+TABLES += ["scratch.with_vectors", "scratch.littered"]
 TARGET = 1_000_000
 facts = {table: facts_of(table) for table in TABLES}
 {table: needs_care(found, TARGET) for table, found in facts.items()}
