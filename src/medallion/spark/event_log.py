@@ -18,7 +18,10 @@ from medallion import paths
 
 @contextmanager
 def recorded(spark: SparkSession) -> Iterator[Path]:
-    """Write the event log of what runs in the block. Its file is complete when the block has ended."""
+    """Write the event log of the application while the block runs; the file is complete when the block ends.
+
+    What other threads run meanwhile is in it too, streams among it.
+    """
     jvm: Any = spark._jvm
     context = spark.sparkContext._jsc.sc()
     folder = Path(tempfile.mkdtemp(prefix="events_", dir=paths.scratch()))
@@ -37,6 +40,8 @@ def recorded(spark: SparkSession) -> Iterator[Path]:
     try:
         yield folder / application
     finally:
-        context.listenerBus().waitUntilEmpty()
-        context.removeSparkListener(writer)
-        writer.stop()
+        try:
+            context.listenerBus().waitUntilEmpty()
+        finally:  # after Ctrl-C too
+            context.removeSparkListener(writer)
+            writer.stop()

@@ -7,7 +7,8 @@ A transaction is watched by an observer of the thread that runs it, so the write
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from pyspark.sql import SparkSession
 
@@ -19,12 +20,13 @@ _SECONDS = 60
 
 
 class Paused:
-    """A write in a thread of its own. Its data files are written; its commit is not, until `finish()`."""
+    """A write in a thread of its own. Its data files are written; its commit is not, until `finish()`.
 
-    def __init__(self, work: Callable[[], Any]) -> None:
-        spark = SparkSession.getActiveSession()
-        if spark is None:
-            raise MedallionError("A write can be held only in a session that runs: see medallion.start.")
+    As a context manager it refuses a write that has no commit, and a block that ends, also by an error, leaves
+    no write that waits.
+    """
+
+    def __init__(self, spark: SparkSession, work: Callable[[], Any]) -> None:
         jvm: Any = spark._jvm
         delta = jvm.org.apache.spark.sql.delta
         phases = delta.fuzzer.OptimisticTransactionPhases.forName("paused")
@@ -42,7 +44,22 @@ class Paused:
 
         self._thread = threading.Thread(target=self._run, args=(watch, work), daemon=True)
         self._thread.start()
-        self._wait_for_commit()
+        try:
+            self._wait_for_commit()
+        except BaseException:  # Ctrl-C too: nobody has this object, so nobody could let the write go on
+            self._commit.entryBarrier().unblock()
+            raise
+
+    def __enter__(self) -> Self:
+        if not self.held:
+            raise MedallionError("The write has ended without coming to a commit.") from self._error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._commit.entryBarrier().unblock()
+        self._thread.join(_SECONDS)
 
     def _run(self, watch: Callable[[], None], work: Callable[[], Any]) -> None:
         watch()
@@ -80,6 +97,6 @@ class Paused:
         return self._error
 
 
-def before_commit(work: Callable[[], Any]) -> Paused:
+def before_commit(spark: SparkSession, work: Callable[[], Any]) -> Paused:
     """Run `work` in a thread up to the commit of its first Delta transaction, and hold it there."""
-    return Paused(work)
+    return Paused(spark, work)

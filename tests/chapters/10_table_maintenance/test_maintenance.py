@@ -43,7 +43,7 @@ query = stream.trigger(processingTime="1 hour").start(str(folder / "sink"))
 while not (folder / "sink" / "_delta_log" / "00000000000000000000.json").exists():
     time.sleep(0.05)
 writers = [
-    paused.before_commit(lambda: spark.sql(statement.format(folder / name)))
+    paused.before_commit(spark, lambda: spark.sql(statement.format(folder / name)))
     for name, statement in held.items()
 ]
 print("held" if all(writer.held for writer in writers) else "not held", flush=True)
@@ -157,7 +157,7 @@ JOB = {
     "notes_of",
     "record",
 }
-JOB |= {"care_for", "conflict_of", "NAMES", "digest"}
+JOB |= {"care_for", "conflict_of", "NAMES", "digest", "settings"}
 
 
 @pytest.fixture
