@@ -1009,8 +1009,9 @@ def settings(values):
 
 
 # %% [markdown]
-# Before that we ask four readers who need files of old versions: time travel, the clone, the change feed, and the
-# stream, which lags by one insert. Its question waits, because a stream that has read the insert no longer lags.
+# Four readers need files of old versions: time travel, the clone, the change feed, and the stream, which lags by one
+# insert. First we ask three of them while the files are there. (We ask the stream later: once it has read the insert,
+# it no longer lags.)
 
 # %%
 import re
@@ -1060,8 +1061,7 @@ history.select("version", "operation").orderBy("version")
 # Now we ask all four readers.
 
 # %%
-stream = lambda: reader.toTable("scratch.followed").awaitTermination()
-readers["stream"] = stream
+readers["stream"] = lambda: reader.toTable("scratch.followed").awaitTermination()
 {name: read_error_of(work) for name, work in readers.items()}
 
 # %% [markdown]
@@ -1980,10 +1980,13 @@ def act_disturbed(action):
 
 
 # %% costly="two transactions beside a stream"
-look = lambda: facts_of("scratch.busy")
-decide = lambda facts: needs_care(facts, TARGET)
-done = maintain(look, decide, act_disturbed, attempts=3)
-conflicts, done, look()["files"]
+done = maintain(
+    look=lambda: facts_of("scratch.busy"),
+    decide=lambda facts: needs_care(facts, TARGET),
+    act=act_disturbed,
+    attempts=3,
+)
+conflicts, done, facts_of("scratch.busy")["files"]
 
 # %%
 spark.sql("INSERT INTO scratch.busy SELECT id + 1000 FROM range(5)")
