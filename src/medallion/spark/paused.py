@@ -22,8 +22,8 @@ _SECONDS = 60
 class Paused:
     """A write in a thread of its own. Its data files are written; its commit is not, until `finish()`.
 
-    As a context manager it refuses a write that has no commit, and a block that ends, also by an error, leaves
-    no write that waits.
+    As a context manager it refuses a write that has no commit. When the block ends, also by an error, no write
+    waits any more.
     """
 
     def __init__(self, spark: SparkSession, work: Callable[[], Any]) -> None:

@@ -147,7 +147,7 @@ def test_a_write_that_is_not_waited_for_ends(
 
 
 def test_settings_are_afterwards_as_they_were(chapter: dict[str, Any], spark: SparkSession) -> None:
-    """Also those that the session had when it began: an `unset` gives Spark's default, 200 tasks a shuffle."""
+    """Also those that the session had when it began: `unset` gives Spark's default, 200 tasks."""
     name, other = "spark.sql.shuffle.partitions", "spark.sql.adaptive.skewJoin.skewedPartitionFactor"
     before = spark.conf.get(name)
     assert before != "200"
