@@ -22,8 +22,8 @@ _SECONDS = 60
 class Paused:
     """A write in a thread of its own. Its data files are written; its commit is not, until `finish()`.
 
-    As a context manager it refuses a write that has no commit. When the block ends, also by an error, no write
-    waits any more.
+    As a context manager it refuses a write that has no commit. When the block ends, also by an error, no
+    write waits any more.
     """
 
     def __init__(self, spark: SparkSession, work: Callable[[], Any]) -> None:
@@ -38,6 +38,7 @@ class Paused:
         phases.postCommitPhase().exitBarrier().unblock()
         observer.setNextObserver(delta.TransactionExecutionObserver.getObserver(), True)
         self._error: Exception | None = None
+        self._released = False
 
         def watch() -> None:
             delta.TransactionExecutionObserver.setObserver(observer)
@@ -47,7 +48,7 @@ class Paused:
         try:
             self._wait_for_commit()
         except BaseException:  # Ctrl-C too: nobody has this object, so nobody could let the write go on
-            self._commit.entryBarrier().unblock()
+            self._let_go()
             raise
 
     def __enter__(self) -> Self:
@@ -58,7 +59,7 @@ class Paused:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._commit.entryBarrier().unblock()
+        self._let_go()
         self._thread.join(_SECONDS)
 
     def _run(self, watch: Callable[[], None], work: Callable[[], Any]) -> None:
@@ -79,6 +80,11 @@ class Paused:
                 raise MedallionError(f"The write did not come to its commit within {_SECONDS} seconds.")
             time.sleep(0.01)
 
+    def _let_go(self) -> None:
+        if not self._released:  # Delta refuses it a second time
+            self._released = True
+            self._commit.entryBarrier().unblock()
+
     @property
     def held(self) -> bool:
         """Whether the write waits at its commit now."""
@@ -90,7 +96,7 @@ class Paused:
         Raises MedallionError when it does not end in time.
         """
         if self._thread.is_alive():
-            self._commit.entryBarrier().unblock()
+            self._let_go()
             self._thread.join(_SECONDS)
         if self._thread.is_alive():
             raise MedallionError(f"The write did not end within {_SECONDS} seconds.")
