@@ -1643,8 +1643,8 @@ largest_and_median(log), largest_and_median(split)
 # ### Salting by hand
 #
 # A **salt** is a second key that spreads a hot one. Each scan gets a salt, and each station gets a row for each salt.
-# Take the salt from a column of the row, and not from `rand()`: a task that is run again may draw other numbers, and
-# then rows are lost or doubled.
+# Take the salt from a column of the row, and not from `rand()`. A task that is run again may get its rows in another
+# order, and then each row draws another number: rows can be lost or doubled.
 
 # %% tags=["setup"]
 few_scans = scans.where("scan_id <= 4000").select("scan_id", "station_id", "weight_g")

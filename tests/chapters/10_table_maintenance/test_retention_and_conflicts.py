@@ -11,7 +11,7 @@ import pytest
 from delta import exceptions
 from deltalake import write_deltalake
 from pyspark.errors import AnalysisException
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 
 import medallion
 from medallion.errors import MedallionError
@@ -201,6 +201,26 @@ def test_the_folder_of_a_change_feed_is_no_unused_file(
     aged(tmp_path / "t" / "_change_data")
     assert spark.sql(f"VACUUM {table} DRY RUN").count() > 0, "it names the folder"
     assert chapter["facts_of"](table)["unused"] == 0
+
+
+def test_a_table_that_fails_stops_no_other_and_is_named(
+    run_cells: Callable[..., dict[str, Any]], tested: str, spark: SparkSession
+) -> None:
+    job = run_cells("10", defining={"run_maintenance"}, spark=spark, medallion=medallion)
+    done: list[str] = []
+    written: list[list[Row]] = []
+
+    def care_for(table: str, run: str) -> None:
+        if table == "scratch.nowhere":
+            raise OSError("no such table")
+        done.append(table)
+
+    job["care_for"] = care_for
+    job["notes_of"] = lambda table: spark.sql(f"SELECT '{table}' AS note")
+    job["record"] = lambda notes: written.append(notes.collect())
+    with pytest.raises(RuntimeError, match=r"scratch\.nowhere.*no such table"):
+        job["run_maintenance"](["scratch.nowhere", tested], "a run")
+    assert done == [tested] and written == [[Row(note=tested)]], "it is recorded too"
 
 
 @pytest.mark.parametrize("rewrites", [False, True], ids=["compacts", "rewrites"])
