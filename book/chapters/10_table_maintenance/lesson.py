@@ -1896,6 +1896,7 @@ def care_for(table, run):
     maintain(look, lambda found: needs_care(found, TARGET), act, attempts=3)
 
 
+# %%
 def run_maintenance(tables, run):
     """Maintain each table, record what was done, and name the tables that failed."""
     failed = {}

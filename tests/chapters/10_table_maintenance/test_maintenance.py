@@ -157,7 +157,7 @@ JOB = {
     "notes_of",
     "record",
 }
-JOB |= {"care_for", "conflict_of", "NAMES", "digest", "settings"}
+JOB |= {"care_for", "conflict_of", "NAMES", "digest", "settings", "run_maintenance", "marked_rows", "DELTA"}
 
 
 @pytest.fixture
