@@ -1181,8 +1181,8 @@ commits, error_of(lambda: spark.sql(old).collect())
 # %% [markdown] given=["4146"]
 # The commits before the old checkpoint are gone, and version 2 with them: `DELTA_VERSION_NOT_FOUND`. No data file was
 # deleted. Versions 5 and 6 are as old as the others, and they are kept: Delta deletes a commit only if a checkpoint
-# after it is old enough too ([pull request 4146](https://github.com/delta-io/delta/pull/4146)). It also rounds the age
-# down to midnight UTC, so commits live a little longer than the setting says. The table itself is complete, because the
+# after it is old enough too ([pull request 4146](https://github.com/delta-io/delta/pull/4146)). It also rounds the
+# cut-off down to midnight UTC, so commits live a little longer than the setting says. The table itself is complete, because the
 # checkpoint has its state.
 
 # %%
