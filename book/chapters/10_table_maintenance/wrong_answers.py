@@ -1,51 +1,579 @@
 """What the checks of chapter 10 say of wrong answers, and other right ones."""
 
+from collections.abc import Callable
+from typing import Any
+
+from delta.exceptions import (
+    ConcurrentAppendException,
+    ConcurrentDeleteDeleteException,
+    ConcurrentDeleteReadException,
+    DeltaConcurrentModificationException,
+    MetadataChangedException,
+)
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+Answer = Callable[..., Any]
+Facts = dict[str, Any]
+
+# 10.1
 
 
-def added(orders: DataFrame, rule: str = "total_cents > 0", total: str = "coalesce(sum(total_cents), 0)"):
-    """Return an answer that keeps the rows for which a rule is true, and what their total is."""
-    return orders.where(rule).selectExpr(f"{total} AS cents").first().cents
+def with_a_row_in_it(frame: DataFrame) -> int:
+    if not frame.inputFiles():
+        return 0
+    return frame.select(F.col("_metadata.file_path")).distinct().count()
 
 
-def everything(orders: DataFrame) -> int:
-    return added(orders, rule="true")
+def as_text(frame: DataFrame) -> str:
+    return str(len(frame.inputFiles()))
 
 
-def none_for_none(orders: DataFrame) -> int:
-    return added(orders, total="sum(total_cents)")
+def folders(frame: DataFrame) -> int:
+    return len({file.rsplit("/", 1)[0] for file in frame.inputFiles()})
 
 
-def counted(orders: DataFrame) -> int:
-    return added(orders, total="count(*)")
+def at_least_one(frame: DataFrame) -> int:
+    return max(len(frame.inputFiles()), 1)
 
 
-def without_sign(orders: DataFrame) -> int:
-    return added(orders, rule="true", total="coalesce(sum(abs(total_cents)), 0)")
+def rows(frame: DataFrame) -> int:
+    return frame.count()
 
 
-def in_euros(orders: DataFrame) -> float:
-    return added(orders) / 100
+def runs_it_first(frame: DataFrame) -> int:
+    frame.collect()
+    return len(frame.inputFiles())
 
 
-def row_by_row(orders: DataFrame) -> int:
-    return sum(max(row.total_cents or 0, 0) for row in orders.collect())
+def forgets_return(frame: DataFrame) -> None:
+    len(frame.inputFiles())
 
 
-def in_pandas(orders: DataFrame) -> int:
-    return orders.toPandas()["total_cents"].clip(lower=0).fillna(0).astype(int).sum()
+def in_a_set(frame: DataFrame) -> int:
+    return len({*frame.inputFiles()})
 
+
+def of_the_jvm(frame: DataFrame) -> int:
+    return len(list(frame._jdf.inputFiles()))
+
+
+# 10.2
+
+RIGHT_ONES = {
+    "month": "scanned_at >= '2025-09-01' AND scanned_at < '2025-10-01'",
+    "kilos": "weight_g >= 2000 AND weight_g < 3000",
+    "light": "weight_g < 500 OR weight_g IS NULL",
+    "prefix": "parcel_id LIKE 'PA03%'",
+}
+OTHER_RIGHT_ONES = {
+    "month": "date(scanned_at) BETWEEN '2025-09-01' AND '2025-09-30'",
+    "kilos": "weight_g BETWEEN 2000 AND 2999",
+    "light": "weight_g IS NULL OR NOT (weight_g >= 500)",
+    "prefix": "startswith(parcel_id, 'PA03')",
+}
+
+
+def predicates(**changed: Any) -> dict[str, Any]:
+    """Return the right predicates with some of them changed."""
+    return RIGHT_ONES | changed
+
+
+# 10.4
+
+
+def caring(
+    *,
+    least_files: int = 10,
+    small: Callable[[float, float], bool] = lambda mean, target: mean < target / 4,
+    marked: Callable[[int, int], bool] = lambda deleted, rows: deleted >= 0.05 * (rows + deleted),
+    order: tuple[str, ...] = ("compact", "purge", "vacuum"),
+) -> Answer:
+    """Return an answer that differs from the right one in a part."""
+
+    def needs_care(facts: Facts, target: int) -> list[str]:
+        deleted = facts["deleted"] or 0
+        mean = facts["bytes"] / max(facts["files"], 1)
+        needed = {
+            "compact": facts["files"] >= least_files and small(mean, target),
+            "purge": deleted > 0 and marked(deleted, facts["rows"]),
+            "vacuum": facts["unused"] > 0,
+        }
+        return [action for action in order if needed[action]]
+
+    return needs_care
+
+
+def unknown_is_purged(facts: Facts, target: int) -> list[str]:
+    return (["purge"] if facts["deleted"] is None else []) + caring()(facts, target)
+
+
+def mean_by_division(facts: Facts, target: int) -> list[str]:
+    mean = facts["bytes"] / facts["files"]
+    return ["compact"] if facts["files"] >= 10 and mean < target / 4 else []
+
+
+def first_only(facts: Facts, target: int) -> list[str]:
+    return caring()(facts, target)[:1]
+
+
+def one_name(facts: Facts, target: int) -> str:
+    return ", ".join(caring()(facts, target))
+
+
+def fixed_target(facts: Facts, target: int) -> list[str]:
+    return caring()(facts, 1_000_000)
+
+
+def as_a_tuple(facts: Facts, target: int) -> tuple[str, ...]:
+    return tuple(caring()(facts, target))
+
+
+def with_shares(facts: Facts, target: int) -> list[str]:
+    in_files = facts["rows"] + (facts["deleted"] or 0)
+    actions = []
+    if facts["files"] > 9 and 4 * facts["bytes"] < facts["files"] * target:
+        actions.append("compact")
+    if in_files and (facts["deleted"] or 0) / in_files >= 0.05:
+        actions.append("purge")
+    return actions + ["vacuum"] * (facts["unused"] > 0)
+
+
+# 10.5
+
+
+def salting(salts: int = 32, copies: int | None = None, drop: bool = True, by: str = "scan_id") -> Answer:
+    """Return an answer that salts the scans, and copies the stations, with other numbers."""
+
+    def even(scans: DataFrame, stations: DataFrame) -> DataFrame:
+        salted = scans.withColumn("salt", F.expr(f"CAST(pmod({by}, {salts}) AS INT)"))
+        every = F.sequence(F.lit(0), F.lit((copies or salts) - 1))
+        joined = salted.join(stations.withColumn("salt", F.explode(every)), ["station_id", "salt"])
+        return joined.drop("salt") if drop else joined
+
+    return even
+
+
+def plain_join(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return scans.join(stations, "station_id")
+
+
+def broadcast(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return scans.join(F.broadcast(stations), "station_id")
+
+
+def spread_before(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return scans.repartition(8).join(stations, "station_id")
+
+
+def spread_after(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return scans.join(stations, "station_id").repartition(8)
+
+
+def copies_without_salt(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    every = F.explode(F.sequence(F.lit(0), F.lit(31)))
+    return scans.join(stations.withColumn("salt", every), "station_id").drop("salt")
+
+
+def without_stations(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return salting()(scans, stations).drop("kind")
+
+
+def left(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    salted = scans.withColumn("salt", F.expr("CAST(pmod(scan_id, 32) AS INT)"))
+    every = F.explode(F.sequence(F.lit(0), F.lit(31)))
+    return salted.join(stations.withColumn("salt", every), ["station_id", "salt"], "left")
+
+
+def named_hub(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    salt = F.when(F.col("station_id") == "ST41", F.expr("CAST(pmod(scan_id, 32) AS INT)")).otherwise(0)
+    every = F.explode(F.sequence(F.lit(0), F.lit(31)))
+    return scans.withColumn("salt", salt).join(stations.withColumn("salt", every), ["station_id", "salt"])
+
+
+def only_the_hot(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    counts = scans.where("station_id IS NOT NULL").groupBy("station_id").count()
+    hot = counts.orderBy(F.desc("count")).first().station_id
+    salt = F.when(F.col("station_id") == hot, F.expr("CAST(pmod(scan_id, 64) AS INT)")).otherwise(F.lit(0))
+    copies = F.when(F.col("station_id") == hot, F.sequence(F.lit(0), F.lit(63)))
+    every = F.explode(F.coalesce(copies, F.array(F.lit(0))))
+    return scans.withColumn("salt", salt).join(stations.withColumn("salt", every), ["station_id", "salt"])
+
+
+# 10.6
+
+CAUGHT = (ConcurrentAppendException, ConcurrentDeleteReadException, ConcurrentDeleteDeleteException)
+
+
+def conflicts(error: Exception) -> bool:
+    """Say whether an error is a conflict, or was caused by one."""
+    cause = getattr(error, "java_exception", None)
+    while cause is not None and not cause.getClass().getSimpleName().startswith("Concurrent"):
+        cause = cause.getCause()
+    return cause is not None or isinstance(error, CAUGHT)
+
+
+def maintaining(
+    *,
+    caught: Answer = conflicts,
+    more: int = 0,
+    again: bool = False,
+    forgets: bool = False,
+    silent: bool = False,
+) -> Answer:
+    """Return an answer that differs from the right one in a part."""
+
+    def maintain(look: Answer, decide: Answer, act: Answer, attempts: int) -> list[str]:
+        done: list[str] = []
+        for attempt in range(attempts + more):
+            try:
+                for action in decide(look()):
+                    if again or action not in done:
+                        act(action)
+                        done.append(action)
+            except Exception as error:
+                if not caught(error):
+                    raise
+                if forgets:
+                    done = []
+                if attempt + 1 == attempts + more and not silent:
+                    raise
+            else:
+                break
+        return done
+
+    return maintain
+
+
+def decides_once(look: Answer, decide: Answer, act: Answer, attempts: int) -> list[str]:
+    actions = decide(look())
+    for action in actions:
+        for attempt in range(attempts):
+            try:
+                act(action)
+                break
+            except Exception as error:
+                if not conflicts(error) or attempt + 1 == attempts:
+                    raise
+    return list(actions)
+
+
+def returns_nothing(look: Answer, decide: Answer, act: Answer, attempts: int) -> None:
+    maintaining()(look, decide, act, attempts)
+
+
+def recursive(look: Answer, decide: Answer, act: Answer, attempts: int) -> list[str]:
+    done: list[str] = []
+
+    def attempt(left: int) -> list[str]:
+        try:
+            for action in decide(look()):
+                if action not in done:
+                    act(action)
+                    done.append(action)
+        except Exception as error:
+            if not conflicts(error) or left == 1:
+                raise
+            return attempt(left - 1)
+        return done
+
+    return attempt(attempts)
+
+
+def while_loop(look: Answer, decide: Answer, act: Answer, attempts: int) -> list[str]:
+    done: dict[str, None] = {}
+    left = attempts
+    while True:
+        try:
+            for action in [name for name in decide(look()) if name not in done]:
+                act(action)
+                done[action] = None
+            return [*done]
+        except Exception as error:
+            left -= 1
+            if not conflicts(error) or not left:
+                raise
+
+
+NEEDS = ("CONFLICTS", "conflict_of")
 
 WRONG = [
-    ("paid", everything, "For one total below zero, [500, -20, 80], it is 580 cents; yours is 560."),
     (
-        "paid",
-        none_for_none,
+        "files_read",
+        with_a_row_in_it,
+        "For a filter that one file may meet, and no row does it is 1, because this file has to be read to "
+        "know that it has no such row; yours is 0.",
+    ),
+    ("files_read", as_text, "Your function returned '4'. It should return a whole number."),
+    (
+        "files_read",
+        folders,
+        "For a table of four files it is 4, because nothing is filtered; yours is 1.",
+    ),
+    (
+        "files_read",
+        at_least_one,
+        "For a filter that no file can meet it is 0, because all four are pruned; yours is 1.",
+    ),
+    ("files_read", rows, "For a table of four files it is 4, because nothing is filtered; yours is 8."),
+    (
+        "files_read",
+        runs_it_first,
+        "Your function runs the query: one that fails when it runs fails in your function. "
+        "The plan knows the files.",
+    ),
+    (
+        "files_read",
+        forgets_return,
         "Your function returned nothing. Does it end with return? It should return a whole number.",
     ),
-    ("paid", counted, "For one total below zero, [500, -20, 80], it is 580 cents; yours is 2."),
-    ("paid", without_sign, "For one total below zero, [500, -20, 80], it is 580 cents; yours is 600."),
-    ("paid", in_euros, "Your function returned 5.8. It should return a whole number."),
+    (
+        "keys",
+        ["parcel_id"],
+        "With the keys parcel_id, the query customer_id = 417 "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        ["customer_id"],
+        "With the keys customer_id, the query parcel_id = 'PA10425000' "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        ["customer_id", "scanned_at"],
+        "With the keys customer_id, scanned_at, the query parcel_id = 'PA10425000' "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        ["parcel_id", "customer_id", "scanned_at", "weight_g"],
+        "With the keys parcel_id, customer_id, scanned_at, weight_g, the query parcel_id = 'PA10425000' "
+        "reads …",
+    ),
+    (
+        "keys",
+        ["scan_type"],
+        "With the keys scan_type, the query parcel_id = 'PA10425000' "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        ["station_id", "customer_id"],
+        "With the keys station_id, customer_id, the query parcel_id = 'PA10425000' "
+        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+    ),
+    (
+        "keys",
+        "parcel_id, customer_id",
+        "Your keys are 'parcel_id, customer_id'. They should be a list of names of columns.",
+    ),
+    (
+        "keys",
+        ["parcel", "customer_id"],
+        "'parcel' is no column of the table. It has scan_id, scanned_at, parcel_id, station_id, scan_type, "
+        "weight_g, customer_id.",
+    ),
+    (
+        "skipping",
+        predicates(month="scanned_at BETWEEN '2025-09-01' AND '2025-10-01'"),
+        "month keeps the scan with scanned_at 2025-10-01 00:00:00, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(month="scanned_at BETWEEN '2025-09-01' AND '2025-09-30 23:59:59'"),
+        "month loses the scan with scanned_at 2025-09-30 23:59:59.500000, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(month="year(scanned_at) = 2025 AND month(scanned_at) = 9"),
+        "month keeps the same rows as date_format(scanned_at, 'yyyy-MM') = '2025-09', and reads 8 of 8 "
+        "files. It can read 1.",
+    ),
+    (
+        "skipping",
+        predicates(kilos="weight_g BETWEEN 2000 AND 3000"),
+        "kilos keeps the scan with weight_g 3000, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(kilos="weight_g > 2000 AND weight_g < 3000"),
+        "kilos loses the scan with weight_g 2000, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(light="weight_g < 500"),
+        "light loses the scan with weight_g NULL, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(light="weight_g <= 500 OR weight_g IS NULL"),
+        "light keeps the scan with weight_g 500, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(prefix="parcel_id BETWEEN 'PA03' AND 'PA04'"),
+        "prefix keeps the scan with parcel_id PA04, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(prefix="parcel_id > 'PA03' AND parcel_id < 'PA04'"),
+        "prefix loses the scan with parcel_id PA03, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(prefix="parcel_id LIKE '%03%'"),
+        "prefix keeps the same rows as substring(parcel_id, 1, 4) = 'PA03', and reads 8 of 8 files. "
+        "It can read 1.",
+    ),
+    ("skipping", predicates(light=500), "light is 500. It should be a string."),
+    (
+        "skipping",
+        {"month": "true"},
+        "The names are month, kilos, light, prefix; yours are month.",
+    ),
+    (
+        "skipping",
+        [*RIGHT_ONES.values()],
+        f"Your predicates are {[*RIGHT_ONES.values()]!r}. They should be a dict of four strings.",
+    ),
+    (
+        "needs_care",
+        caring(least_files=11),
+        "For 10 files of 200,000 bytes the actions are ['compact']; yours are [].",
+    ),
+    (
+        "needs_care",
+        caring(small=lambda mean, target: mean <= target / 4),
+        "For 10 files of a quarter of the target the actions are []; yours are ['compact'].",
+    ),
+    (
+        "needs_care",
+        caring(marked=lambda deleted, rows: deleted > 0.05 * (rows + deleted)),
+        "For 5 marked rows of 100 in the files the actions are ['purge']; yours are [].",
+    ),
+    (
+        "needs_care",
+        caring(marked=lambda deleted, rows: deleted >= 0.05 * rows),
+        "For 5 marked rows beside 100 others the actions are []; yours are ['purge'].",
+    ),
+    (
+        "needs_care",
+        unknown_is_purged,
+        "For a number of marked rows that nobody knows the actions are []; yours are ['purge'].",
+    ),
+    (
+        "needs_care",
+        mean_by_division,
+        "Your code raised ZeroDivisionError: division by zero…",
+    ),
+    (
+        "needs_care",
+        caring(order=("vacuum", "purge", "compact")),
+        "For a table that needs everything the actions are ['compact', 'purge', 'vacuum']; yours are "
+        "['vacuum', 'purge', 'compact'].",
+    ),
+    (
+        "needs_care",
+        first_only,
+        "For a table that needs everything the actions are ['compact', 'purge', 'vacuum']; yours are "
+        "['compact'].",
+    ),
+    ("needs_care", one_name, "Your function returned ''. It should return a list."),
+    (
+        "needs_care",
+        fixed_target,
+        "For 10 files of 200,000 bytes, target 400,000 the actions are []; yours are ['compact'].",
+    ),
+    ("even_join", plain_join, "The rows are right. But the largest of 8 tasks reads …"),
+    ("even_join", spread_before, "The rows are right. But the largest of 8 tasks reads …"),
+    ("even_join", spread_after, "The rows are right. But the largest of 8 tasks reads …"),
+    ("even_join", salting(2), "The rows are right. But the largest of 8 tasks reads …"),
+    ("even_join", named_hub, "The rows are right. But the largest of 8 tasks reads …"),
+    (
+        "even_join",
+        broadcast,
+        "The rows are right, but the plan has a broadcast. Suppose that both sides are too large.",
+    ),
+    ("even_join", salting(32, copies=16), "The station ST01 has …"),
+    ("even_join", copies_without_salt, "The station ST01 has …"),
+    ("even_join", left, "Your join has rows of …"),
+    ("even_join", without_stations, "Your join has no column kind; it has …"),
+    (
+        "maintain",
+        maintaining(caught=lambda error: True),
+        "An error that is no conflict: calls look compact, and ends with OSError is right; yours: calls look "
+        "compact look compact, and ends with ['compact'].",
+    ),
+    (
+        "maintain",
+        maintaining(caught=lambda error: conflicts(error) or isinstance(error, MetadataChangedException)),
+        "A change of the table's columns by another writer: calls look compact, and ends with "
+        "MetadataChangedException is right; yours: calls look compact look compact, and ends with "
+        "['compact'].",
+    ),
+    (
+        "maintain",
+        maintaining(caught=lambda error: isinstance(error, DeltaConcurrentModificationException)),
+        "A conflict in the first of three attempts: calls look compact look compact, and ends with "
+        "['compact'] is right; yours: calls look compact, and ends with Conflict.",
+    ),
+    (
+        "maintain",
+        maintaining(caught=lambda error: isinstance(error, CAUGHT)),
+        "A conflict that is the cause of another exception: calls look compact look "
+        "compact, and ends with ['compact'] is right; yours: calls look compact, and ends with Wrapped.",
+    ),
+    (
+        "maintain",
+        maintaining(more=1),
+        "A conflict in each of two attempts: calls look compact look compact, and ends with Conflict is "
+        "right; yours: calls look compact look compact look compact, and ends with ['compact'].",
+    ),
+    (
+        "maintain",
+        maintaining(again=True),
+        "A conflict in the second action: calls look compact purge look purge, and ends with ['compact', "
+        "'purge'] is right; yours: calls look compact purge look compact purge, and ends with ['compact', "
+        "'compact', 'purge'].",
+    ),
+    (
+        "maintain",
+        maintaining(forgets=True),
+        "A conflict in the second action: calls look compact purge look purge, and ends with ['compact', "
+        "'purge'] is right; yours: calls look compact purge look compact purge, and ends with ['compact', "
+        "'purge'].",
+    ),
+    (
+        "maintain",
+        maintaining(silent=True),
+        "A conflict in each of two attempts: calls look compact look compact, and ends with Conflict is "
+        "right; yours: calls look compact look compact, and ends with [].",
+    ),
+    (
+        "maintain",
+        decides_once,
+        "A conflict in the first of three attempts: calls look compact look compact, and ends with "
+        "['compact'] is right; yours: calls look compact compact, and ends with ['compact'].",
+    ),
+    (
+        "maintain",
+        returns_nothing,
+        "Nothing to do: calls look, and ends with [] is right; yours: calls look, and ends with None.",
+    ),
 ]
 
-RIGHT = [("paid", row_by_row), ("paid", in_pandas)]
+RIGHT = [
+    ("files_read", in_a_set),
+    ("files_read", of_the_jvm),
+    ("keys", ["customer_id", "parcel_id"]),
+    ("keys", ("parcel_id", "customer_id")),
+    ("skipping", OTHER_RIGHT_ONES),
+    ("skipping", dict(reversed(RIGHT_ONES.items()))),
+    ("needs_care", as_a_tuple),
+    ("needs_care", with_shares),
+    ("even_join", salting(64, drop=False)),
+    ("even_join", only_the_hot),
+    ("maintain", recursive),
+    ("maintain", while_loop),
+]

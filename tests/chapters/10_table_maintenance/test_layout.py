@@ -1,0 +1,163 @@
+"""What the first half of chapter 10 promises of layouts: the same rows whatever the files, and clear errors.
+
+How many files a query reads before and after a change of layout stands in outputs of the lesson; its replay
+compares them. Here small tables stand for what no output shows.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyspark.sql import DataFrame, SparkSession
+
+from medallion.paths import scratch
+
+SETTINGS = {
+    "spark.databricks.delta.optimize.minFileSize": "2000",
+    "spark.databricks.delta.optimize.maxFileSize": "2000",
+}
+
+pytestmark = pytest.mark.usefixtures("no_progress")
+
+
+@pytest.fixture(scope="module")
+def chapter(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+    return run_cells("10", defining={"files_read", "read_cost", "optimized", "refused"}, spark=spark)
+
+
+@pytest.fixture
+def small_files(spark: SparkSession) -> Iterator[None]:
+    for name, value in SETTINGS.items():
+        spark.conf.set(name, value)
+    yield
+    for name in SETTINGS:
+        spark.conf.unset(name)
+
+
+@pytest.fixture
+def folder(spark: SparkSession, request: pytest.FixtureRequest) -> Path:
+    """A folder with a space and an accent in its name, in the schema of this session."""
+    return scratch() / f"Büch 1 {request.node.name}"
+
+
+def write(folder: Path, files: int = 8, rows: int = 100) -> None:
+    """Write a table of some files, in which no file can be skipped by `place`."""
+    for file in range(files):
+        number = list(range(file * rows, (file + 1) * rows))
+        columns = {"number": number, "place": [n * 37 % 40 for n in number], "note": ["n"] * rows}
+        write_deltalake(
+            str(folder),
+            pa.table(columns),
+            mode="append",
+            configuration={"delta.dataSkippingStatsColumns": "number,place"},
+        )
+
+
+def table(spark: SparkSession, folder: Path) -> DataFrame:
+    return spark.read.format("delta").load(str(folder))
+
+
+def rows(spark: SparkSession, folder: Path) -> list[Any]:
+    return sorted(map(tuple, table(spark, folder).collect()))
+
+
+def test_the_cost_is_counted_in_a_folder_with_any_name(
+    spark: SparkSession, chapter: dict[str, Any], folder: Path
+) -> None:
+    write(folder, files=2)
+    cost = chapter["read_cost"](table(spark, folder).where("number = 5"))
+    assert (cost["files"], cost["rows"]) == (1, 100)
+    assert chapter["files_read"](table(spark, folder)) == 2
+
+
+def test_a_key_without_statistics_is_refused_and_the_table_is_as_it_was(
+    spark: SparkSession, chapter: dict[str, Any], folder: Path
+) -> None:
+    write(folder, files=2)
+    before = DeltaTable(str(folder)).version(), rows(spark, folder)
+    message = chapter["refused"](f"ALTER TABLE delta.`{folder}` CLUSTER BY (note)")
+    assert message.startswith("[DELTA_CLUSTERING_COLUMN_MISSING_STATS]") and "'note'" in message
+    many = ", ".join(["number", "place", "number2", "number3", "number4"])
+    message = chapter["refused"](f"ALTER TABLE delta.`{folder}` CLUSTER BY ({many})")
+    assert message.startswith("[DELTA_CLUSTER_BY_INVALID_NUM_COLUMNS]")
+    analyzed = chapter["refused"](f"ANALYZE TABLE delta.`{folder}` COMPUTE DELTA STATISTICS")
+    assert "[PARSE_SYNTAX_ERROR]" in analyzed
+    assert (DeltaTable(str(folder)).version(), rows(spark, folder)) == before
+
+
+@pytest.mark.usefixtures("small_files")
+def test_each_layout_answers_the_same(spark: SparkSession, chapter: dict[str, Any], folder: Path) -> None:
+    write(folder)
+    before, where = rows(spark, folder), f"delta.`{folder}`"
+    assert chapter["files_read"](table(spark, folder).where("place = 7")) == 8
+    spark.sql(f"ALTER TABLE {where} CLUSTER BY (place)")
+    assert chapter["files_read"](table(spark, folder).where("place = 7")) == 8  # nothing moves by a name
+    removed, added = chapter["optimized"](f"OPTIMIZE {where}")
+    assert removed == 8 and chapter["files_read"](table(spark, folder).where("place = 7")) < added
+    assert rows(spark, folder) == before
+    assert chapter["optimized"](f"OPTIMIZE {where}") == (0, 0)
+    spark.sql(f"ALTER TABLE {where} CLUSTER BY (number)")
+    assert chapter["optimized"](f"OPTIMIZE {where}") == (0, 0)  # it needs FULL
+    assert chapter["optimized"](f"OPTIMIZE {where} FULL")[0] == added
+    assert rows(spark, folder) == before
+
+
+def test_compaction_is_no_change_of_data_to_a_stream(spark: SparkSession, folder: Path) -> None:
+    write(folder, files=4)
+    seen: list[int] = []
+
+    def count(batch: DataFrame, number: int) -> None:
+        seen.append(batch.count())
+
+    def read() -> int:
+        seen.clear()
+        stream = spark.readStream.format("delta").load(str(folder)).writeStream.foreachBatch(count)
+        place = str(folder.with_name(folder.name + " checkpoint"))
+        stream.option("checkpointLocation", place).trigger(availableNow=True).start().awaitTermination()
+        return sum(seen)
+
+    assert read() == 400
+    spark.sql(f"OPTIMIZE delta.`{folder}`")
+    assert len(table(spark, folder).inputFiles()) == 1 and read() == 0
+    # A commit that says that its rows are new is sent again: why OPTIMIZE must not say so
+    table(spark, folder).coalesce(1).write.format("delta").mode("append").save(str(folder))
+    assert read() == 400
+
+
+def test_vectors_lock_other_readers_out_until_the_feature_is_dropped(
+    spark: SparkSession, folder: Path
+) -> None:
+    write(folder, files=2)
+    where = f"delta.`{folder}`"
+    spark.sql(f"ALTER TABLE {where} SET TBLPROPERTIES (delta.enableDeletionVectors = true)")
+    spark.sql(f"DELETE FROM {where} WHERE number = 5")
+    with pytest.raises(Exception, match="deletionVectors"):
+        DeltaTable(str(folder)).to_pyarrow_dataset()
+    spark.sql(f"REORG TABLE {where} APPLY (PURGE)")
+    with pytest.raises(Exception, match="deletionVectors"):
+        DeltaTable(str(folder)).to_pyarrow_dataset()
+    spark.sql(f"ALTER TABLE {where} SET TBLPROPERTIES (delta.enableDeletionVectors = false)")
+    spark.sql(f"ALTER TABLE {where} DROP FEATURE deletionVectors")
+    assert DeltaTable(str(folder)).to_pyarrow_dataset().count_rows() == 199
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_key_with_few_values_counts_for_little_beside_one_with_many(
+    spark: SparkSession, chapter: dict[str, Any], folder: Path
+) -> None:
+    """The values of a key are numbered in up to 1,000 ranges, and the curve looks at large numbers first."""
+    write(folder)
+    where = f"delta.`{folder}`"
+    spark.sql(f"ALTER TABLE {where} CLUSTER BY (place, number)")
+    spark.sql(f"OPTIMIZE {where}")
+    files = chapter["files_read"](table(spark, folder))
+    assert chapter["files_read"](table(spark, folder).where("place = 7")) == files
+    spark.conf.set("spark.databricks.io.skipping.mdc.rangeId.max", "40")
+    try:
+        spark.sql(f"OPTIMIZE {where} FULL")
+    finally:
+        spark.conf.unset("spark.databricks.io.skipping.mdc.rangeId.max")
+    assert chapter["files_read"](table(spark, folder).where("place = 7")) < files
