@@ -1736,7 +1736,9 @@ def facts_of(table):
 
 # %% [markdown]
 # Three tables: the scans, the stations, and one with rows marked as deleted, beside which a killed writer has left a
-# file. `VACUUM` looks at the time of the file, so we set it back by 8 days.
+# file. `VACUUM` looks at the time of the file, so we set it back by 8 days. (None is partitioned. `OPTIMIZE` never joins
+# files of two partitions, so a table with many small partitions would be proposed each night. At scale, count the files
+# of each partition.)
 
 # %%
 few.write.option("delta.enableDeletionVectors", True).saveAsTable("scratch.littered")
