@@ -1042,6 +1042,8 @@ def read_error_of(work):
 
 # %%
 NO_CHECK = {"spark.databricks.delta.retentionDurationCheck.enabled": False}
+
+# %%
 with settings(NO_CHECK):
     spark.sql("VACUUM scratch.kept RETAIN 0 HOURS")
 data_files("kept")
@@ -1068,10 +1070,9 @@ readers["stream"] = lambda: reader.toTable("scratch.followed").awaitTermination(
 # %% [markdown]
 # Three of them have read without an error before, and now all four stop. The condition is
 # `FAILED_READ_FILE.FILE_NOT_EXIST`; a task of the stream reads and writes, so its condition is `TASK_WRITE_FAILED`, with
-# the same cause (`read_error_of` asserts that). The clone is the surprise: its rows were deleted by
-# somebody who maintained *another* table. The stream lagged by one insert. So `delta.deletedFileRetentionDuration` must
-# be longer than the longest query, the longest pause of a stream, and the age of the oldest version or clone that
-# somebody needs.
+# the same cause (`read_error_of` asserts that). The clone is the surprise: its rows were deleted by somebody who
+# maintained *another* table. The stream lagged by one insert. So `delta.deletedFileRetentionDuration` must be longer
+# than the longest query, the longest pause of a stream, and the age of the oldest version or clone that somebody needs.
 
 # %% [markdown]
 # ## Failure lab: VACUUM with 0 hours beside a writer
@@ -1735,7 +1736,9 @@ def facts_of(table):
 
 # %% [markdown]
 # Three tables: the scans, the stations, and one with rows marked as deleted, beside which a killed writer has left a
-# file. `VACUUM` looks at the time of the file, so we set it back by 8 days.
+# file. `VACUUM` looks at the time of the file, so we set it back by 8 days. (None is partitioned. `OPTIMIZE` never joins
+# files of two partitions, so a table with many small partitions would be proposed each night. At scale, count the files
+# of each partition.)
 
 # %%
 few.write.option("delta.enableDeletionVectors", True).saveAsTable("scratch.littered")
@@ -2031,7 +2034,8 @@ quiz.show("10")
 #   while it runs.
 # - The event log shows how rows are divided among tasks. A hot key is a largest task that is many times the median; a
 #   salt spreads it.
-# - A maintenance job decides by metadata, leaves its note in the commit, and can be run again.
+# - A maintenance job decides by metadata, leaves its note in the commit, and can be run again. Beside another job it
+#   looks again, and does only what is left to do.
 #
 # **On Databricks** predictive optimization runs `OPTIMIZE`, `VACUUM` and `ANALYZE` on managed tables of Unity Catalog
 # ([documentation](https://docs.databricks.com/aws/en/optimizations/predictive-optimization)), so a job of your own is
