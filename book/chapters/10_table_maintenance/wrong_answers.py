@@ -175,7 +175,7 @@ def spread_after(scans: DataFrame, stations: DataFrame) -> DataFrame:
 
 
 def copies_without_salt(scans: DataFrame, stations: DataFrame) -> DataFrame:
-    every = F.explode(F.sequence(F.lit(0), F.lit(31)))
+    every = F.explode(F.sequence(F.lit(0), F.lit(3)))
     return scans.join(stations.withColumn("salt", every), "station_id").drop("salt")
 
 
