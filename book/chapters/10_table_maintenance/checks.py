@@ -455,8 +455,8 @@ class EvenJoin(Exercise):
                 return f"The station {key[0]} has {rows:,} joined rows; {right[key][0]:,} scans are there."
             if [ids, grams] != right[key][1:]:
                 return f"The station {key[0]} has other scans or weights than before the join."
-        if more := sorted(map(str, set(found) - set(right))):
-            return f"Your join has rows of {more[0]}, which the plain join has not."
+        if more := sorted("NULL" if key[0] is None else key[0] for key in set(found) - set(right)):
+            return f"Your join has rows with the station_id {more[0]}, which the plain join has not."
         return None
 
 
