@@ -335,8 +335,9 @@ class Log:
         self.nodes = [node for event in events for node in nodes_of(event.get("sparkPlanInfo"))]
         self.tasks = [event for event in events if event["Event"] == "SparkListenerTaskEnd"]
 
-    def broadcasts(self) -> bool:
-        return any(node["nodeName"].startswith("Broadcast") for node in self.nodes)
+    def has(self, node: str) -> bool:
+        """Say whether a plan has a node whose name begins so."""
+        return any(other["nodeName"].startswith(node) for other in self.nodes)
 
     def joined(self, rows: float) -> list[list[int]]:
         """Return, for each stage whose joins have at least some rows, what each task reads by a shuffle."""
@@ -406,7 +407,9 @@ class EvenJoin(Exercise):
 
     def other_work(self, log: Log) -> str | None:
         """Return what is wrong with the tasks of the join, or None."""
-        if log.broadcasts():
+        if log.has("Adaptive"):
+            return "The rows are right, but the plan is adaptive. Solve it without AQE: leave the settings."
+        if log.has("Broadcast"):
             return "The rows are right, but the plan has a broadcast. Suppose that both sides are too large."
         stages = log.joined(self.rows / 4)
         if not stages:

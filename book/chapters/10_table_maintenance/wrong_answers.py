@@ -225,6 +225,11 @@ def other_setting(scans: DataFrame, stations: DataFrame) -> DataFrame:
     return plain_join(scans, stations)
 
 
+def with_aqe(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    scans.sparkSession.conf.set("spark.sql.adaptive.enabled", "true")
+    return plain_join(scans, stations)
+
+
 def kept_in_memory(scans: DataFrame, stations: DataFrame) -> DataFrame:
     joined = plain_join(scans, stations).cache()
     joined.count()
@@ -618,6 +623,11 @@ WRONG = [
     ("even_join", one_task, ONE_TASK),
     ("even_join", one_task_and_spread, ONE_TASK),
     ("even_join", other_setting, ONE_TASK),
+    (
+        "even_join",
+        with_aqe,
+        "The rows are right, but the plan is adaptive. Solve it without AQE: leave the settings.",
+    ),
     ("even_join", broadcast, BROADCAST),
     ("even_join", broadcast_before, BROADCAST),
     (
