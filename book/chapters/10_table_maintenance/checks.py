@@ -4,6 +4,7 @@ import json
 import shutil
 import statistics
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -302,6 +303,7 @@ class NeedsCare(FunctionExercise):
         ("10 files, a byte less than a quarter each", *care(files=10, bytes=2_499_990), ["compact"]),
         ("10 files of 200,000 bytes, target 400,000", *care(400_000, files=10, bytes=2_000_000), []),
         ("a table without a file", *care(files=0, bytes=0, rows=0), []),
+        ("a table whose files are all unused", *care(files=0, bytes=0, rows=0, unused=3), ["vacuum"]),
         ("5 marked rows of 100 in the files", *care(rows=95, deleted=5), ["purge"]),
         ("5 marked rows beside 100 others", *care(rows=100, deleted=5), []),
         ("a table whose rows are all marked", *care(rows=0, deleted=40), ["purge"]),
@@ -323,15 +325,46 @@ EIGHT: dict[str, str] = {
 }
 
 
-def shuffled_rows(log: Path) -> dict[int, list[int]]:
-    """Return for each stage of an event log how many rows each of its tasks has read from a shuffle."""
-    stages: dict[int, list[int]] = {}
-    for line in log.read_text("utf-8").splitlines():
-        event = json.loads(line)
-        if event["Event"] == "SparkListenerTaskEnd":
-            read = event["Task Metrics"]["Shuffle Read Metrics"]["Total Records Read"]
-            stages.setdefault(event["Stage ID"], []).append(read)
-    return stages
+class Log:
+    """What an event log says of the joins: their tasks, by the SQL metrics that name their stage."""
+
+    joins = ("SortMergeJoin", "ShuffledHashJoin")
+
+    def __init__(self, file: Path) -> None:
+        events = [json.loads(line) for line in file.read_text("utf-8").splitlines()]
+        self.nodes = [node for event in events for node in nodes_of(event.get("sparkPlanInfo"))]
+        self.tasks = [event for event in events if event["Event"] == "SparkListenerTaskEnd"]
+
+    def has(self, node: str) -> bool:
+        """Say whether a plan has a node whose name begins so."""
+        return any(other["nodeName"].startswith(node) for other in self.nodes)
+
+    def joined(self, rows: float) -> list[list[int]]:
+        """Return, for each stage whose joins have at least some rows, what each task reads by a shuffle."""
+        outputs = {
+            metric["accumulatorId"]
+            for node in self.nodes
+            for metric in node["metrics"]
+            if node["nodeName"].startswith(self.joins) and metric["name"] == "number of output rows"
+        }
+        stages: dict[int, list[int]] = {}
+        found: Counter[int] = Counter()
+        for task in self.tasks:
+            stage = task["Stage ID"]
+            metrics = task["Task Metrics"]["Shuffle Read Metrics"]
+            stages.setdefault(stage, []).append(metrics["Total Records Read"])
+            for value in task["Task Info"]["Accumulables"]:
+                if value["ID"] in outputs:
+                    found[stage] += int(value["Update"])
+        return [stages[stage] for stage in sorted(found) if found[stage] >= rows]
+
+
+def nodes_of(plan: dict[str, Any] | None) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of a plan in an event log."""
+    if plan is not None:
+        yield plan
+        for child in plan["children"]:
+            yield from nodes_of(child)
 
 
 class EvenJoin(Exercise):
@@ -343,21 +376,23 @@ class EvenJoin(Exercise):
     hints = (
         "All scans of one station go to one task, because the station alone decides. A second column in the "
         "join condition spreads them: a salt.",
-        "Each scan gets one salt, from its scan_id. Each station needs a row for every salt, or the join "
-        "loses scans.",
+        "Each scan gets one salt, from its scan_id: a salt that is drawn by chance is another one when a "
+        "task is tried again. Each station needs a row for every salt, or the join loses scans.",
         "Salt the scans with F.pmod('scan_id', F.lit(32)), the stations with F.explode(F.sequence(F.lit(0), "
         "F.lit(31))). Both are of the type BIGINT or INT: cast one. Join on ['station_id', 'salt'], and drop "
         "the salt.",
     )
-    rows, hub = 20_000, "ST99"
+    rows, hub = 20_000, "ST999"
     columns = ("scan_id", "station_id", "weight_g", "kind")
 
     def check(self, answer: Callable[..., Any]) -> Verdict:
         spark = session()
-        with settings(EIGHT):
+        # What the function itself runs counts too: it may keep the joined rows
+        with settings(EIGHT), event_log.recorded(spark) as file:
             joined = answer(*self.frames(spark))
-            if type(joined).__name__ != "DataFrame":
-                return self.wrong(other_kind(joined, "a DataFrame"))
+            if not isinstance(joined, DataFrame):
+                told = other_kind(joined, "a DataFrame of Spark")
+                return self.wrong(told.replace("a DataFrame.", "a DataFrame of pandas."))
             if missing := [name for name in self.columns if name not in joined.columns]:
                 return self.wrong(
                     f"Your join has no column {missing[0]}; it has {', '.join(joined.columns)}."
@@ -365,34 +400,47 @@ class EvenJoin(Exercise):
             sums = joined.groupBy("station_id", "kind").agg(
                 F.count("*").alias("rows"), F.sum("scan_id").alias("ids"), F.sum("weight_g").alias("grams")
             )
-            with event_log.recorded(spark) as log:
-                found = {(row.station_id, row.kind): tuple(row)[2:] for row in sums.collect()}
-            plan = sums._jdf.queryExecution().executedPlan().toString()
-        if wrong := self.other_rows(found):
+            found = {(row.station_id, row.kind): tuple(row)[2:] for row in sums.collect()}
+        if wrong := self.other_rows(found) or self.other_work(Log(file)):
             return self.wrong(wrong)
-        if "Broadcast" in plan:
-            return self.wrong(
-                "The rows are right, but the plan has a broadcast. Suppose that both sides are too large."
+        return self.right("Equal rows, and no task reads twice as many as the median.")
+
+    def other_work(self, log: Log) -> str | None:
+        """Return what is wrong with the tasks of the join, or None."""
+        if log.has("Adaptive"):
+            return "The rows are right, but the plan is adaptive. Solve it without AQE: leave the settings."
+        if log.has("Broadcast"):
+            return "The rows are right, but the plan has a broadcast. Suppose that both sides are too large."
+        stages = log.joined(self.rows / 4)
+        if not stages:
+            return (
+                "The rows are right, but no stage joins the scans with the stations. Suppose that both "
+                "sides are too large for the driver, and leave the join to Spark."
             )
-        for read in shuffled_rows(log).values():
-            middle = statistics.median(read)
-            if sum(read) >= self.rows / 2 and max(read) >= 2 * middle:
-                return self.wrong(
+        for read in stages:
+            if len(read) < 8:
+                tasks = "1 task" if len(read) == 1 else f"{len(read)} tasks"
+                return f"The rows are right. But the join has {tasks}; leave it the 8 partitions that it has."
+            if max(read) >= 2 * (middle := statistics.median(read)):
+                return (
                     f"The rows are right. But the largest of {len(read)} tasks reads {max(read):,} rows from "
                     f"the shuffle, and the median is {middle:,.0f}."
                 )
-        return self.right("Equal rows, and no task reads twice as many as the median.")
+        return None
 
     def frames(self, spark: SparkSession) -> tuple[DataFrame, DataFrame]:
-        """Return scans, of which two in five are at the hub, and stations, one of them without a scan."""
-        station = f"CASE WHEN id % 101 = 0 THEN NULL WHEN id % 5 < 2 THEN '{self.hub}' ELSE {self.depot} END"
-        scans = spark.range(0, self.rows, 1, 2).selectExpr(
-            "id AS scan_id", f"{station} AS station_id", "CAST(id % 997 AS INT) AS weight_g"
-        )
-        names = f"SELECT concat('ST', lpad(id + 1, 2, '0')) AS station_id, 'depot' AS kind FROM range({40})"
-        return scans, spark.sql(f"{names} UNION ALL SELECT '{self.hub}', 'hub'")
+        """Return scans, of which two in five are at the hub, and stations, some of them without a scan.
 
-    depot = "concat('ST', lpad(id % 37 + 1, 2, '0'))"
+        The filter keeps all; it makes other frames than those of the last check, which may be cached.
+        """
+        station = f"CASE WHEN id % 101 = 0 THEN NULL WHEN id % 5 < 2 THEN '{self.hub}' ELSE {self.depot} END"
+        weight = "CAST(nullif(id % 997, 0) AS INT) AS weight_g"
+        scans = spark.range(0, self.rows, 1, 2).where(f"'{uuid.uuid4().hex}' <> ''")
+        names = "SELECT concat('ST', lpad(id + 1, 3, '0')) AS station_id, 'depot' AS kind FROM range(400)"
+        stations = spark.sql(f"{names} UNION ALL SELECT '{self.hub}', 'hub'")
+        return scans.selectExpr("id AS scan_id", f"{station} AS station_id", weight), stations
+
+    depot = "concat('ST', lpad(id % 397 + 1, 3, '0'))"
 
     def other_rows(self, found: dict[tuple[str, str], tuple[int, ...]]) -> str | None:
         """Return the first thing that is wrong with the sums by station, or None."""
@@ -400,7 +448,7 @@ class EvenJoin(Exercise):
         for scan in range(self.rows):
             if scan % 101:
                 at_hub = scan % 5 < 2
-                station = self.hub if at_hub else f"ST{scan % 37 + 1:02}"
+                station = self.hub if at_hub else f"ST{scan % 397 + 1:03}"
                 sums = right.setdefault((station, "hub" if at_hub else "depot"), [0, 0, 0])
                 for place, value in enumerate((1, scan, scan % 997)):
                     sums[place] += value
@@ -410,13 +458,21 @@ class EvenJoin(Exercise):
                 return f"The station {key[0]} has {rows:,} joined rows; {right[key][0]:,} scans are there."
             if [ids, grams] != right[key][1:]:
                 return f"The station {key[0]} has other scans or weights than before the join."
-        if more := sorted(map(str, set(found) - set(right))):
-            return f"Your join has rows of {more[0]}, which the plain join has not."
+        if more := sorted("NULL" if key[0] is None else key[0] for key in set(found) - set(right)):
+            return f"Your join has rows with the station_id {more[0]}, which the plain join has not."
         return None
 
 
 class Conflict(delta_errors.ConcurrentDeleteReadException):
     """What another writer causes in the check."""
+
+
+class Appended(delta_errors.ConcurrentAppendException):
+    """A second kind of conflict."""
+
+
+class Deleted(delta_errors.ConcurrentDeleteDeleteException):
+    """A third kind of conflict."""
 
 
 class Cause:
@@ -439,6 +495,12 @@ class Wrapped(Exception):
     """A conflict that arrives as the cause of another exception, as in a stream."""
 
     java_exception = Cause("SparkException", Cause("ConcurrentDeleteReadException"))
+
+
+class Failed(Exception):
+    """An error of Spark that no conflict has caused."""
+
+    java_exception = Cause("SparkException", Cause("FileNotFoundException"))
 
 
 class Maintain(Exercise):
@@ -473,6 +535,11 @@ class Maintain(Exercise):
             ("look compact vacuum", "['compact', 'vacuum']"),
         ),
         (
+            "Two actions in another order",
+            ([["vacuum", "compact"]], [None, None], 3),
+            ("look vacuum compact", "['vacuum', 'compact']"),
+        ),
+        (
             "A conflict in the first of three attempts",
             ([["compact"], ["compact"]], [Conflict, None], 3),
             ("look compact look compact", "['compact']"),
@@ -481,6 +548,11 @@ class Maintain(Exercise):
             "A conflict that is the cause of another exception",
             ([["compact"], ["compact"]], [Wrapped, None], 3),
             ("look compact look compact", "['compact']"),
+        ),
+        (
+            "Conflicts of two other kinds",
+            ([["compact"]] * 3, [Appended, Deleted, None], 3),
+            ("look compact look compact look compact", "['compact']"),
         ),
         (
             "After the conflict the table needs nothing",
@@ -502,11 +574,26 @@ class Maintain(Exercise):
             ([["compact"], ["compact"], ["compact"]], [Conflict, Conflict, None], 2),
             ("look compact look compact", "Conflict"),
         ),
+        (
+            "A conflict in each of two attempts, of two actions",
+            ([["compact", "purge"]] * 3, [Conflict, None, Conflict, None], 2),
+            ("look compact look compact purge", "Conflict"),
+        ),
         ("A conflict in the only attempt", ([["compact"]], [Conflict], 1), ("look compact", "Conflict")),
         (
             "An error that is no conflict",
             ([["compact"], ["compact"]], [OSError, None], 3),
             ("look compact", "OSError"),
+        ),
+        (
+            "Another error that is no conflict",
+            ([["compact"], ["compact"]], [ValueError, None], 3),
+            ("look compact", "ValueError"),
+        ),
+        (
+            "An error of Spark that no conflict has caused",
+            ([["compact"], ["compact"]], [Failed, None], 3),
+            ("look compact", "Failed"),
         ),
         (
             "A change of the table's columns by another writer",
@@ -521,6 +608,7 @@ def scenario_of(
 ) -> tuple[str, str]:
     """Run the answer with a table that is only played; return its calls, and what it returns or raises."""
     calls: list[str] = []
+    raised: list[Exception] = []
     decisions, left = iter(looks), iter(outcomes)
 
     def look() -> dict[str, Any]:
@@ -532,18 +620,16 @@ def scenario_of(
 
     def act(action: str) -> None:
         calls.append(action)
-        if len(calls) > 20:
-            raise RuntimeError("more than 20 calls")
-        if (error := next(left, None)) is not None:
-            raise error("another writer was first")
+        error = RuntimeError if len(calls) > 20 else next(left, None)
+        if error is not None:
+            raised.append(error("another writer was first"))
+            raise raised[-1]
 
     try:
         found = plain(answer(look, decide, act, attempts))
         ended = repr([*found] if isinstance(found, tuple) else found)
     except Exception as error:
-        if not isinstance(
-            error, Conflict | Wrapped | OSError | delta_errors.MetadataChangedException | RuntimeError
-        ):
+        if error not in raised and error.__context__ not in raised:
             raise
         ended = type(error).__name__
     return " ".join(calls), ended

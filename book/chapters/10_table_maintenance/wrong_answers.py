@@ -125,6 +125,10 @@ def fixed_target(facts: Facts, target: int) -> list[str]:
     return caring()(facts, 1_000_000)
 
 
+def nothing_without_files(facts: Facts, target: int) -> list[str]:
+    return caring()(facts, target) if facts["files"] else []
+
+
 def as_a_tuple(facts: Facts, target: int) -> tuple[str, ...]:
     return tuple(caring()(facts, target))
 
@@ -171,7 +175,7 @@ def spread_after(scans: DataFrame, stations: DataFrame) -> DataFrame:
 
 
 def copies_without_salt(scans: DataFrame, stations: DataFrame) -> DataFrame:
-    every = F.explode(F.sequence(F.lit(0), F.lit(31)))
+    every = F.explode(F.sequence(F.lit(0), F.lit(3)))
     return scans.join(stations.withColumn("salt", every), "station_id").drop("salt")
 
 
@@ -200,8 +204,75 @@ def only_the_hot(scans: DataFrame, stations: DataFrame) -> DataFrame:
     return scans.withColumn("salt", salt).join(stations.withColumn("salt", every), ["station_id", "salt"])
 
 
+def by_weight(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return salting(by="weight_g")(scans, stations)
+
+
+def one_partition(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return scans.repartition(1, "station_id").join(stations.repartition(1, "station_id"), "station_id")
+
+
+def one_task(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return scans.coalesce(1).join(stations.coalesce(1), "station_id")
+
+
+def one_task_and_spread(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return one_task(scans, stations).repartition(8)
+
+
+def other_setting(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    scans.sparkSession.conf.set("spark.sql.shuffle.partitions", "1")
+    return plain_join(scans, stations)
+
+
+def with_aqe(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    scans.sparkSession.conf.set("spark.sql.adaptive.enabled", "true")
+    return plain_join(scans, stations)
+
+
+def kept_in_memory(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    joined = plain_join(scans, stations).cache()
+    joined.count()
+    return joined
+
+
+def with_a_checkpoint(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return plain_join(scans, stations).localCheckpoint()
+
+
+def collected(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    kinds = {row.station_id: row.kind for row in stations.collect()}
+    pairs = F.create_map(*[F.lit(part) for pair in kinds.items() for part in pair])
+    return scans.where(F.col("station_id").isin([*kinds])).withColumn("kind", pairs[F.col("station_id")])
+
+
+def broadcast_before(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return broadcast(scans, stations).localCheckpoint()
+
+
+def of_pandas(scans: DataFrame, stations: DataFrame) -> Any:
+    return salting()(scans, stations).toPandas()
+
+
+def hot_beside_plain(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    """Salt the hot keys, join the others as they are, and put both together."""
+    counts = scans.where("station_id IS NOT NULL").groupBy("station_id").count()
+    hot = F.col("station_id").isin([row.station_id for row in counts.where("count > 2000").collect()])
+    plain = scans.where(~hot).join(stations, "station_id")
+    return plain.unionByName(salting()(scans.where(hot), stations.where(hot)))
+
+
+def with_a_hash_join(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return salting()(scans, stations.hint("shuffle_hash"))
+
+
+def salted_and_kept(scans: DataFrame, stations: DataFrame) -> DataFrame:
+    return salting()(scans, stations).localCheckpoint()
+
+
 # 10.6
 
+OTHER_KINDS = (ConcurrentAppendException, ConcurrentDeleteDeleteException)
 CAUGHT = (ConcurrentAppendException, ConcurrentDeleteReadException, ConcurrentDeleteDeleteException)
 
 
@@ -258,6 +329,50 @@ def decides_once(look: Answer, decide: Answer, act: Answer, attempts: int) -> li
     return list(actions)
 
 
+def in_order_of_names(look: Answer, decide: Answer, act: Answer, attempts: int) -> list[str]:
+    return maintaining()(look, lambda facts: sorted(decide(facts)), act, attempts)
+
+
+def counts_by_action(look: Answer, decide: Answer, act: Answer, attempts: int) -> list[str]:
+    done: list[str] = []
+    failed: dict[str, int] = {}
+    while True:
+        for action in [name for name in decide(look()) if name not in done]:
+            try:
+                act(action)
+            except Exception as error:
+                failed[action] = failed.get(action, 0) + 1
+                if not conflicts(error) or failed[action] == attempts:
+                    raise
+                break
+            done.append(action)
+        else:
+            return done
+
+
+def counts_anew(look: Answer, decide: Answer, act: Answer, attempts: int) -> list[str]:
+    done: list[str] = []
+    left = attempts
+    while True:
+        try:
+            for action in [name for name in decide(look()) if name not in done]:
+                act(action)
+                done.append(action)
+                left = attempts
+            return done
+        except Exception as error:
+            left -= 1
+            if not conflicts(error) or not left:
+                raise
+
+
+def other_error(look: Answer, decide: Answer, act: Answer, attempts: int) -> list[str]:
+    try:
+        return maintaining()(look, decide, act, attempts)
+    except Exception as error:
+        raise RuntimeError("gave up") from error
+
+
 def returns_nothing(look: Answer, decide: Answer, act: Answer, attempts: int) -> None:
     maintaining()(look, decide, act, attempts)
 
@@ -296,6 +411,13 @@ def while_loop(look: Answer, decide: Answer, act: Answer, attempts: int) -> list
 
 
 NEEDS = ("CONFLICTS", "conflict_of")
+
+LARGEST = (
+    "The rows are right. But the largest of 8 tasks reads {} rows from the shuffle, and the median is {}."
+)
+UNEVEN = LARGEST.format("9,349", "1,574")
+ONE_TASK = "The rows are right. But the join has 1 task; leave it the 8 partitions that it has."
+BROADCAST = "The rows are right, but the plan has a broadcast. Suppose that both sides are too large."
 
 WRONG = [
     (
@@ -479,26 +601,51 @@ WRONG = [
         "For a table that needs everything the actions are ['compact', 'purge', 'vacuum']; yours are "
         "['compact'].",
     ),
+    (
+        "needs_care",
+        nothing_without_files,
+        "For a table whose files are all unused the actions are ['vacuum']; yours are [].",
+    ),
     ("needs_care", one_name, "Your function returned ''. It should return a list."),
     (
         "needs_care",
         fixed_target,
         "For 10 files of 200,000 bytes, target 400,000 the actions are []; yours are ['compact'].",
     ),
-    ("even_join", plain_join, "The rows are right. But the largest of 8 tasks reads …"),
-    ("even_join", spread_before, "The rows are right. But the largest of 8 tasks reads …"),
-    ("even_join", spread_after, "The rows are right. But the largest of 8 tasks reads …"),
-    ("even_join", salting(2), "The rows are right. But the largest of 8 tasks reads …"),
-    ("even_join", named_hub, "The rows are right. But the largest of 8 tasks reads …"),
+    ("even_join", plain_join, UNEVEN),
+    ("even_join", spread_before, UNEVEN),
+    ("even_join", spread_after, UNEVEN),
+    ("even_join", salting(2), LARGEST.format("5,703", "1,666")),
+    ("even_join", named_hub, LARGEST.format("10,932", "3,121")),
+    ("even_join", kept_in_memory, UNEVEN),
+    ("even_join", with_a_checkpoint, UNEVEN),
+    ("even_join", one_partition, ONE_TASK),
+    ("even_join", one_task, ONE_TASK),
+    ("even_join", one_task_and_spread, ONE_TASK),
+    ("even_join", other_setting, ONE_TASK),
     (
         "even_join",
-        broadcast,
-        "The rows are right, but the plan has a broadcast. Suppose that both sides are too large.",
+        with_aqe,
+        "The rows are right, but the plan is adaptive. Solve it without AQE: leave the settings.",
     ),
-    ("even_join", salting(32, copies=16), "The station ST01 has …"),
-    ("even_join", copies_without_salt, "The station ST01 has …"),
-    ("even_join", left, "Your join has rows of …"),
-    ("even_join", without_stations, "Your join has no column kind; it has …"),
+    ("even_join", broadcast, BROADCAST),
+    ("even_join", broadcast_before, BROADCAST),
+    (
+        "even_join",
+        collected,
+        "The rows are right, but no stage joins the scans with the stations. Suppose that both sides are too "
+        "large for the driver, and leave the join to Spark.",
+    ),
+    ("even_join", by_weight, "The station ST010 has 30 joined rows; 31 scans are there."),
+    ("even_join", salting(32, copies=16), "The station ST001 has 7 joined rows; 30 scans are there."),
+    ("even_join", copies_without_salt, "The station ST001 has 120 joined rows; 30 scans are there."),
+    ("even_join", left, "Your join has rows with the station_id NULL, which the plain join has not."),
+    ("even_join", without_stations, "Your join has no column kind; it has station_id, scan_id, weight_g."),
+    (
+        "even_join",
+        of_pandas,
+        "Your function returned a DataFrame of pandas. It should return a DataFrame of Spark.",
+    ),
     (
         "maintain",
         maintaining(caught=lambda error: True),
@@ -523,6 +670,50 @@ WRONG = [
         maintaining(caught=lambda error: isinstance(error, CAUGHT)),
         "A conflict that is the cause of another exception: calls look compact look "
         "compact, and ends with ['compact'] is right; yours: calls look compact, and ends with Wrapped.",
+    ),
+    (
+        "maintain",
+        maintaining(caught=lambda error: conflicts(error) and not isinstance(error, OTHER_KINDS)),
+        "Conflicts of two other kinds: calls look compact look compact look compact, and ends with "
+        "['compact'] is right; yours: calls look compact, and ends with Appended.",
+    ),
+    (
+        "maintain",
+        maintaining(caught=lambda error: conflicts(error) or hasattr(error, "java_exception")),
+        "An error of Spark that no conflict has caused: calls look compact, and ends with Failed is right; "
+        "yours: calls look compact look compact, and ends with ['compact'].",
+    ),
+    (
+        "maintain",
+        maintaining(caught=lambda error: not isinstance(error, OSError | MetadataChangedException)),
+        "Another error that is no conflict: calls look compact, and ends with ValueError is right; yours: "
+        "calls look compact look compact, and ends with ['compact'].",
+    ),
+    (
+        "maintain",
+        in_order_of_names,
+        "Two actions in another order: calls look vacuum compact, and ends with ['vacuum', 'compact'] is "
+        "right; yours: calls look compact vacuum, and ends with ['compact', 'vacuum'].",
+    ),
+    (
+        "maintain",
+        counts_by_action,
+        "A conflict in each of two attempts, of two actions: calls look compact look compact purge, and ends "
+        "with Conflict is right; yours: calls look compact look compact purge look purge, and ends with "
+        "['compact', 'purge'].",
+    ),
+    (
+        "maintain",
+        counts_anew,
+        "A conflict in each of two attempts, of two actions: calls look compact look compact purge, and ends "
+        "with Conflict is right; yours: calls look compact look compact purge look purge, and ends with "
+        "['compact', 'purge'].",
+    ),
+    (
+        "maintain",
+        other_error,
+        "A conflict in each of two attempts: calls look compact look compact, and ends with Conflict is "
+        "right; yours: calls look compact look compact, and ends with RuntimeError.",
     ),
     (
         "maintain",
@@ -574,6 +765,9 @@ RIGHT = [
     ("needs_care", with_shares),
     ("even_join", salting(64, drop=False)),
     ("even_join", only_the_hot),
+    ("even_join", hot_beside_plain),
+    ("even_join", with_a_hash_join),
+    ("even_join", salted_and_kept),
     ("maintain", recursive),
     ("maintain", while_loop),
 ]
