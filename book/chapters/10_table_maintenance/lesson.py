@@ -258,12 +258,12 @@ figure = px.bar(
 )
 charts.show(
     figure,
-    alt="Bar chart of kilobytes by number of files: 1,450, 1,580 and 2,170 kB.",
+    alt="Bar chart of kilobytes by number of files: 2,090, 2,330 and 3,190 kB.",
 )
 
 # %% [markdown]
-# The same 60,000 rows take 1,450 kB in one file and 2,170 kB in 100. Each file has a footer and dictionaries of its
-# own. The log grows from 3 to 99 kB, since it describes each file. A session reads it when it first opens the
+# The same 60,000 rows take 2,090 kB in one file and 3,190 kB in 100. Each file has a footer and dictionaries of its
+# own. The log grows from 3 to 98 kB, since it describes each file. A session reads it when it first opens the
 # table, and afterwards only what newer commits add. Spark packs small files into one task, so 100 files need only 4 tasks. Each file still has
 # to be opened, which on object storage is one request or more.
 #
@@ -339,7 +339,7 @@ packed_cost = read_cost(spark.table("scratch.scans_100").where(A_DAY))
 packed, optimized("OPTIMIZE scratch.scans_100")
 
 # %% [markdown] given=["40", "10"]
-# 100 files became 25, and a second run found nothing to do. Do not rely on that: files that are still small after one
+# 100 files became 34, and a second run found nothing to do. Do not rely on that: files that are still small after one
 # run are packed again by the next. In a test of this chapter, the second run on 40 tiny files removes files as well.
 # Only a run that removes 0 files says that the table is done. Now with a target of 1 GB. How many rows does the query for a day read before, between, and
 # after? Write down three numbers.
@@ -354,7 +354,7 @@ after = read_cost(spark.table("scratch.scans_100").where(A_DAY))
 pd.DataFrame({"100 files": before, "100 kB": packed_cost, "1 GB": after}).T
 
 # %% [markdown]
-# Of 100 files the query read 3, with 1,800 rows. Of 25 files it reads 21: bin-packing sorts by *size*, so a file now
+# Of 100 files the query read 3, with 1,800 rows. Of 34 files it reads 25: bin-packing sorts by *size*, so a file now
 # holds small files of many different days, and its times overlap with those of the others. From one file it reads all
 # 60,000 rows: nothing can be skipped. So compaction lowers the number of files, and by itself it can make skipping
 # worse. A demonstration that is "faster after OPTIMIZE" on a table of some megabytes shows neither effect of a large
@@ -390,7 +390,7 @@ on_disk = len(list((medallion.scratch() / "scans_100").glob("*.parquet")))
 on_disk
 
 # %% [markdown]
-# All 100 old files are still there, with the 25 and the one. They serve older versions until `VACUUM` deletes them,
+# All 100 old files are still there, with the 34 and the one. They serve older versions until `VACUUM` deletes them,
 # so `OPTIMIZE` alone makes a table *larger* on disk. (A notebook of dbdemos, Databricks' collection of demos,
 # `05-Advanced-Delta-Lake-Internal`, states that only one Parquet file remains after OPTIMIZE and VACUUM. Its VACUUM
 # is commented out.)
@@ -563,7 +563,9 @@ A_SHORT_ONE = "c2 = 'kestrel.example/parcels/0005'"
 
 def files_of_wide(*queries):
     """Return how many files of the wide table each query reads."""
-    return {query: files_read(spark.table("scratch.wide").where(query)) for query in queries}
+    return {
+        query: files_read(spark.table("scratch.wide").where(query)) for query in queries
+    }
 
 
 files_of_wide("c3 = 5", "c32 = 5", "c33 = 5", AN_ADDRESS, A_SHORT_ONE)
@@ -738,11 +740,12 @@ charts.show(
 # - **Partitions** are the best ones for their column: one file with 2,058 rows for the station. The day is now in 41
 #   of them. The hub, `ST24`, has 3 of the 43 files: one value has far more
 #   rows than the others.
-# - **Z-order and liquid** read a quarter to a half of the rows for the day and for the customer, and 8,000 to 9,000
-#   for both. They share what 15 files can separate among two columns. The station is no key, so it reads all.
+# - **Z-order and liquid** skip for both of their columns. For the customer they read 17,144 and 10,435 rows, for the
+#   day 25,713 and 15,652, and for the customer in a week 8,570 and 2,608. The order of arrival reads 9,000 for the
+#   last one, so Z-order gains little there. The station is no key, so both read all.
 #
-# Skipping grows with the number of files: with 15 files no query on one of two keys can do much better than 4. On a
-# table of a thousand files the same keys leave out far more.
+# Skipping grows with the number of files: about 20 files have to separate two columns, which leaves 4 or 5 ranges for
+# each. On a table of a thousand files the same keys leave out far more.
 #
 # ### Write cost beside read cost
 #
@@ -767,16 +770,18 @@ more = spark.table("scratch.scans_1").where("scan_id <= 1000").coalesce(1)
 more.write.mode("append").saveAsTable("scratch.scans_20")
 everything = optimized("OPTIMIZE scratch.scans_20")
 more.write.mode("append").saveAsTable("scratch.scans_20")
-SEALED = "spark.databricks.delta.optimize.clustering.mergeStrategy.minCubeSize.threshold"
+SEALED = (
+    "spark.databricks.delta.optimize.clustering.mergeStrategy.minCubeSize.threshold"
+)
 spark.conf.set(SEALED, 1_000_000)
 sealed = optimized("OPTIMIZE scratch.scans_20")
 spark.conf.unset(SEALED)
 {"as it is": (everything, written[-2]), "sealed at 1 MB": (sealed, written[-1])}
 
 # %% [markdown] given=["4304", "41", "100"]
-# 1,000 new rows made liquid rewrite *everything*, 16 files. "Incremental" means that sealed groups of files are left
+# 1,000 new rows made liquid rewrite *everything*: 24 files, 2,200 kB. "Incremental" means that sealed groups of files are left
 # alone, and a group is sealed at 100 GB (issue 4304 of delta-io/delta: 1 GB was appended and 41 GB were rewritten).
-# When we seal at 1 MB, the same rows rewrite only the new file. So below 100 GB each run with new rows costs the
+# When we seal at 1 MB, the same rows rewrite only the new file, 40 kB. So below 100 GB each run with new rows costs the
 # whole table: run it seldom, not after each load.
 #
 # Can we at least optimize only the new days?
@@ -804,7 +809,7 @@ where = {name: alone.where(f"station_id = '{name}'") for name in ("ST05", "ST24"
 pd.DataFrame({name: read_cost(frame) for name, frame in where.items()}).T
 
 # %% [markdown] given=["1,000", "999", "40", "39"]
-# Each reads one file. That of the hub is larger than the target of 100 kB: rows with the same key are not split.
+# Each reads one file. That of the hub has 1,010 kB, ten times the target: rows with the same key are not split.
 #
 # A key with few values is a poor partner for one with many. Before Delta mixes columns, it numbers the values of each
 # in up to 1,000 ranges (`spark.databricks.io.skipping.mdc.rangeId.max`, an internal setting). The numbers of a time
@@ -853,7 +858,8 @@ by_both.saveAsTable("scratch.by_both")
 pd.DataFrame({name: size_of(name) for name in ("by_time", "by_both")}).T
 
 # %% [markdown]
-# TODO-A
+# The same 5,842 rows: 6 files with 280 kB and a log of 8 kB, or 285 files with 1,250 kB and a log of 268 kB. For this
+# week the log is about as large as the rows were in 6 files. What do queries read?
 
 # %%
 ONE_OF_BOTH = f"{A_STATION} AND day = '2025-08-01'"
@@ -863,8 +869,14 @@ for name in ("by_time", "by_both"):
     read = {query: read_cost(table.where(wanted[query])) for query in wanted}
     print(name, {query: (cost["files"], cost["rows"]) for query, cost in read.items()})
 
-# %% [markdown] given=["52", "100", "1 GB"]
-# TODO-B
+# %% [markdown] given=["52", "100", "1", "15,000"]
+# The query that the partitions were made for reads 35 rows from one file, where the order of time reads 1,000 rows
+# from one file. For the day it is 41 files against one. A query without a filter opens 285 files, and a year of such
+# weeks has about 15,000 (52 × 285).
+#
+# The best practices of the Delta Lake documentation ask for at least 1 GB of data in each partition. Databricks today
+# says that most tables below 100 TB need no partitions ("When to partition tables on Databricks"). Below these sizes
+# use clustering, or nothing. In Delta 4.4.0 you undo partitions only by writing the table again.
 #
 # ## Deletion vectors: merge-on-read
 #
@@ -920,8 +932,8 @@ kilobytes = {
 pd.DataFrame(kilobytes)
 
 # %% [markdown]
-# Four rows were deleted: copy-on-write wrote 491.3 kB, and with vectors it is 0.2 kB. An update and a merge write the
-# changed rows as well, about 6 kB. Such a write is cheap because the work is left to the readers:
+# Two rows were deleted: copy-on-write wrote 364.2 kB, and with vectors it is 0.1 kB. The merge writes the
+# changed rows as well, 6.4 kB. (An `UPDATE` does the same.) Such a write is cheap because the work is left to the readers:
 
 
 # %%
@@ -934,12 +946,12 @@ def rows_of(name):
 pd.DataFrame({name: rows_of(name) for name in kilobytes}).T
 
 # %% [markdown]
-# A query on `marked` reads 8 files with 20,008 rows, in order to return 19,996. It opens the vectors too. Twelve rows
-# do not matter. Where half of the rows are deleted, each query reads twice what it needs.
+# A query on `marked` reads 4 files with 10,002 rows, in order to return 9,998. It opens the vectors too. Four rows do
+# not matter. Where half of the rows are deleted, each query reads twice what it needs.
 #
 # ### When a vector goes away: OPTIMIZE and REORG … APPLY (PURGE)
 #
-# We set a target below the size of the four large files, so that they do not count as small.
+# We set a target below the size of the two large files, so that they do not count as small.
 
 # %%
 target(100)
@@ -953,9 +965,9 @@ after_purge = read_cost(spark.table("scratch.marked"))["rows"]
 purged, after_purge
 
 # %% [markdown]
-# `OPTIMIZE` merged the 4 small files into one, and left the 4 large ones as they are: it rewrites a file for its
+# `OPTIMIZE` merged the 2 small files into one, and left the 2 large ones as they are: it rewrites a file for its
 # vector only if more than 5 % of its rows are deleted (`spark.databricks.delta.optimize.maxDeletedRowsRatio`). `REORG
-# … APPLY (PURGE)` rewrites each file that has a vector. Now 19,996 rows are read. (The old files are still on disk
+# … APPLY (PURGE)` rewrites each file that has a vector. Now 9,998 rows are read. (The old files are still on disk
 # until `VACUUM`: chapter 09.)
 #
 # ### Who else can read the table
@@ -1801,7 +1813,9 @@ def facts_of(table):
 # file. `VACUUM` looks at the time of the file, so we set it back by 8 days.
 
 # %%
-few.write.option("delta.enableDeletionVectors", True).saveAsTable("scratch.with_vectors")
+few.write.option("delta.enableDeletionVectors", True).saveAsTable(
+    "scratch.with_vectors"
+)
 spark.sql("DELETE FROM scratch.with_vectors WHERE scan_id <= 400")
 
 # %%

@@ -131,7 +131,7 @@ def test_compaction_is_no_change_of_data_to_a_stream(spark: SparkSession, folder
 def test_vectors_lock_the_reader_with_pyarrow_out_until_the_feature_is_dropped(
     spark: SparkSession, folder: Path
 ) -> None:
-    """The query engine of deltalake reads the vectors. What a dropped feature leaves behind, no writer of it knows."""
+    """The query engine of deltalake reads the vectors. Its writer does not know what a dropped feature leaves."""
     write(folder, files=2)
     where = f"delta.`{folder}`"
     spark.sql(f"ALTER TABLE {where} SET TBLPROPERTIES (delta.enableDeletionVectors = true)")
