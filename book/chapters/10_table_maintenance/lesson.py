@@ -184,7 +184,7 @@ files_read(scans.groupBy().count())
 # %% [markdown]
 # It reads no file: Delta adds up the row counts of its log.
 #
-# `inputFiles` knows only the plan. It shows what this plan cannot tell before the query runs, so it has limits:
+# `inputFiles` lists files before the query runs, from one plan. So it has limits. Two of them:
 
 # %%
 WITH_SUBQUERY = """SELECT * FROM bronze.parcel_stations WHERE station_id =
@@ -205,8 +205,8 @@ _ = kept.unpersist()
 #
 # We write the first 60,000 scans three times, in the order in which they arrived. `maxRecordsPerFile` limits the rows
 # of a file. (All experiments of this chapter work on such copies. `bronze.parcel_scans` stays as it is until the
-# end.) The copies of this half are not compressed: the bytes of a compressed file may differ between processors, and
-# the files that OPTIMIZE packs together follow from their bytes.
+# end.) These copies are not compressed: the bytes of a compressed file may differ between processors, and which
+# files OPTIMIZE packs together follows from their bytes.
 
 # %%
 spark.conf.set("spark.sql.parquet.compression.codec", "uncompressed")
