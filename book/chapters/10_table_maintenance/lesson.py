@@ -46,12 +46,12 @@ spark = medallion.start("10")
 # %% [markdown]
 # ## Parcel scans: a table of many small files
 #
-# The carrier of our parcels sends its **scans**: a Parquet file for each day, in the order in which the scans were made.
-# A daily job that appends them leaves one small file a day.
+# The carrier of our parcels sends its **scans**: a Parquet file for each day, in the order in which the scans were
+# made. A daily job that appends them leaves one small file a day.
 #
 # We write the same files in one commit. Spark packs small files into one task of up to 128 MB
-# (`spark.sql.files.maxPartitionBytes`), and counts 4 MB extra for each file (`spark.sql.files.openCostInBytes`). With 128
-# MB extra, each file is a task of its own, and each task writes a file.
+# (`spark.sql.files.maxPartitionBytes`), and counts 4 MB extra for each file (`spark.sql.files.openCostInBytes`). With
+# 128 MB extra, each file is a task of its own, and each task writes a file.
 
 # %% tags=["setup"]
 landing = medallion.landing()
@@ -263,9 +263,9 @@ charts.show(
 
 # %% [markdown]
 # The same 60,000 rows take 2,090 kB in one file and 3,190 kB in 100. Each file has a footer and dictionaries of its
-# own. The log grows from 3 to 98 kB, since it describes each file. A session reads it when it first opens the
-# table, and afterwards only what newer commits add. Spark packs small files into one task, so 100 files need only 4 tasks. Each file still has
-# to be opened, which on object storage is one request or more.
+# own. The log grows from 3 to 98 kB, since it describes each file. A session reads it when it first opens the table,
+# and afterwards only what newer commits add. Spark packs small files into one task, so 100 files need only 4 tasks.
+# Each file still has to be opened, which on object storage is one request or more.
 #
 # Small files come from three habits:
 #
@@ -341,8 +341,8 @@ packed, optimized("OPTIMIZE scratch.scans_100")
 # %% [markdown] given=["40", "10"]
 # 100 files became 34, and a second run found nothing to do. Do not rely on that: files that are still small after one
 # run are packed again by the next. In a test of this chapter, the second run on 40 tiny files removes files as well.
-# Only a run that removes 0 files says that the table is done. Now with a target of 1 GB. How many rows does the query for a day read before, between, and
-# after? Write down three numbers.
+# Only a run that removes 0 files says that the table is done. Now with a target of 1 GB. How many rows does the query
+# for a day read before, between, and after? Write down three numbers.
 
 # %%
 target(1_000_000)
@@ -450,7 +450,8 @@ spark.conf.unset("spark.databricks.delta.autoCompact.minNumFiles")
 [files_read(spark.table(f"scratch.{name}")) for name in ("plain", "shuffled")]
 
 # %% [markdown]
-# 4 tasks × 6 values make 24 files; with the shuffle it is 6. The price: every row is shuffled once more. The setting for a table is `delta.autoOptimize.optimizeWrite`.
+# 4 tasks × 6 values make 24 files; with the shuffle it is 6. The price: every row is shuffled once more. The setting
+# for a table is `delta.autoOptimize.optimizeWrite`.
 #
 # ## Statistics and data skipping: min, max and null count per file
 #
@@ -505,7 +506,8 @@ pd.DataFrame({"predicate": PREDICATES, "files": files})
 
 # %% [markdown]
 # A comparison of the column with a constant lets Delta skip, also when the constant is a string: Spark casts the
-# constant, not the column. `IS NULL` uses the number of NULLs, which is 0 in all 20 files. `AND` needs only one side that skips. What defeats skipping:
+# constant, not the column. `IS NULL` uses the number of NULLs, which is 0 in all 20 files. `AND` needs only one side
+# that skips. What defeats skipping:
 #
 # - **A function or a cast on the column.** No statistic exists for `abs(scan_id)`. The exception here is `date(…)`,
 #   which Delta knows: it reads 1 file, while `date_format` reads all 20.
@@ -656,8 +658,9 @@ pd.DataFrame(layouts["arrival"]).T
 # %% [markdown]
 # **Partitioning** puts the rows of each value into a folder of its own. **Z-order** sorts the rows along a curve
 # through several columns, so that rows that are near in all of them come into the same file. **Liquid clustering**
-# orders them in a similar way (along a Hilbert curve; with one key, by Z-order), and keeps the columns, its **clustering keys**, as a property
-# of the table. We take the station as the partition, and the customer and the time as columns of the other two.
+# orders them in a similar way (along a Hilbert curve; with one key, by Z-order), and keeps the columns, its
+# **clustering keys**, as a property of the table. We take the station as the partition, and the customer and the time
+# as columns of the other two.
 #
 # Files of Z-order and liquid are cut at values of a random *sample*. Two settings, the first of them internal to
 # Delta, take chance out, so that your numbers are ours. Leave them, and the size of the files, as they are in
@@ -779,10 +782,10 @@ spark.conf.unset(SEALED)
 {"as it is": (everything, written[-2]), "sealed at 1 MB": (sealed, written[-1])}
 
 # %% [markdown] given=["4304", "41", "100"]
-# 1,000 new rows made liquid rewrite *everything*: 24 files, 2,200 kB. "Incremental" means that sealed groups of files are left
-# alone, and a group is sealed at 100 GB (issue 4304 of delta-io/delta: 1 GB was appended and 41 GB were rewritten).
-# When we seal at 1 MB, the same rows rewrite only the new file, 40 kB. So below 100 GB each run with new rows costs the
-# whole table: run it seldom, not after each load.
+# 1,000 new rows made liquid rewrite *everything*: 24 files, 2,200 kB. "Incremental" means that sealed groups of files
+# are left alone, and a group is sealed at 100 GB (issue 4304 of delta-io/delta: 1 GB was appended and 41 GB were
+# rewritten). When we seal at 1 MB, the same rows rewrite only the new file, 40 kB. So below 100 GB each run with new
+# rows costs the whole table: run it seldom, not after each load.
 #
 # Can we at least optimize only the new days?
 
@@ -816,8 +819,8 @@ pd.DataFrame({name: read_cost(frame) for name, frame in where.items()}).T
 # go to 999, those of 40 stations to 39, and the curve follows the larger numbers first. (A test of this chapter
 # clusters by such a pair: the column of 40 values skips nothing, and with 40 ranges it skips.)
 #
-# A table has at most four keys, and its setting must collect statistics for each. Liquid takes no `ZORDER BY`, and no partitions beside it.
-# Leave all of this out for a table of a few files: there is little to skip.
+# A table has at most four keys, and its setting must collect statistics for each. Liquid takes no `ZORDER BY`, and no
+# partitions beside it. Leave all of this out for a table of a few files: there is little to skip.
 
 # %% [markdown] tags=["exercise"] given=["24,000", "40"]
 # ### Exercise 10.3: choose clustering keys
@@ -932,8 +935,8 @@ kilobytes = {
 pd.DataFrame(kilobytes)
 
 # %% [markdown]
-# Two rows were deleted: copy-on-write wrote 364.2 kB, and with vectors it is 0.1 kB. The merge writes the
-# changed rows as well, 6.4 kB. (An `UPDATE` does the same.) Such a write is cheap because the work is left to the readers:
+# Two rows were deleted: copy-on-write wrote 364.2 kB, and with vectors it is 0.1 kB. The merge writes the changed
+# rows as well, 6.4 kB. (An `UPDATE` does the same.) Such a write is cheap because the work is left to the readers:
 
 
 # %%
@@ -972,8 +975,8 @@ purged, after_purge
 #
 # ### Who else can read the table
 #
-# No vector is left. `deltalake` 1.6.6 has two readers. One hands the files to PyArrow, and through it our DuckDB reads
-# tables too. The other is a query engine of its own, `QueryBuilder`.
+# No vector is left. `deltalake` 1.6.6 has two readers. One hands the files to PyArrow, and through it our DuckDB
+# reads tables too. The other is a query engine of its own, `QueryBuilder`.
 
 
 # %%
