@@ -10,7 +10,8 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, QueryBuilder, write_deltalake
+from deltalake.exceptions import CommitFailedError
 from pyspark.sql import DataFrame, SparkSession
 
 from medallion.paths import scratch
@@ -80,8 +81,9 @@ def test_a_key_without_statistics_is_refused_and_the_table_is_as_it_was(
     before = DeltaTable(str(folder)).version(), rows(spark, folder)
     message = chapter["refused"](f"ALTER TABLE delta.`{folder}` CLUSTER BY (note)")
     assert message.startswith("[DELTA_CLUSTERING_COLUMN_MISSING_STATS]") and "'note'" in message
-    many = ", ".join(["number", "place", "number2", "number3", "number4"])
-    message = chapter["refused"](f"ALTER TABLE delta.`{folder}` CLUSTER BY ({many})")
+    five = folder.with_name(folder.name + " 5")
+    write_deltalake(str(five), pa.table({name: [1] for name in "abcde"}))
+    message = chapter["refused"](f"ALTER TABLE delta.`{five}` CLUSTER BY (a, b, c, d, e)")
     assert message.startswith("[DELTA_CLUSTER_BY_INVALID_NUM_COLUMNS]")
     analyzed = chapter["refused"](f"ANALYZE TABLE delta.`{folder}` COMPUTE DELTA STATISTICS")
     assert "[PARSE_SYNTAX_ERROR]" in analyzed
@@ -127,21 +129,74 @@ def test_compaction_is_no_change_of_data_to_a_stream(spark: SparkSession, folder
     assert read() == 400
 
 
-def test_vectors_lock_other_readers_out_until_the_feature_is_dropped(
+def test_vectors_lock_the_reader_with_pyarrow_out_until_the_feature_is_dropped(
     spark: SparkSession, folder: Path
 ) -> None:
+    """The query engine of deltalake reads vectors. Its writer does not know what a dropped feature leaves."""
     write(folder, files=2)
     where = f"delta.`{folder}`"
     spark.sql(f"ALTER TABLE {where} SET TBLPROPERTIES (delta.enableDeletionVectors = true)")
     spark.sql(f"DELETE FROM {where} WHERE number = 5")
     with pytest.raises(Exception, match="deletionVectors"):
         DeltaTable(str(folder)).to_pyarrow_dataset()
+    engine = QueryBuilder().register("t", DeltaTable(str(folder)))
+    counted = pa.table(engine.execute("SELECT count(*) AS n FROM t").read_all())
+    assert counted.to_pylist() == [{"n": 199}]
+    marked = DeltaTable(str(folder)).version()
     spark.sql(f"REORG TABLE {where} APPLY (PURGE)")
     with pytest.raises(Exception, match="deletionVectors"):
         DeltaTable(str(folder)).to_pyarrow_dataset()
     spark.sql(f"ALTER TABLE {where} SET TBLPROPERTIES (delta.enableDeletionVectors = false)")
     spark.sql(f"ALTER TABLE {where} DROP FEATURE deletionVectors")
-    assert DeltaTable(str(folder)).to_pyarrow_dataset().count_rows() == 199
+    data = DeltaTable(str(folder)).to_pyarrow_table()
+    assert data.num_rows == 199
+    with pytest.raises(Exception, match="deletionVectors"):
+        DeltaTable(str(folder), version=marked).to_pyarrow_dataset()
+    with pytest.raises(CommitFailedError, match="checkpointProtection"):
+        write_deltalake(str(folder), data.slice(0, 1), mode="append")
+
+
+def test_deltalake_reads_a_clustered_table_and_cannot_write_it(spark: SparkSession, folder: Path) -> None:
+    write(folder, files=2)
+    spark.sql(f"ALTER TABLE delta.`{folder}` CLUSTER BY (number)")
+    data = DeltaTable(str(folder)).to_pyarrow_table()
+    assert data.num_rows == 200
+    with pytest.raises(CommitFailedError, match="ClusteredTable"):
+        write_deltalake(str(folder), data.slice(0, 1), mode="append")
+
+
+def test_one_run_of_optimize_is_not_always_enough(
+    spark: SparkSession, chapter: dict[str, Any], folder: Path
+) -> None:
+    write(folder, files=40, rows=1)
+    size = max(file.stat().st_size for file in folder.glob("*.parquet"))
+    runs = []
+    for setting in SETTINGS:
+        spark.conf.set(setting, str(4 * size))
+    try:
+        while not runs or runs[-1][0]:
+            runs.append(chapter["optimized"](f"OPTIMIZE delta.`{folder}`"))
+    finally:
+        for setting in SETTINGS:
+            spark.conf.unset(setting)
+    assert runs[0][0] == 40 and runs[1][0] > 1 and len(runs) > 2
+    assert [row[0] for row in rows(spark, folder)] == list(range(40))
+
+
+def test_the_first_commit_of_a_session_starts_an_auto_compaction(spark: SparkSession, folder: Path) -> None:
+    """Delta counts small files in the memory of the program: a program that starts anew does not wait."""
+    write(folder, files=2)
+    where = f"delta.`{folder}`"
+    spark.sql(f"ALTER TABLE {where} SET TBLPROPERTIES (delta.autoOptimize.autoCompact = true)")
+    counts = spark._jvm.org.apache.spark.sql.delta.stats.AutoCompactPartitionStats  # type: ignore[union-attr]
+    files = []
+    for anew in (True, False, True):
+        if anew:
+            counts.instance(spark._jsparkSession).resetTestOnly()
+        one = table(spark, folder).limit(1).coalesce(1)
+        one.write.format("delta").mode("append").save(str(folder))
+        files.append(len(table(spark, folder).inputFiles()))
+    assert files == [1, 2, 1]
 
 
 @pytest.mark.usefixtures("small_files")
