@@ -192,7 +192,7 @@ WITH_SUBQUERY = """SELECT * FROM bronze.parcel_stations WHERE station_id =
 kept = scans.where(A_DAY).cache()
 files_read(spark.sql(WITH_SUBQUERY)), files_read(kept)
 
-# %% tags=["setup"]
+# %%
 _ = kept.unpersist()
 
 # %% [markdown]
