@@ -427,7 +427,7 @@ def append(files):
 
 # %% [markdown] given=["4045", "4487", "50", "49", "10"]
 # The first append was compacted at once, though it has fewer than 10 files: Delta keeps its count in the memory of
-# the running program, and the first commit of a program to a table always starts a compaction. After that it waits
+# the running program, and the first commit of a program to a table started one in each of our runs. After that it waits
 # until the table has 10 small files, the compacted one included: 6 leave 7, and with 3 more there is 1 again. The
 # compaction is part of the write, which returns only when it is done.
 #
@@ -967,7 +967,7 @@ purged = optimized("REORG TABLE scratch.marked APPLY (PURGE)")
 after_purge = read_cost(spark.table("scratch.marked"))["rows"]
 purged, after_purge
 
-# %% [markdown]
+# %% [markdown] given=["1.6"]
 # `OPTIMIZE` merged the 2 small files into one, and left the 2 large ones as they are: it rewrites a file for its
 # vector only if more than 5 % of its rows are deleted (`spark.databricks.delta.optimize.maxDeletedRowsRatio`). `REORG
 # … APPLY (PURGE)` rewrites each file that has a vector. Now 9,998 rows are read. (The old files are still on disk
@@ -1004,7 +1004,7 @@ marked = DeltaTable(str(medallion.scratch() / "marked"))
 engine = QueryBuilder().register("marked", marked)
 pa.table(engine.execute("SELECT count(*) AS scans FROM marked").read_all()).to_pylist()
 
-# %% [markdown] given=["47"]
+# %% [markdown] given=["47", "1.6"]
 # The reader with PyArrow refuses. It looks at the **features** that the table's protocol names, not at its files, and
 # a feature stays when its last trace is gone. `QueryBuilder` knows the feature and reads 9,998 rows. (A test of this
 # chapter has it read a table that still has vectors.) So ask for each reader, and for each call of it.

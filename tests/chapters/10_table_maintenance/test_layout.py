@@ -183,22 +183,6 @@ def test_one_run_of_optimize_is_not_always_enough(
     assert [row[0] for row in rows(spark, folder)] == list(range(40))
 
 
-def test_the_first_commit_of_a_session_starts_an_auto_compaction(spark: SparkSession, folder: Path) -> None:
-    """Delta counts small files in the memory of the program: a program that starts anew does not wait."""
-    write(folder, files=2)
-    where = f"delta.`{folder}`"
-    spark.sql(f"ALTER TABLE {where} SET TBLPROPERTIES (delta.autoOptimize.autoCompact = true)")
-    counts = spark._jvm.org.apache.spark.sql.delta.stats.AutoCompactPartitionStats  # type: ignore[union-attr]
-    files = []
-    for anew in (True, False, True):
-        if anew:
-            counts.instance(spark._jsparkSession).resetTestOnly()
-        one = table(spark, folder).limit(1).coalesce(1)
-        one.write.format("delta").mode("append").save(str(folder))
-        files.append(len(table(spark, folder).inputFiles()))
-    assert files == [1, 2, 1]
-
-
 @pytest.mark.usefixtures("small_files")
 def test_a_key_with_few_values_counts_for_little_beside_one_with_many(
     spark: SparkSession, chapter: dict[str, Any], folder: Path
