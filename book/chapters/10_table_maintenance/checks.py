@@ -194,7 +194,7 @@ class Skipping(Exercise):
             return self.wrong(f"{strange[0]} is {predicates[strange[0]]!r}. It should be a string.")
         table = read_from(table_of_files("months", self.files()))
         for name in self.slow:
-            if wrong := self.unusable(lambda text: table.where(text).schema, name, predicates[name]):
+            if wrong := self.unusable(table, name, predicates[name]):
                 return self.wrong(wrong)
         flags = [
             F.expr(f"coalesce(({text}), false)").alias(f"{name}_{whose}")
@@ -205,7 +205,7 @@ class Skipping(Exercise):
             rows = sorted(table.select("*", *flags).collect(), key=lambda row: row.scan_id)
         except Exception:
             for name in self.slow:
-                if wrong := self.unusable(lambda text: table.where(text).collect(), name, predicates[name]):
+                if wrong := self.unusable(table, name, predicates[name], run=True):
                     return self.wrong(wrong)
             raise
         for name, (slow, bound) in self.slow.items():
@@ -220,14 +220,21 @@ class Skipping(Exercise):
         return self.right("The same rows, NULL and boundaries included, from a part of the files.")
 
     @staticmethod
-    def unusable(use: Callable[[str], Any], name: str, text: str) -> str | None:
-        """Say what Spark says of a predicate that cannot be used, or None."""
+    def unusable(table: DataFrame, name: str, text: str, *, run: bool = False) -> str | None:
+        """Say why a predicate cannot be used, in the words of Spark for what it refuses, or None."""
         try:
-            use(text)
+            kind = table.select(F.expr(text)).dtypes[0][1]
+            if kind == "boolean":
+                kept = table.where(text)
+                _ = kept.collect() if run else kept.schema
         except Exception as error:
             first = next((line.strip() for line in message(error).splitlines() if line.strip()), "")
             return f"{name} cannot be used: {first}"
-        return None
+        return (
+            None
+            if kind == "boolean"
+            else f"{name} cannot be used: it is no condition, but of the type {kind}."
+        )
 
     @staticmethod
     def differs(name: str, rows: Sequence[Any]) -> str | None:
@@ -313,11 +320,12 @@ class ClusterKeys(Exercise):
                     "query filters on only costs."
                 )
         keys_read = self.read.get(frozenset(chosen)) or self.measured(frozenset(chosen))
+        shown = ", ".join(chosen if isinstance(keys, list | tuple) else sorted(chosen))
         for query, found in zip(self.queries, keys_read, strict=True):
             if 100 * found > self.bound * self.rows:
                 return self.wrong(
-                    f"With the keys {', '.join(sorted(chosen) if isinstance(keys, set) else chosen)}, the query "
-                    f"{query} reads {found} of {self.rows} rows. It should read at most {self.bound} % of them. "
+                    f"With the keys {shown}, the query {query} reads {found} of {self.rows} rows. "
+                    f"It should read at most {self.bound} % of them. "
                     "Each further key leaves less for the others."
                 )
         return self.right(f"Each of the three queries reads at most {self.bound} % of the rows.")
