@@ -1,6 +1,7 @@
 """What the checks of chapter 10 say of wrong answers, and other right ones."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from delta.exceptions import (
@@ -43,6 +44,21 @@ def rows(frame: DataFrame) -> int:
 
 def runs_it_first(frame: DataFrame) -> int:
     frame.collect()
+    return len(frame.inputFiles())
+
+
+def counts_first(frame: DataFrame) -> int:
+    frame.count()
+    return len(frame.inputFiles())
+
+
+def is_empty_first(frame: DataFrame) -> int:
+    return 0 if frame.isEmpty() and not frame.inputFiles() else len(frame.inputFiles())
+
+
+def hides_the_run(frame: DataFrame) -> int:
+    with suppress(Exception):
+        frame.collect()
     return len(frame.inputFiles())
 
 
@@ -446,6 +462,24 @@ WRONG = [
     ),
     (
         "files_read",
+        counts_first,
+        "Your function runs the query: one that fails when it runs fails in your function. "
+        "The plan knows the files.",
+    ),
+    (
+        "files_read",
+        is_empty_first,
+        "Your function runs the query: one that fails when it runs fails in your function. "
+        "The plan knows the files.",
+    ),
+    (
+        "files_read",
+        hides_the_run,
+        "Your function runs the query: one that fails when it runs fails in your function. "
+        "The plan knows the files; an except only hides it.",
+    ),
+    (
+        "files_read",
         forgets_return,
         "Your function returned nothing. Does it end with return? It should return a whole number.",
     ),
@@ -453,38 +487,69 @@ WRONG = [
         "keys",
         ["parcel_id"],
         "With the keys parcel_id, the query customer_id = 417 "
-        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+        "reads 8000 of 8000 rows. It should read at most 35 % of them. "
+        "Each further key leaves less for the others.",
     ),
     (
         "keys",
         ["customer_id"],
         "With the keys customer_id, the query parcel_id = 'PA10425000' "
-        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+        "reads 8000 of 8000 rows. It should read at most 35 % of them. "
+        "Each further key leaves less for the others.",
     ),
     (
         "keys",
         ["customer_id", "scanned_at"],
         "With the keys customer_id, scanned_at, the query parcel_id = 'PA10425000' "
-        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+        "reads 8000 of 8000 rows. It should read at most 35 % of them. "
+        "Each further key leaves less for the others.",
+    ),
+    (
+        "keys",
+        ["parcel_id", "customer_id", "scanned_at"],
+        "With the keys parcel_id, customer_id, scanned_at, the query parcel_id = 'PA10425000' "
+        "reads ???? of 8000 rows. It should read at most 35 % of them. "
+        "Each further key leaves less for the others.",
+    ),
+    (
+        "keys",
+        ["scanned_at", "PARCEL_ID"],
+        "With the keys scanned_at, parcel_id, the query customer_id = 417 "
+        "reads ???? of 8000 rows. It should read at most 35 % of them. "
+        "Each further key leaves less for the others.",
     ),
     (
         "keys",
         ["parcel_id", "customer_id", "scanned_at", "weight_g"],
-        "With the keys parcel_id, customer_id, scanned_at, weight_g, the query parcel_id = 'PA10425000' "
-        "reads …",
+        "weight_g is in no query. Each further key leaves less for the others, so a key that no query "
+        "filters on only costs.",
     ),
     (
         "keys",
         ["scan_type"],
-        "With the keys scan_type, the query parcel_id = 'PA10425000' "
-        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+        "scan_type is in no query. Each further key leaves less for the others, so a key that no query "
+        "filters on only costs.",
     ),
     (
         "keys",
         ["station_id", "customer_id"],
-        "With the keys station_id, customer_id, the query parcel_id = 'PA10425000' "
-        "reads 24000 of 24000 rows. It should read at most 40 % of them.",
+        "station_id is in no query. Each further key leaves less for the others, so a key that no query "
+        "filters on only costs.",
     ),
+    (
+        "keys",
+        ["customer_id", "parcel_id", "scan_type", "station_id"],
+        "scan_type is in no query. Each further key leaves less for the others, so a key that no query "
+        "filters on only costs.",
+    ),
+    (
+        "keys",
+        ["customer_id", "parcel_id", "station_id"],
+        "station_id is in no query. Each further key leaves less for the others, so a key that no query "
+        "filters on only costs.",
+    ),
+    ("keys", ["parcel_id", "customer_id", "Parcel_ID"], "The key parcel_id is there more than once."),
+    ("keys", [], "Your keys are []. They should be a list of names of columns."),
     (
         "keys",
         "parcel_id, customer_id",
@@ -552,7 +617,62 @@ WRONG = [
     (
         "skipping",
         {"month": "true"},
-        "The names are month, kilos, light, prefix; yours are month.",
+        "kilos is missing. The names are month, kilos, light, prefix.",
+    ),
+    (
+        "skipping",
+        predicates(weight="weight_g = 1"),
+        "weight is none of the names. They are month, kilos, light, prefix.",
+    ),
+    (
+        "skipping",
+        predicates(month="scan_id BETWEEN 40 AND 44"),
+        "month loses the scan with scanned_at 2025-09-01 00:00:00, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(month="scanned_at >= '2025-09-01' AND scanned_at < '2025-10-01' OR scanned_at IS NULL"),
+        "month keeps the scan with scanned_at NULL, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(month="month(scanned_at) = 9"),
+        "month keeps the scan with scanned_at 2024-09-10 00:00:00, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(prefix="parcel_id BETWEEN 'PA03' AND 'PA039'"),
+        "prefix loses the scan with parcel_id PA03999999, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(prefix="parcel_id LIKE 'PA03%' OR parcel_id IS NULL"),
+        "prefix keeps the scan with parcel_id NULL, which the slow predicate does not.",
+    ),
+    (
+        "skipping",
+        predicates(light="weight_g BETWEEN 0 AND 499 OR weight_g IS NULL"),
+        "light loses the scan with weight_g -5, which the slow predicate keeps.",
+    ),
+    (
+        "skipping",
+        predicates(kilos="weight_g"),
+        "kilos cannot be used: it is no condition, but of the type int.",
+    ),
+    (
+        "skipping",
+        predicates(kilos="weight_g >= 2000 AND"),
+        "kilos cannot be used: [PARSE_SYNTAX_ERROR] …",
+    ),
+    (
+        "skipping",
+        predicates(kilos="weight >= 2000"),
+        "kilos cannot be used: [UNRESOLVED_COLUMN.WITH_SUGGESTION] …",
+    ),
+    (
+        "skipping",
+        predicates(kilos="CAST(parcel_id AS INT) = 2"),
+        "kilos cannot be used: [CAST_INVALID_INPUT] The value 'PA05' …",
     ),
     (
         "skipping",
@@ -759,6 +879,8 @@ RIGHT = [
     ("files_read", of_the_jvm),
     ("keys", ["customer_id", "parcel_id"]),
     ("keys", ("parcel_id", "customer_id")),
+    ("keys", {"parcel_id", "customer_id"}),
+    ("keys", ["PARCEL_ID", "Customer_Id"]),
     ("skipping", OTHER_RIGHT_ONES),
     ("skipping", dict(reversed(RIGHT_ONES.items()))),
     ("needs_care", as_a_tuple),
