@@ -1,6 +1,7 @@
 """What chapter 10 shows of retention and conflicts also fails without what it shows."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from delta import exceptions
 from deltalake import write_deltalake
 from pyspark.errors import AnalysisException
-from pyspark.sql import Row, SparkSession
+from pyspark.sql import Row, SparkSession, functions
 
 import medallion
 from medallion.errors import MedallionError
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("interpreted", "no_progress")
 
 @pytest.fixture(scope="module")
 def chapter(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    return run_cells("10", defining=HELPERS, spark=spark, medallion=medallion)
+    return run_cells("10", defining=HELPERS, spark=spark, medallion=medallion, re=re, Path=Path, F=functions)
 
 
 @pytest.fixture
