@@ -27,8 +27,8 @@ from medallion.spark.tracebacks import message
 
 # Files of some kB, so that a small table has several; and, with the same rows, the same files at any time
 OF_SOME_KB = {
-    "spark.databricks.delta.optimize.maxFileSize": "26000",
-    "spark.databricks.delta.optimize.minFileSize": "26000",
+    "spark.databricks.delta.optimize.maxFileSize": "18500",
+    "spark.databricks.delta.optimize.minFileSize": "18500",
     "spark.databricks.io.skipping.mdc.addNoise": "false",
     "spark.sql.execution.rangeExchange.sampleSizePerPartition": "100000",
     "spark.sql.parquet.compression.codec": "uncompressed",

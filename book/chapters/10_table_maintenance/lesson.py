@@ -734,7 +734,7 @@ alone, files_read(spark.table("scratch.scans_20").where(A_STATION))
 # A table has at most four keys, and each needs statistics. Liquid takes no `ZORDER BY`, and no partitions beside it.
 # Leave all of this out for a table of a few files: there is little to skip.
 
-# %% [markdown] tags=["exercise"] given=["24,000", "40"]
+# %% [markdown] tags=["exercise"] given=["8,000", "35", "40"]
 # ### Exercise 10.3: choose clustering keys
 #
 # Three queries run all day on the scans:
@@ -743,9 +743,10 @@ alone, files_read(spark.table("scratch.scans_20").where(A_STATION))
 # - `customer_id = 417`
 # - `customer_id = 417 AND scanned_at >= '2025-07-05' AND scanned_at < '2025-07-06'`
 #
-# Choose the clustering keys: write the list `keys`, names of columns. The check clusters 24,000 scans of its own by
-# them, in about 20 files, and counts the rows in the files that each query reads. None may read more than 40 % of
-# them. `parcel_id` and `customer_id` have thousands of values, `station_id` has 40 and `scan_type` 3.
+# Choose the clustering keys: write the list `keys`, names of columns. The check clusters 8,000 scans of its own by
+# them, in about 20 files, and counts the rows in the files that each query reads. None may read more than 35 % of
+# them, and a key that no query filters on is refused. `parcel_id` and `customer_id` have thousands of values,
+# `station_id` has 40 and `scan_type` 3.
 
 # %% tags=["solution"]
 ### BEGIN SOLUTION
