@@ -169,7 +169,7 @@ def job(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> Iterat
         "action STRING, reason STRING, files_before BIGINT, files_after BIGINT)"
     )
     spark.range(0, 100, 1, 12).write.mode("overwrite").saveAsTable("scratch.cared")
-    given = {"spark": spark, "medallion": medallion, "F": functions, "TARGET": 1_000_000}
+    given = {"spark": spark, "medallion": medallion, "F": functions, "TARGET": 1_000_000, "Path": Path}
     yield run_cells("10", "solution", defining=JOB, **given)
     for table in ("ops.maintenance", "scratch.cared"):
         spark.sql(f"DROP TABLE {table}")
