@@ -224,9 +224,10 @@ class Skipping(Exercise):
     def unusable(table: DataFrame, name: str, text: str, *, run: bool = False) -> str | None:
         """Say why a predicate cannot be used, in the words of Spark for what it refuses, or None."""
         try:
-            kind = table.select(F.expr(text)).dtypes[0][1]
+            # In brackets, or the AND of `x >= 2 AND` would be taken for a name
+            kind = table.select(F.expr(f"({text})")).dtypes[0][1]
             if kind == "boolean":
-                kept = table.where(text)
+                kept = table.where(f"({text})")
                 _ = kept.collect() if run else kept.schema
         except Exception as error:
             first = next((line.strip() for line in message(error).splitlines() if line.strip()), "")
