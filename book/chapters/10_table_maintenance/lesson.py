@@ -47,11 +47,11 @@ spark = medallion.start("10")
 # ## Parcel scans: a table of many small files
 #
 # The carrier of our parcels sends its **scans**: a Parquet file for each day, in the order in which the scans were
-# made. A daily job that appends them leaves one small file a day.
+# made. A daily job that appends them leaves one small file a day in the table.
 #
-# We write the same files in one commit. Spark packs small files into one task of up to 128 MB
-# (`spark.sql.files.maxPartitionBytes`), and counts 4 MB extra for each file (`spark.sql.files.openCostInBytes`). With
-# 128 MB extra, each file is a task of its own, and each task writes a file.
+# We make such a table in one commit. When Spark reads, it packs small files into one task of up to 128 MB
+# (`spark.sql.files.maxPartitionBytes`), and counts 4 MB extra for each file (`spark.sql.files.openCostInBytes`). We
+# set the extra to 128 MB: then each file is a task of its own, and each task writes a file.
 
 # %% tags=["setup"]
 landing = medallion.landing()
@@ -69,7 +69,8 @@ detail = spark.sql("DESCRIBE DETAIL bronze.parcel_scans").first()
 detail.numFiles, spark.table("bronze.parcel_scans").count()
 
 # %% [markdown]
-# The table has 182 files for 193,855 rows. The stations that scan the parcels come as one CSV file.
+# The table has 182 files for 193,855 rows. The stations that scan the parcels are 40 depots and one **hub**. They come
+# as one CSV file.
 
 # %%
 STATIONS = "station_id STRING, name STRING, city STRING, kind STRING"
@@ -78,8 +79,8 @@ stations = stations.select("*", from_file.alias("_source_file"))
 stations.coalesce(1).write.mode("overwrite").saveAsTable("bronze.parcel_stations")
 
 # %% [markdown]
-# What maintenance does to a table is written to a table of its own, in the schema `ops`. It holds
-# tables about the running of the lakehouse itself.
+# We record what maintenance does to a table in `ops.maintenance`. The schema `ops` holds tables about the running of
+# the lakehouse itself.
 
 # %%
 spark.sql("""
@@ -102,21 +103,23 @@ from pyspark.sql import DataFrame
 # ## Measure first: files, bytes and rows from the plan
 #
 # How long a query runs depends on the machine, on what else runs there, and on what is cached. A second run of the
-# same query is often faster than the first, whatever was done in between. So no claim of this chapter comes from a
+# same query is often faster than the first, whatever was done in between. So no claim of this chapter is based on a
 # clock. We count what a query reads: **files**, **bytes** and **rows**. For the same files they are the same on any
 # machine.
 #
 # The plan knows the files. When Spark plans a query on a Delta table, Delta compares the filter with what its log
-# holds about each file, and leaves out the files that cannot hold a matching row: **file pruning**. By partition it
-# is called partition pruning, and by statistics **data skipping**. A DataFrame can list the files that are left. The
-# query does not run for this, though Delta may run a small job on its log.
+# holds about each file. It leaves out the files that cannot hold a matching row: **file pruning**. A table can be
+# divided into folders, one for each value of a **partition column**. By such values it is called **partition
+# pruning**, and by statistics such as the smallest and largest value **data skipping**. A DataFrame can list the
+# files that are left. The query does not run for this, though Delta may run a small job on its log.
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 10.1: count the files that a query reads
 #
-# Write `files_read(frame)`, which returns the number of data files that a query reads after pruning, as an `int`. The
-# query must not run. A join reads the files of both tables, and a file that occurs twice counts once. A query that
-# needs no file reads 0. Try `files_read(spark.table("bronze.parcel_stations"))`, which is 1.
+# Write `files_read(frame)`, which returns the number of data files that a query reads after pruning, as an `int`.
+# `frame` is a DataFrame. Do not run the query: look for a method among those of `DataFrame` in the PySpark reference.
+# A join reads the files of both tables, and a file that occurs twice counts once. A query that needs no file reads 0.
+# Try `files_read(spark.table("bronze.parcel_stations"))`, which is 1.
 
 
 # %% tags=["solution"]
@@ -160,7 +163,7 @@ A_CUSTOMER = "customer_id = 17"
 scans.where(A_DAY).count(), scans.where(A_CUSTOMER).count()
 
 # %% [markdown]
-# The day has 887 scans and the customer 34. How many of the 182 files does each query read? Write down both numbers.
+# The day has 887 scans and the customer 34. How many of the 182 files does each query read? Write down two numbers.
 
 # %% tags=["predict"]
 queries = {"day": A_DAY, "customer": A_CUSTOMER}
@@ -168,15 +171,16 @@ cost = {name: read_cost(scans.where(query)) for name, query in queries.items()}
 pd.DataFrame(cost).T[["files", "rows"]]
 
 # %% [markdown]
-# The day is in one file, and Delta knows which. For the 34 rows of the customer it reads 166 files with 176,495 rows:
-# a file of a day holds small and large customer numbers, so almost every file *may* hold number 17. How many do?
+# The day is in one file, and Delta knows which. For the 34 rows of the customer it reads 166 files with 176,495 rows.
+# A file of a day holds small and large customer numbers, so almost every file *may* hold number 17. How many files
+# hold it?
 
 # %%
 scans.where(A_CUSTOMER).select("_source_file").distinct().count()
 
 # %% [markdown]
-# 19 files hold the customer, and 166 have to be read to know that. The size of the result says nothing about the cost
-# of a query. And a count of all rows?
+# 19 files hold the customer, and 166 have to be read to know that. The size of the result does not show the cost of a
+# query. How many files does a count of all rows read?
 
 # %%
 files_read(scans.groupBy().count())
@@ -184,7 +188,7 @@ files_read(scans.groupBy().count())
 # %% [markdown]
 # It reads no file: Delta adds up the row counts of its log.
 #
-# `inputFiles` lists files before the query runs, from one plan. So it has limits. Two of them:
+# `inputFiles` lists files before the query runs, from one plan. So it has limits. Here are two of them:
 
 # %%
 WITH_SUBQUERY = """SELECT * FROM bronze.parcel_stations WHERE station_id =
@@ -196,17 +200,17 @@ files_read(spark.sql(WITH_SUBQUERY)), files_read(kept)
 _ = kept.unpersist()
 
 # %% [markdown]
-# Of the first query it counts the one file of the stations. The 166 files of the **subquery** are missing. A frame
-# that is **cached** counts 0. Two more limits: with **dynamic partition pruning** a query reads fewer files than
-# the plan lists, because the partitions are chosen while it runs. And a table that a query reads twice counts once.
-# The queries that we compare in this chapter have none of these.
+# For the first query it counts only the one file of the stations. The 166 files of the **subquery** are missing. A
+# frame that is **cached** counts 0. There are two more limits. With **dynamic partition pruning** a query reads fewer
+# files than the plan lists, because the partitions are chosen while it runs. And a table that a query reads twice
+# counts once. The queries that we compare in this chapter have none of these.
 #
 # ## The small-file problem: the same rows in 1, 20 and 100 files
 #
 # We write the first 60,000 scans three times, in the order in which they arrived. `maxRecordsPerFile` limits the rows
 # of a file. (All experiments of this chapter work on such copies. `bronze.parcel_scans` stays as it is until the
-# end.) These copies are not compressed: the bytes of a compressed file may differ between processors, and which
-# files OPTIMIZE packs together follows from their bytes.
+# end.) These copies are not compressed. The bytes of a compressed file may differ between processors, and from the
+# bytes follows which files OPTIMIZE packs together.
 
 # %%
 spark.conf.set("spark.sql.parquet.compression.codec", "uncompressed")
@@ -226,7 +230,7 @@ copy_to("scans_20", 3000)
 copy_to("scans_100", 600)
 
 # %% [markdown]
-# For each table: the data, the Delta log, and the tasks of a query that reads all.
+# For each table we measure the data, the Delta log, and the tasks of a query that reads all rows.
 
 
 # %%
@@ -262,17 +266,19 @@ charts.show(
 )
 
 # %% [markdown]
-# The same 60,000 rows take 2,090 kB in one file and 3,190 kB in 100. Each file has a footer and dictionaries of its
-# own. The log grows from 3 to 98 kB, since it describes each file. A session reads it when it first opens the table,
-# and afterwards only what newer commits add. Spark packs small files into one task, so 100 files need only 4 tasks.
-# Each file still has to be opened, which on object storage is one request or more.
+# The same 60,000 rows take 2,090 kB in one file and 3,190 kB in 100. Each file has its own footer and its own
+# dictionaries, the lists of a column's distinct values. The log grows from 3 to 98 kB, since it describes each file.
+# A session reads the log when it first opens the table, and afterwards only what newer commits add. Spark packs small
+# files into one task, so 100 files need only 4 tasks. Each file still has to be opened, which on object storage is
+# one request or more.
 #
-# Small files come from three habits:
+# Small files have three common causes:
 #
-# - **Frequent commits.** A stream with a trigger of one minute makes up to `24 * 60` commits a day, each with a file
-#   or more.
-# - **Shuffles.** A write after a shuffle makes one file for each partition that has rows, after AQE has merged small
-#   ones.
+# - **Frequent commits.** A **stream** is a query that processes new rows as they arrive, in portions:
+#   **micro-batches**. Its **trigger** sets how often one starts. With a trigger of one minute, a stream makes up to
+#   `24 * 60` commits a day, each with one or more files.
+# - **Shuffles.** A write after a shuffle makes one file for each partition that has rows, after Spark has merged
+#   small ones (adaptive query execution, **AQE**).
 # - **Partition columns.** Each task writes a file of its own for each value that it holds. We measure this below.
 
 # %% [markdown]
@@ -281,8 +287,9 @@ charts.show(
 # `OPTIMIZE` writes the rows of small files into large ones: **compaction**. It sorts files by size, packs them into
 # bins of a target size, and rewrites each bin as a file: **bin-packing**.
 #
-# We ask three questions: what a query reads afterwards, what a stream gets that reads the table, and what remains on
-# disk. First the stream. It counts the rows that come.
+# We ask three questions: what a query reads afterwards, what a stream that reads the table receives, and what remains
+# on disk. We begin with the stream, which counts the rows that it receives. With `availableNow` it processes what is
+# there and stops. Its **checkpoint** is a folder in which it notes what it has read.
 
 # %%
 arrived = []
@@ -307,9 +314,9 @@ def read_stream(name):
 read_stream("scans_100")
 
 # %% [markdown]
-# Without a setting, `OPTIMIZE` of Delta 4.4.0 aims at files of 1 GB. Our tables have two megabytes, so we first set a
-# target of 100 kB. Files below `minFileSize` are packed, into bins of at most `maxFileSize`. Both settings are
-# internal to Delta, and 100 kB is for this small table: leave them as they are in production.
+# Without a setting, `OPTIMIZE` of Delta 4.4.0 aims at files of 1 GB. Our tables have two to three megabytes, so we
+# first set a target of 100 kB. Files below `minFileSize` are packed, into bins of at most `maxFileSize`. Both
+# settings are internal to Delta, and 100 kB is for this small table: leave them as they are in production.
 
 
 # %%
@@ -339,10 +346,11 @@ packed_cost = read_cost(spark.table("scratch.scans_100").where(A_DAY))
 packed, optimized("OPTIMIZE scratch.scans_100")
 
 # %% [markdown] given=["40", "10"]
-# 100 files became 34, and a second run found nothing to do. Do not rely on that: files that are still small after one
-# run are packed again by the next. In a test of this chapter, the second run on 40 tiny files removes files as well.
-# Only a run that removes 0 files says that the table is done. Now with a target of 1 GB. How many rows does the query
-# for a day read before, between, and after? Write down three numbers.
+# 100 files became 34, and a second run found nothing to do. Do not rely on the second run: files that are still small
+# after one run are packed again by the next. In a test of this chapter, the second run on 40 tiny files removes files
+# as well. Only a run that removes 0 files shows that the table is done. Next we run it with a target of 1 GB. How
+# many rows does the query for a day read from the 100 files, from the 34 files, and after the next run? Write down
+# three numbers.
 
 # %%
 target(1_000_000)
@@ -354,11 +362,12 @@ after = read_cost(spark.table("scratch.scans_100").where(A_DAY))
 pd.DataFrame({"100 files": before, "100 kB": packed_cost, "1 GB": after}).T
 
 # %% [markdown]
-# Of 100 files the query read 3, with 1,800 rows. Of 34 files it reads 25: bin-packing sorts by *size*, so a file now
-# holds small files of many different days, and its times overlap with those of the others. From one file it reads all
-# 60,000 rows: nothing can be skipped. So compaction lowers the number of files, and by itself it can make skipping
-# worse. A demonstration that is "faster after OPTIMIZE" on a table of some megabytes shows neither effect of a large
-# table. To skip well, the rows need an order across files, which is the subject of a later section.
+# Of 100 files the query read 3, with 1,800 rows. Of 34 files it reads 25, with 45,000 rows. Bin-packing sorts by
+# *size*, so each new file holds rows from small files of many different days. Its times overlap with those of the
+# others. From one file it reads all 60,000 rows: nothing can be skipped. So compaction lowers the number of files in
+# the table, and by itself it can make skipping worse. A query that is faster after OPTIMIZE on a table of a few
+# megabytes does not show what OPTIMIZE does to a large one. To skip well, the rows need an order across files, which
+# is the subject of a later section.
 #
 # What does the stream get from these two rewrites?
 
@@ -366,7 +375,7 @@ pd.DataFrame({"100 files": before, "100 kB": packed_cost, "1 GB": after}).T
 read_stream("scans_100")
 
 # %% [markdown]
-# No row. The log says of each file that it was added or removed *without a change of data*:
+# The stream receives no row. The log notes for each file whether adding or removing it changes the data:
 
 # %%
 from collections import Counter
@@ -383,17 +392,17 @@ def actions(name, version):
 actions("scans_100", 1)
 
 # %% [markdown]
-# `dataChange` is false for every file of the commit, so a stream skips it. And the disk?
+# `dataChange` is false for every file of the commit, so a stream skips it. How many files are on disk?
 
 # %%
 on_disk = len(list((medallion.scratch() / "scans_100").glob("*.parquet")))
 on_disk
 
 # %% [markdown]
-# All 100 old files are still there, with the 34 and the one. They serve older versions until `VACUUM` deletes them,
-# so `OPTIMIZE` alone makes a table *larger* on disk. (A notebook of dbdemos, Databricks' collection of demos,
-# `05-Advanced-Delta-Lake-Internal`, states that only one Parquet file remains after OPTIMIZE and VACUUM. Its VACUUM
-# is commented out.)
+# All 100 old files are still there, with the 34 and the 1: 135 files. They serve older versions until `VACUUM`
+# deletes them, so `OPTIMIZE` alone makes a table *larger* on disk. (A notebook of dbdemos, Databricks' collection of
+# demos, `05-Advanced-Delta-Lake-Internal`, states that only one Parquet file remains after OPTIMIZE and VACUUM. Its
+# VACUUM is commented out.)
 
 # %% [markdown] given=["50"]
 # ## Auto compaction and optimized writes
@@ -426,18 +435,18 @@ def append(files):
 [append(files) for files in (4, 6, 3)]
 
 # %% [markdown] given=["4045", "4487", "50", "49", "10"]
-# The first append was compacted at once, though it has fewer than 10 files: Delta keeps its count in the memory of
-# the running program, and the first commit of a program to a table started one in each of our runs. After that it waits
-# until the table has 10 small files, the compacted one included: 6 leave 7, and with 3 more there is 1 again. The
-# compaction is part of the write, which returns only when it is done.
+# The first append was compacted at once, though it has fewer than 10 files. Delta keeps its count in the memory of
+# the running program. In each of our runs, the first commit of a program to a table started a compaction. After that
+# it waits until the table has 10 small files, the compacted one included. With 6 more files the table has 7. The last
+# 3 make 10, and these become 1 again. The compaction is part of the write, which returns only when it is done.
 #
 # So with the default, many short jobs rewrite the small files in each run, and one long job leaves up to 49 of them.
-# Two reports on this trigger were open when this was written, issues 4045 and 4487 of delta-io/delta: large files are
-# counted too, and files of earlier sessions are not. (In Delta 4.4.0 the first commit of a new session compacted
-# those as well.) Count the files instead, as the job at the end of this chapter does.
+# Two reports on this trigger were open when this was written, issues 4045 and 4487 of delta-io/delta. They say that
+# large files are counted too, and that files of earlier sessions are not. (In Delta 4.4.0 the first commit of a new
+# session compacted those as well.) Count the files instead, as the job at the end of this chapter does.
 #
-# An **optimized write** shuffles the rows before it writes them, so that the rows of a partition meet in one task.
-# Here 4 tasks each hold scans of all six types, and we write partitions by type, without it and with it:
+# An **optimized write** shuffles the rows before it writes them, so that the rows of one table partition meet in one
+# task. Here 4 tasks each hold scans of all six types, and we write partitions by type, without it and with it:
 
 # %%
 spread = spark.table("scratch.scans_1").select("scan_id", "scan_type").repartition(4)
@@ -450,14 +459,14 @@ spark.conf.unset("spark.databricks.delta.autoCompact.minNumFiles")
 [files_read(spark.table(f"scratch.{name}")) for name in ("plain", "shuffled")]
 
 # %% [markdown]
-# 4 tasks × 6 values make 24 files; with the shuffle it is 6. The price: every row is shuffled once more. The setting
-# for a table is `delta.autoOptimize.optimizeWrite`.
+# 4 tasks × 6 values make 24 files. With the shuffle it is 6 files, one for each type. The price: every row is
+# shuffled once more. The setting for a table is `delta.autoOptimize.optimizeWrite`.
 #
 # ## Statistics and data skipping: min, max and null count per file
 #
-# For each file, the log holds **statistics**: the number of rows, and the smallest value, the largest value and the
-# number of NULLs of a column. We read those of the table of 20 files with `deltalake`, as a table. (It has the files
-# in order of arrival. We show three.)
+# For each file, the log holds **statistics**: the number of rows, and of a column the smallest value, the largest
+# value and the number of NULLs. We read the statistics of the table of 20 files with `deltalake`, a library that
+# reads Delta tables without Spark. (The files are in the order of arrival. We show the first three.)
 
 # %%
 
@@ -477,11 +486,13 @@ statistics = statistics_of("scans_20", *times, *stations, "null_count.note")
 statistics.head(3).astype(str)
 
 # %% [markdown]
-# The times of two files hardly overlap, so a filter on time skips files. The stations go from `ST01` to `ST41` in
-# each file, so a filter on a station skips none. A Delta table has no index: what lets a filter skip is the **order
-# in which the rows were written**.
+# The times of these three files do not overlap, so a filter on time can skip files. The stations go from `ST01` to
+# `ST41` in each of them, so a filter on a station between these two skips none of them. `null_count.note` is the
+# number of rows without a note: 2,937 of the 3,000 in the first file. A Delta table has no index: what lets a filter
+# skip is the **order in which the rows were written**.
 #
-# A filter must also let Delta compare it with the smallest and the largest value. Which of these can?
+# The condition of a filter is its **predicate**. Delta can skip files only if it can compare the predicate with the
+# smallest and the largest value. For which of these predicates can it?
 
 # %%
 PREDICATES = [
@@ -518,16 +529,17 @@ pd.DataFrame({"predicate": PREDICATES, "files": files})
 # %% [markdown] tags=["exercise"]
 # ### Exercise 10.2: rewrite predicates so that files are skipped
 #
-# Each of these four predicates reads all files of a table, whose rows are in the order of `scanned_at`, `weight_g`
-# and `parcel_id`:
+# In the table of this exercise, the files follow each other in the order of `scanned_at`, `weight_g` and `parcel_id`,
+# with a few exceptions. Still, each of these four predicates reads all files:
 #
 # - `month`: `date_format(scanned_at, 'yyyy-MM') = '2025-09'`
 # - `kilos`: `floor(weight_g / 1000) = 2`
 # - `light`: `coalesce(weight_g, 0) < 500`
 # - `prefix`: `substring(parcel_id, 1, 4) = 'PA03'`
 #
-# Write the dict `skipping`: under each name, a predicate that keeps the same rows of any table, and can skip. Some
-# weights are NULL, and some values lie exactly on a boundary.
+# Write the dict `skipping`: under each of the four names, a predicate as an SQL string. It keeps the same rows as the
+# one above, in any table, and lets Delta skip files. Some weights are NULL, and some values lie exactly on a
+# boundary.
 
 # %% tags=["solution"]
 ### BEGIN SOLUTION
@@ -546,8 +558,9 @@ check.skipping(skipping)
 # ### Columns without statistics
 #
 # Delta collects statistics for the first 32 columns (`delta.dataSkippingNumIndexedCols`; each field of a nested
-# column counts as one), and of a string only its first 32 characters. A small table with 35 columns, in four files:
-# in the first is an address, in the second the same address without `https://`, in all others the same 4,000 numbers.
+# column counts as one). Of a string it keeps only the first 32 characters. We make a small table with 35 columns, in
+# four files. The first column is an address, the second the same address without `https://`. All others hold the same
+# 4,000 numbers.
 
 # %%
 numbers = spark.range(0, 4000, 1, 1)
@@ -573,11 +586,11 @@ def files_of_wide(*queries):
 files_of_wide("c3 = 5", "c32 = 5", "c33 = 5", AN_ADDRESS, A_SHORT_ONE)
 
 # %% [markdown]
-# Column 32 skips, and column 33 reads all 4 files: it has no statistics. The address is the first column, yet it
-# reads all 4 as well: its first 32 characters are the same in each row, and of a string Delta keeps no more. The
-# shorter one differs within 32 characters, and reads 1 file. The order of the columns matters, then. The property
-# `delta.dataSkippingStatsColumns` names the columns instead. How many files do `c3 = 5` and `c33 = 5` read when it
-# names `c32` and `c33`? Write down two numbers.
+# The query on column 32 skips 3 of the 4 files. The query on column 33 reads all 4: the column has no statistics. The
+# address is the first column, yet its query reads all 4 as well. The first 32 characters are the same in each row,
+# and Delta keeps no more of a string. The shorter address differs within 32 characters, and reads 1 file. The order
+# of the columns matters, then. The property `delta.dataSkippingStatsColumns` names the columns instead. How many
+# files do `c3 = 5` and `c33 = 5` read when it names `c32` and `c33`? Write down two numbers.
 
 # %% tags=["predict"]
 _ = spark.sql("""
@@ -590,7 +603,8 @@ files_of_wide("c3 = 5", "c33 = 5")
 # Nothing is gained for `c33`: no file has its statistics yet. And `c3` has lost its skipping at once, although the
 # statistics are still in the log: Delta no longer uses them. So name *every* column that a query filters on.
 #
-# Now the bad input. Somebody wants to cluster the table by a column that has no statistics:
+# Now the bad input. To **cluster** a table by a column means to put rows with near values into the same files; the
+# next section does so. Somebody wants to cluster by a column that has no statistics:
 
 
 # %%
@@ -630,8 +644,8 @@ files_of_wide("c33 = 5")
 # %% [markdown]
 # ## Partitioning, Z-order and liquid clustering
 #
-# If the order of the rows decides what is skipped, which order is best? Four queries of this carrier, and what they
-# read in the order of arrival:
+# If the order of the rows decides what is skipped, which order is best? We take four queries of this carrier, and one
+# that reads all rows. First we count what they read in the order of arrival:
 
 # %%
 A_STATION = "station_id = 'ST05'"
@@ -658,9 +672,9 @@ pd.DataFrame(layouts["arrival"]).T
 # %% [markdown]
 # **Partitioning** puts the rows of each value into a folder of its own. **Z-order** sorts the rows along a curve
 # through several columns, so that rows that are near in all of them come into the same file. **Liquid clustering**
-# orders them in a similar way (along a Hilbert curve; with one key, by Z-order), and keeps the columns, its
-# **clustering keys**, as a property of the table. We take the station as the partition, and the customer and the time
-# as columns of the other two.
+# orders the rows in a similar way (along another curve, the Hilbert curve; with one key, by Z-order). The table keeps
+# the columns in its metadata, as its **clustering keys**. We take the station as the partition, and the customer and
+# the time as columns of the other two.
 #
 # Files of Z-order and liquid are cut at values of a random *sample*. Two settings, the first of them internal to
 # Delta, take chance out, so that your numbers are ours. Leave them, and the size of the files, as they are in
@@ -740,12 +754,12 @@ charts.show(
 # No layout wins everywhere:
 #
 # - **Order of arrival** is the best one for the day, and reads everything for a station or a customer.
-# - **Partitions** are the best ones for their column: one file with 2,058 rows for the station. The day is now in 41
-#   of them. The hub, `ST24`, has 3 of the 43 files: one value has far more
-#   rows than the others.
-# - **Z-order and liquid** skip for both of their columns. For the customer they read 17,144 and 10,435 rows, for the
-#   day 25,713 and 15,652, and for the customer in a week 8,570 and 2,608. The order of arrival reads 9,000 for the
-#   last one, so Z-order gains little there. The station is no key, so both read all.
+# - **Partitions** are the best ones for their column: one file with 2,058 rows for the station. The query for the day
+#   now reads 41 of the 43 files. The hub, `ST24`, has 3 of the files, and each of the 40 depots has one. One value
+#   has far more rows than the others.
+# - **Z-order and liquid** skip for both of their columns. For the customer they read 17,144 and 10,435 rows, and for
+#   the day 25,713 and 15,652. For the customer in a week they read 8,570 and 2,608. The order of arrival reads 9,000
+#   for the last one, so Z-order gains little there. The station is not a key, so both read all rows for it.
 #
 # Skipping grows with the number of files: about 20 files have to separate two columns, which leaves 4 or 5 ranges for
 # each. On a table of a thousand files the same keys leave out far more.
@@ -764,9 +778,9 @@ idle
 pd.DataFrame({"first": first, "nothing new": dict(zip(first, written[-2:]))})
 
 # %% [markdown]
-# `OPTIMIZE` on the liquid table found nothing to do. Z-order rewrote all its files, though nothing was new. And what
-# when 1,000 rows are new? We append them and run `OPTIMIZE`. Then we do it again with an internal setting, which
-# belongs to the next paragraph:
+# `OPTIMIZE` on the liquid table found nothing to do. Z-order rewrote all its files, though nothing was new. What does
+# a run cost when 1,000 rows are new? We append them and run `OPTIMIZE`. Then we do it again with an internal setting,
+# which belongs to the next paragraph:
 
 # %%
 more = spark.table("scratch.scans_1").where("scan_id <= 1000").coalesce(1)
@@ -783,9 +797,9 @@ spark.conf.unset(SEALED)
 
 # %% [markdown] given=["4304", "41", "100"]
 # 1,000 new rows made liquid rewrite *everything*: 24 files, 2,200 kB. "Incremental" means that sealed groups of files
-# are left alone, and a group is sealed at 100 GB (issue 4304 of delta-io/delta: 1 GB was appended and 41 GB were
-# rewritten). When we seal at 1 MB, the same rows rewrite only the new file, 40 kB. So below 100 GB each run with new
-# rows costs the whole table: run it seldom, not after each load.
+# are left alone, and a group is sealed at 100 GB. (In issue 4304 of delta-io/delta, 1 GB was appended and 41 GB were
+# rewritten.) When we seal at 1 MB, OPTIMIZE rewrites only the new file with the same rows, 40 kB. So below 100 GB a
+# run with new rows can rewrite the whole table: run it seldom, not after each load.
 #
 # Can we at least optimize only the new days?
 
@@ -793,8 +807,8 @@ spark.conf.unset(SEALED)
 print(refused(f"OPTIMIZE scratch.scans_100 WHERE {A_WEEK}"))
 
 # %% [markdown]
-# `OPTIMIZE … WHERE` takes partitions only. And a change of keys moves no row either. We want the station in place of
-# the customer:
+# `OPTIMIZE … WHERE` accepts partition columns only. A change of keys moves no row either. We want the station as the
+# only key, in place of the customer and the time:
 
 # %%
 _ = spark.sql("ALTER TABLE scratch.scans_20 CLUSTER BY (station_id)")
@@ -811,16 +825,17 @@ print(full, "kB written:", written[-1])
 where = {name: alone.where(f"station_id = '{name}'") for name in ("ST05", "ST24")}
 pd.DataFrame({name: read_cost(frame) for name, frame in where.items()}).T
 
-# %% [markdown] given=["1,000", "999", "40", "39"]
+# %% [markdown] given=["1,000", "999", "40", "41"]
 # Each reads one file. That of the hub has 1,010 kB, ten times the target: rows with the same key are not split.
 #
 # A key with few values is a poor partner for one with many. Before Delta mixes columns, it numbers the values of each
 # in up to 1,000 ranges (`spark.databricks.io.skipping.mdc.rangeId.max`, an internal setting). The numbers of a time
-# go to 999, those of 40 stations to 39, and the curve follows the larger numbers first. (A test of this chapter
+# go to 999, those of 41 stations to 40, and the curve follows the larger numbers first. (A test of this chapter
 # clusters by such a pair: the column of 40 values skips nothing, and with 40 ranges it skips.)
 #
-# A table has at most four keys, and its setting must collect statistics for each. Liquid takes no `ZORDER BY`, and no
-# partitions beside it. Leave all of this out for a table of a few files: there is little to skip.
+# A table has at most four clustering keys, and must collect statistics for each. A table with liquid clustering
+# accepts no `ZORDER BY` and has no partitions. Leave all of this out for a table of a few files: there is little to
+# skip.
 
 # %% [markdown] tags=["exercise"] given=["8,000", "35", "40"]
 # ### Exercise 10.3: choose clustering keys
@@ -831,10 +846,10 @@ pd.DataFrame({name: read_cost(frame) for name, frame in where.items()}).T
 # - `customer_id = 417`
 # - `customer_id = 417 AND scanned_at >= '2025-07-05' AND scanned_at < '2025-07-06'`
 #
-# Choose the clustering keys: write the list `keys`, names of columns. The check clusters 8,000 scans of its own by
-# them, in about 20 files, and counts the rows in the files that each query reads. None may read more than 35 % of
-# them, and a key that no query filters on is refused. `parcel_id` and `customer_id` have thousands of values,
-# `station_id` has 40 and `scan_type` 3.
+# Choose the clustering keys: write the list `keys` with the names of the columns. The check clusters 8,000 scans of
+# its own by these keys, in about 20 files. Then it counts the rows in the files that each query reads. No query may
+# read more than 35 % of the rows, and a key that no query filters on is refused. In these scans, `parcel_id` and
+# `customer_id` have thousands of values, `station_id` has 40 and `scan_type` 3.
 
 # %% tags=["solution"]
 ### BEGIN SOLUTION
@@ -847,8 +862,8 @@ check.keys(keys)
 # %% [markdown]
 # ### Failure lab: partitioned by a column with many values
 #
-# "We always filter by station and day, so we partition by both." A week of scans shows what that makes. Beside it are
-# the same rows in order of time, 1,000 to a file.
+# "We always filter by station and day, so we partition by both." We do so with a week of scans. For comparison we
+# write the same rows in order of time, up to 1,000 to a file.
 
 # %%
 week = spark.table("scratch.scans_1").where(A_WEEK).coalesce(1)
@@ -874,9 +889,9 @@ for name in ("by_time", "by_both"):
     print(name, {query: (cost["files"], cost["rows"]) for query, cost in read.items()})
 
 # %% [markdown] given=["52", "100", "1", "15,000"]
-# The query that the partitions were made for reads 35 rows from one file, where the order of time reads 1,000 rows
-# from one file. For the day it is 41 files against one. A query without a filter opens 285 files, and a year of such
-# weeks has about 15,000 (52 × 285).
+# The query that the partitions were made for reads 35 rows from one file. In the order of time it reads 1,000 rows,
+# also from one file. The query for the day reads 41 files with partitions, and one in the order of time. A query
+# without a filter opens 285 files, and a year of such weeks has about 15,000 files (52 × 285).
 #
 # The best practices of the Delta Lake documentation ask for at least 1 GB of data in each partition. Databricks today
 # says that most tables below 100 TB need no partitions ("When to partition tables on Databricks"). Below these sizes
@@ -886,8 +901,8 @@ for name in ("by_time", "by_both"):
 #
 # A Parquet file cannot be changed. To delete a row, Delta writes the file again without it: **copy-on-write**. With
 # **deletion vectors** it writes a small file that marks rows of a data file as deleted, and readers leave them out:
-# **merge-on-read**. Open-source Delta 4.4.0 has them switched off unless a table asks for them. Two tables with the
-# same 10,000 rows in two files:
+# **merge-on-read**. Open-source Delta 4.4.0 has them switched off unless a table asks for them. We make two tables
+# with the same 10,000 rows in two files:
 
 
 # %%
@@ -903,8 +918,8 @@ make("copied", "false")
 make("marked", "true")
 
 # %% [markdown]
-# We run two statements on each, which touch a row in every file, and measure the bytes of the files that
-# appear.
+# We run two statements on each table, which touch a row in every file. `DELETE` removes rows, and `MERGE` updates the
+# rows that match those of a query. We measure the bytes of the files that appear.
 
 # %%
 STATEMENTS = {
@@ -936,8 +951,9 @@ kilobytes = {
 pd.DataFrame(kilobytes)
 
 # %% [markdown]
-# Two rows were deleted: copy-on-write wrote 364.2 kB, and with vectors it is 0.1 kB. The merge writes the changed
-# rows as well, 6.4 kB. (An `UPDATE` does the same.) Such a write is cheap because the work is left to the readers:
+# Two rows were deleted: copy-on-write wrote 364.2 kB, and with vectors 0.1 kB. With vectors the merge writes the
+# changed rows as well, 6.4 kB in all. (The documentation of Delta Lake lists `UPDATE` too.) Such a write is cheap
+# because the work is left to the readers:
 
 
 # %%
@@ -950,8 +966,8 @@ def rows_of(name):
 pd.DataFrame({name: rows_of(name) for name in kilobytes}).T
 
 # %% [markdown]
-# A query on `marked` reads 4 files with 10,002 rows, in order to return 9,998. It opens the vectors too. Four rows do
-# not matter. Where half of the rows are deleted, each query reads twice what it needs.
+# A query on `marked` reads 4 files with 10,002 rows, in order to return 9,998. It opens the vectors too. Four rows
+# more do not matter. Where half of the rows are deleted, a query that reads all reads twice what it needs.
 #
 # ### When a vector goes away: OPTIMIZE and REORG … APPLY (PURGE)
 #
@@ -969,15 +985,15 @@ after_purge = read_cost(spark.table("scratch.marked"))["rows"]
 purged, after_purge
 
 # %% [markdown] given=["1.6"]
-# `OPTIMIZE` merged the 2 small files into one, and left the 2 large ones as they are: it rewrites a file for its
-# vector only if more than 5 % of its rows are deleted (`spark.databricks.delta.optimize.maxDeletedRowsRatio`). `REORG
-# … APPLY (PURGE)` rewrites each file that has a vector. Now 9,998 rows are read. (The old files are still on disk
-# until `VACUUM`: chapter 09.)
+# `OPTIMIZE` merged the 2 small files into one, and left the 2 large ones as they are. It rewrites a file for its
+# vector only if more than 5 % of the file's rows are deleted (`spark.databricks.delta.optimize.maxDeletedRowsRatio`).
+# `REORG … APPLY (PURGE)` rewrites each file that has a vector. Now 9,998 rows are read. (The old files are still on
+# disk until `VACUUM`: chapter 09.)
 #
 # ### Who else can read the table
 #
-# No vector is left. `deltalake` 1.6.6 has two readers. One hands the files to PyArrow, and through it our DuckDB
-# reads tables too. The other is a query engine of its own, `QueryBuilder`.
+# No vector is left in the current version. `deltalake` 1.6.6 has two readers. One hands the files to PyArrow, and
+# through it DuckDB reads tables in this course. The other is a query engine of its own, `QueryBuilder`.
 
 
 # %%
@@ -1006,12 +1022,13 @@ engine = QueryBuilder().register("marked", marked)
 pa.table(engine.execute("SELECT count(*) AS scans FROM marked").read_all()).to_pylist()
 
 # %% [markdown] given=["47", "1.6"]
-# The reader with PyArrow refuses. It looks at the **features** that the table's protocol names, not at its files, and
-# a feature stays when its last trace is gone. `QueryBuilder` knows the feature and reads 9,998 rows. (A test of this
-# chapter has it read a table that still has vectors.) So ask for each reader, and for each call of it.
+# The reader with PyArrow refuses. The table's **protocol** is an entry in the log. It names the **features** that a
+# reader or writer must know. The reader looks at these, not at the files, and a feature stays in the protocol when
+# its last trace is gone. `QueryBuilder` knows the feature and reads 9,998 rows. (A test of this chapter has it read a
+# table that still has vectors.) So check for each reader, and for each way of calling it, which features it knows.
 #
 # `ALTER TABLE … DROP FEATURE deletionVectors` opens the table for PyArrow again. It took 47 Spark jobs on a table of
-# this size, so a test of this chapter runs it in place of this page, and states the three results:
+# this size, so we leave it to a test of this chapter. The test states three results:
 #
 # - PyArrow reads the table from this version on.
 # - Older versions stay closed to it, for the same reason as before.
@@ -1019,7 +1036,7 @@ pa.table(engine.execute("SELECT count(*) AS scans FROM marked").read_all()).to_p
 #   `checkpointProtection`, and the commit fails with its name. That one goes with `DROP FEATURE … TRUNCATE HISTORY`,
 #   after the retention of the history (Azure Databricks, "Drop Delta table features").
 #
-# And a table with liquid clustering?
+# Can the same library read and write a table with liquid clustering?
 
 
 # %%
@@ -1033,10 +1050,11 @@ print("read:", told(lambda: with_pyarrow("scans_20")))
 print("write:", told(lambda: add_a_row("scans_20")))
 
 # %% [markdown]
-# Reading works, since the rows lie in ordinary files. Writing does not: a writer has to know the clustering. So
-# before a feature is switched on, list who reads the table and who writes it, and try each.
+# Reading works, since the rows lie in ordinary files. Writing does not: a writer has to support the features
+# `ClusteredTable` and `DomainMetadata`. So before a feature is switched on, list who reads the table and who writes
+# it, and try each.
 #
-# The rest of the chapter has the settings of Delta and Spark again:
+# For the rest of the chapter we return to the default settings of Delta and Spark:
 
 # %%
 spark.conf.unset("spark.databricks.delta.optimize.minFileSize")
