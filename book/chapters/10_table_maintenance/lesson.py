@@ -1256,7 +1256,7 @@ spark.sql(SUM).first()[0], [row.operation for row in history.collect()]
 # The sum is 3, that of the rows 0 to 2. `RESTORE` adds a new version, and the broken one stays in the history. The
 # first `VACUUM`, with the default retention, left the writer's file alone. So the retention must be longer than the
 # longest write, and longer than the longest query. 0 hours keep the current version safe only if nobody else can reach
-# the table, and they always end time travel.
+# the table, and they end time travel to versions whose files the table no longer uses.
 
 # %% [markdown]
 # ## Checkpoints and log retention: what a reader replays
