@@ -17,14 +17,15 @@
 #       bronze.parcel_stations: one station of the carrier, a depot or the hub
 #       ops.maintenance: one action of maintenance on one table, with its reason
 #     minutes: {read: 60, practise: 90}
-#     summary: files, statistics, layout and retention of tables, and how to read a query's plan
+#     summary: files, layout, retention and conflicts of tables, query plans, skewed joins, a maintenance job
 #     outline: >-
-#       Small files and compaction, statistics and data skipping, partitions and clustering, deletes, retention,
-#       concurrent writers, and how to read the plan of a query.
+#       Small files and compaction, statistics and data skipping, partitions and clustering, deletion vectors, retention,
+#       concurrent writers, the plan of a query, skewed joins, and a maintenance job.
 #     objectives:
 #     - count the files that a query reads, and make it read fewer
 #     - compact a table, choose its layout, and say what each retention limits
 #     - read the plan of a query, and find and fix a skewed join
+#     - write a maintenance job that decides by metadata and runs beside other writers
 # ---
 
 # %% [markdown]
@@ -1085,7 +1086,7 @@ few.write.option("delta.enableChangeDataFeed", True).saveAsTable("scratch.kept")
 data_files("kept")
 
 # %% [markdown]
-# 4 files, and the table uses all 4. Now the table lives: an update (version 1), a stream that reads it, an insert
+# 4 files, and the table uses all 4. Now the table changes: an update (version 1), a stream that reads it, an insert
 # (version 2), a **shallow clone**, and `OPTIMIZE` (version 3). A shallow clone is a table with a log of its own and no
 # data files of its own: its log names the files of the source.
 
@@ -1129,9 +1130,9 @@ def error_of(work):
 error_of(lambda: spark.sql("VACUUM scratch.kept RETAIN 0 HOURS"))
 
 # %% [markdown]
-# Delta refuses with `DELTA_VACUUM_RETENTION_PERIOD_TOO_SHORT`, and the table is as it was. Many demos switch this check
-# off. We do it here for one block, to see what breaks, on tables that nobody needs. `settings` gives settings other
-# values for a block, and the old ones back after it.
+# Delta refuses with `DELTA_VACUUM_RETENTION_PERIOD_TOO_SHORT`, and the table is as it was. A setting of the session
+# switches this check off. We do it here for one block, to see what breaks, on tables that nobody needs. `settings`
+# changes settings for a block, and restores the old values after it.
 
 # %%
 from contextlib import contextmanager
@@ -1151,9 +1152,9 @@ def settings(values):
 
 
 # %% [markdown]
-# Four readers need files of old versions: time travel, the clone, the change feed, and the stream, which lags by one
-# insert. First we ask three of them while the files are there. (We ask the stream later: once it has read the insert,
-# it no longer lags.)
+# Four readers need files of old versions: time travel, the clone, the change feed (the changes of a table as rows), and
+# the stream, which lags by one insert. First we ask three of them while the files are there. (We ask the stream later:
+# once it has read the insert, it no longer lags.)
 
 # %%
 import re
@@ -1191,15 +1192,15 @@ with settings(NO_CHECK):
 data_files("kept")
 
 # %% [markdown]
-# 1 file is left. A well-known demo runs `VACUUM` "to remove your history". Is the history gone?
+# 1 file is left. Is the history gone as well?
 
 # %%
 history = spark.sql("DESCRIBE HISTORY scratch.kept")
 history.select("version", "operation").orderBy("version")
 
 # %% [markdown]
-# It is not: `VACUUM` removes files, and it even adds two commits to the history. The history now names versions that
-# nobody can read.
+# It is not: `VACUUM` removes files, and it even adds two commits to the history. The history still lists the old
+# versions, whose files are gone.
 #
 # ### What each retention limits: time travel, clones, the change feed, streams
 #
@@ -1210,11 +1211,11 @@ readers["stream"] = lambda: reader.toTable("scratch.followed").awaitTermination(
 {name: read_error_of(work) for name, work in readers.items()}
 
 # %% [markdown]
-# Three of them have read without an error before, and now all four stop. The condition is
-# `FAILED_READ_FILE.FILE_NOT_EXIST`; a task of the stream reads and writes, so its condition is `TASK_WRITE_FAILED`, with
-# the same cause (`read_error_of` asserts that). The clone is the surprise: its rows were deleted by somebody who
-# maintained *another* table. The stream lagged by one insert. So `delta.deletedFileRetentionDuration` must be longer
-# than the longest query, the longest pause of a stream, and the age of the oldest version or clone that somebody needs.
+# Three of them read without an error before, and now all four fail. The condition is `FAILED_READ_FILE.FILE_NOT_EXIST`;
+# a task of the stream reads and writes, so its condition is `TASK_WRITE_FAILED`, with the same cause (`read_error_of`
+# asserts that). The clone may surprise: its rows were lost in the maintenance of *another* table. The stream lagged by
+# one insert. So `delta.deletedFileRetentionDuration` must be longer than the longest query and the longest pause of a
+# stream. It must also be longer than the age of the oldest version or clone that somebody needs.
 
 # %% [markdown]
 # ## Failure lab: VACUUM with 0 hours beside a writer
@@ -1234,7 +1235,8 @@ writer = paused.before_commit(spark, lambda: spark.sql(insert))
 writer.held, data_files("written")
 
 # %% [markdown]
-# The writer waits (`True`). The table uses 1 file, and 2 are in the folder: the second is the writer's. First `VACUUM` with the default retention:
+# The writer waits (`True`). The table uses 1 file, and 2 are in the folder: the second is the writer's. First `VACUUM`
+# with the default retention:
 
 # %%
 spark.sql("VACUUM scratch.written")
@@ -1258,10 +1260,10 @@ committed = writer.finish()
 committed, read_error_of(lambda: spark.sql(SUM).collect())
 
 # %% [markdown]
-# The writer has committed (`None`), since a commit does not look at the data files. The query fails, because a
-# file does not exist. The table now names a file that is gone, and each query that needs it will fail. The row 100 is lost,
-# and nobody was told at the time. The repair is to go back to the version before, and to write the row again from its
-# source:
+# The writer has committed (`None`), since a commit does not look at the data files. The query fails, because a file
+# does not exist. The table now names a file that is gone, and each query that needs it will fail. The row 100 is lost,
+# and its writer got no error. The repair has two steps: go back to the version before, and write the row again from its
+# source. We do the first:
 
 # %% costly="RESTORE compares two versions, file by file"
 spark.sql("RESTORE TABLE scratch.written TO VERSION AS OF 0")
@@ -1269,17 +1271,18 @@ history = spark.sql("DESCRIBE HISTORY scratch.written").orderBy("version")
 spark.sql(SUM).first()[0], [row.operation for row in history.collect()]
 
 # %% [markdown]
-# The sum is 3, that of the rows 0 to 2. `RESTORE` is a new version and no undo: the broken one stays in the history.
-# With the default retention nothing would have been lost, as the first `VACUUM` has shown. So the retention must be
-# longer than the longest write, and longer than the longest query. 0 hours are safe only if nobody else can reach the
-# table.
+# The sum is 3, that of the rows 0 to 2. `RESTORE` adds a new version, and the broken one stays in the history. The
+# first `VACUUM`, with the default retention, left the writer's file alone. So the retention must be longer than the
+# longest write, and longer than the longest query. 0 hours keep the current version safe only if nobody else can reach
+# the table, and they end time travel to versions whose files the table no longer uses.
 
 # %% [markdown]
 # ## Checkpoints and log retention: what a reader replays
 #
-# The state of a table is the sum of its commits. So that nobody has to read them all, Delta writes a **checkpoint**, a
-# Parquet file with the state, after every 10 commits (`delta.checkpointInterval`). A reader takes the last checkpoint
-# and the commits after it. Our small table has a checkpoint after every 5 commits, and we make 7:
+# The state of a table is the sum of its commits. After every 10 commits (`delta.checkpointInterval`) Delta writes a
+# **checkpoint**, a Parquet file with that state. (A checkpoint of a stream is another thing: it holds the stream's
+# progress.) A reader takes the last checkpoint and the commits after it. Our small table has a checkpoint after every 5
+# commits, and we make 7:
 
 # %%
 log = medallion.scratch() / "logged" / "_delta_log"
@@ -1322,11 +1325,12 @@ old = "SELECT count(*) FROM scratch.logged VERSION AS OF 2"
 commits, error_of(lambda: spark.sql(old).collect())
 
 # %% [markdown] given=["4146"]
-# The commits before the old checkpoint are gone, and version 2 with them: `DELTA_VERSION_NOT_FOUND`. No data file was
-# deleted. Versions 5 and 6 are as old as the others, and they are kept: Delta deletes a commit only if a checkpoint
-# after it is old enough too ([pull request 4146](https://github.com/delta-io/delta/pull/4146)). It also rounds the
-# cut-off down to midnight UTC, so commits live a little longer than the setting says. The table itself is complete, because the
-# checkpoint has its state.
+# The commits before the old checkpoint are gone, and version 2 with them: `DELTA_VERSION_NOT_FOUND`. `VACUUM` did not
+# run, so the data files are still there. Versions 5 and 6 are as old as the others, and they are kept: Delta deletes a
+# commit only if a checkpoint after it is old enough too
+# ([pull request 4146](https://github.com/delta-io/delta/pull/4146)). It also rounds the cut-off down to midnight UTC,
+# so commits live a little longer than the setting says. The table itself is complete, because the checkpoint has its
+# state.
 
 # %%
 spark.table("scratch.logged").count()
@@ -1337,18 +1341,23 @@ some_facts = {"files": 40, "bytes": 400_000, "rows": 9_000, "deleted": 0, "unuse
 # %% [markdown] tags=["exercise"]
 # ### Exercise 10.4: decide from metadata what a table needs
 #
-# `facts` is a dict with the numbers of a table: `files` and `bytes` of its data files, `rows` (those that a query
-# sees), `deleted` (rows that deletion vectors mark, still in the files; `None` if nobody knows) and `unused` (files
-# that `VACUUM` would delete now, by the table's own retention). `target` is the size in bytes that a file should have.
-# Write `needs_care(facts, target)`, which returns a list of actions, in this order:
+# `facts` is a dict with the numbers of a table:
+#
+# - `files` and `bytes`: its data files, and their size together,
+# - `rows`: the rows that a query sees,
+# - `deleted`: the rows that deletion vectors mark, which are still in the files; `None` if the number is unknown,
+# - `unused`: the files that `VACUUM` would delete now, by the table's own retention.
+#
+# `target` is the size in bytes that a file should have. Write `needs_care(facts, target)`, which returns a list of
+# actions, in this order:
 #
 # - `"compact"` if there are at least 10 files, and their mean size is below a quarter of the target,
 # - `"purge"` if at least 5 % of the rows in the files are marked as deleted,
 # - `"vacuum"` if there is an unused file.
 #
-# A table that needs nothing gets an empty list. A table without files needs no compaction, but it may have unused files:
-# `DELETE FROM t` leaves such a table. Try `needs_care(some_facts,
-# 1_000_000)`, which is `["compact", "vacuum"]`.
+# A table that needs nothing gets an empty list. A table without files needs no compaction, but it may have unused
+# files: `DELETE FROM t` leaves such a table. Try it with a target of 1 MB: `needs_care(some_facts, 1_000_000)` is
+# `["compact", "vacuum"]`.
 
 
 # %% tags=["solution"]
@@ -1375,8 +1384,8 @@ check.needs_care(needs_care)
 #
 # Delta's writers do not lock a table. Each reads a version, writes its files, and then commits the next version. If
 # somebody else has committed in between, Delta compares what they did. This is **optimistic concurrency control**:
-# either both fit together, or the second one gets a **conflict** and nothing of it counts. We hold one statement before
-# its commit, run another to its end, and see how the first one ends.
+# either both fit together, or the second one gets a **conflict** and changes nothing. We hold one statement before its
+# commit, run another to its end, and see how the first one ends. `conflict_of` names a conflict in an error.
 
 # %% tags=["setup"]
 from delta import exceptions
@@ -1431,8 +1440,8 @@ pd.DataFrame(outcomes, columns=names)
 # %% [markdown]
 # Read the table by what a statement depends on:
 #
-# - An `INSERT` reads nothing of the table, so it commits in each case. `OPTIMIZE` beside it commits too: it only moves
-#   rows of old files.
+# - This `INSERT` reads nothing of the table, so it commits in every race above. `OPTIMIZE` beside it commits too: it
+#   only moves rows of old files.
 # - `OPTIMIZE` and `DELETE` read files and remove them, and so do `MERGE` and `UPDATE`. Of two that touch the same file,
 #   the second loses.
 # - The `DELETE` of row 1 loses even to an `INSERT` of row 100. Why does it, if `OPTIMIZE` does not? The history has the
@@ -1448,13 +1457,14 @@ weaker += " (delta.isolationLevel = 'WriteSerializable')"
 error_of(lambda: spark.sql(weaker))
 
 # %% [markdown]
-# An operation that changes no data, as `OPTIMIZE`, runs under `SnapshotIsolation`: rows that others add do not matter
-# to it. A `DELETE` runs under `Serializable`: its result must be that of one statement after the other, and a new row
-# could match its condition. Open Delta 4.4.0 accepts no other level for a table.
+# An operation that changes no data, such as `OPTIMIZE`, runs under `SnapshotIsolation`: rows that others add do not
+# matter to it. A `DELETE` runs under `Serializable`: its result must be that of one statement after the other. A new
+# row could match its condition, and on this table Delta does not look whether it does. Open Delta 4.4.0 accepts no
+# other level for a table.
 #
-# In a conflict nothing of the second statement counts, so it may simply run again. There are two traps when you catch
-# it. PySpark knows Delta's conflicts only after `delta.exceptions` was imported; before that, each is a
-# `Py4JJavaError`. And is one class enough for an `except`?
+# In a conflict the second statement changes nothing, so it may simply run again. Catching the error has two traps.
+# PySpark knows Delta's conflicts only after `delta.exceptions` was imported; before that, each is a `Py4JJavaError`.
+# And is one class enough for an `except`?
 
 # %%
 base = exceptions.DeltaConcurrentModificationException
@@ -1466,9 +1476,9 @@ base = exceptions.DeltaConcurrentModificationException
 #
 # ### Avoid conflicts: partitions and predicates
 #
-# Two writers that work on separate partitions do not meet, if Delta can *see* that from their conditions. We delete from
-# a table that is partitioned by day. First each condition names its day, then it does not. In the last race the other
-# statement inserts a row into a *new* partition.
+# Two writers that work on separate partitions do not meet, if Delta can *see* that from their conditions. We delete
+# from a table that is partitioned by day. First each condition names its day, then it does not. In the last race the
+# other statement inserts a row into a *new* partition.
 
 # %%
 DELETE = "DELETE FROM scratch.by_day WHERE"
@@ -1480,9 +1490,9 @@ new_day = race(f"{DELETE} id = 5", "INSERT INTO scratch.by_day VALUES (8, 2)")
 with_days, without, new_day
 
 # %% [markdown]
-# The first pair both commit. The second pair deletes rows of two partitions as well, and it conflicts. So does the
-# third, although no old file has changed: without a partition in the condition, Delta takes the whole table as read,
-# also files that come later. So put the partition into the condition, also where it seems superfluous.
+# In the first pair both statements commit. The second pair deletes rows of two partitions as well, and it conflicts. So
+# does the third, although no old file has changed. Without a partition in the condition, Delta takes the whole table as
+# read, including files that come later. So put the partition into the condition, even where it seems superfluous.
 
 # %% [markdown]
 # ## Reading a plan: scans, joins and shuffles
@@ -1527,7 +1537,8 @@ print(plan_of(by_kind, "PartitionFilters", "PushedFilters", "ReadSchema"))
 
 # %% [markdown]
 # `ReadSchema` is short: of all columns of the scans Spark reads two. `PushedFilters` go down into the scan, where
-# Parquet and Delta can skip with them. A filter that is missing here skips nothing.
+# Parquet can skip parts of a file with them. A filter that is missing here skips nothing inside a file. (Delta leaves
+# out files earlier, when Spark plans the query.)
 #
 # ### Adaptive query execution: the plan before and after
 #
@@ -1543,9 +1554,9 @@ print(before)
 print(plan_of(sorted_join).partition("+- == Initial")[0])
 
 # %% [markdown]
-# Before: `isFinalPlan=false`. After it there is a `Final Plan`. `SortMergeJoin` shuffles and sorts both sides.
-# `AQEShuffleRead` with `coalesced` means that small shuffle partitions were merged. A join that Spark plans as a
-# sort-merge join can also become a broadcast join here, once one side turns out to be small.
+# Before the run the plan has `isFinalPlan=false`, and after it a `Final Plan`. For the `SortMergeJoin` both sides are
+# shuffled and sorted. `AQEShuffleRead` with `coalesced` means that small shuffle partitions were merged. A join that
+# Spark plans as a sort-merge join can also become a broadcast join here, once one side turns out to be small.
 #
 # **The limit of a broadcast** is `spark.sql.autoBroadcastJoinThreshold`, 10 MB by default, compared with Spark's
 # estimate of the size. A broadcast table is sent to each executor and has to fit in its memory, so raise the limit with
@@ -1572,10 +1583,14 @@ print(plan_of(scans.where("CAST(weight_g AS BIGINT) > 20000"), "PushedFilters"))
 print(plan_of(scans.where("CAST(weight_g AS STRING) = '20001'"), "PushedFilters"))
 
 # %% [markdown]
-# Spark moves the cast of the first filter to the constant, because no value changes, and pushes the filter down. The
-# second is not pushed down, only that the column is not NULL. So store keys of one meaning with one type.
+# Spark moves the cast of the first filter to the constant, because no value changes, and pushes the filter down. Of the
+# second, only the test that the column is not NULL is pushed down. So store keys of one meaning with one type.
 #
 # ### Python UDF, pandas UDF, built-in function
+#
+# A **UDF** (user-defined function) is Python code that Spark calls on the values of a column. We put names in lower
+# case in three ways: a UDF with pickled rows, a UDF with Arrow, and a built-in function. Of each plan we print one
+# line:
 
 
 # %%
@@ -1592,7 +1607,7 @@ for column in (pickled("station_id"), arrow("station_id"), F.lower("station_id")
 # %% [markdown] given=["4.2"]
 # `BatchEvalPython` sends rows to a Python process, pickled. `ArrowEvalPython` sends them as Arrow columns: Spark 4.2
 # does this for a plain UDF by default, and for each pandas UDF. The built-in function needs no node of its own and no
-# Python. Its tree has `ColumnarToRow` in that place, which turns columns into rows. And a filter on a UDF is never
+# Python. Its tree has `ColumnarToRow` in that place, which turns columns into rows. And this filter on a UDF is not
 # pushed down:
 
 # %%
@@ -1610,9 +1625,9 @@ print(plan_of(one))
 
 # %% [markdown]
 # No `Exchange` stands between `Coalesce` and the second `HashAggregate`, so this one runs in the single task too.
-# `repartition(1)` adds a shuffle, and the work before it keeps its tasks. A **cache** pins the result of a plan in
-# memory, and later plans with this part read it. Spark refreshes it when our session writes to the table. A write of
-# another program it does not see:
+# `repartition(1)` adds a shuffle, and the work before it keeps its tasks. A **cache** keeps the result of a plan in
+# memory, and later plans with this part read it. Spark refreshes it when our session writes to the table. It does not
+# see a write of another program:
 
 # %%
 spark.range(5).write.saveAsTable("scratch.pinned")
@@ -1630,20 +1645,21 @@ _ = pinned.unpersist()
 refreshed
 
 # %% [markdown]
-# Our own insert was seen (6 rows). The row of `deltalake` was not, also by a new query of the table, until `REFRESH`
-# (7).
+# Our own insert was seen (6 rows). The row that `deltalake` wrote was not, even by a new query of the table, until
+# `refreshTable` (7 rows).
 
 # %% [markdown]
 # ## The event log as a table: tasks, shuffles and spills
 #
-# A plan says what Spark does, and not how the work was divided. The **event log** does: a JSON line for each job, stage
-# and task. The Spark UI is drawn from the same events. A cluster writes the log of a whole application
-# (`spark.eventLog.enabled`, set before Spark starts). Since Spark 4.0 that log is a folder of compressed files, which
-# are rolled ([migration guide](https://spark.apache.org/docs/latest/core-migration-guide.html)). `event_log.recorded` of
-# this course writes one plain file for one block. It lacks the events of the application's start and end, so Spark's
-# history server does not read it.
+# A plan shows what Spark does, but not how the work was divided. The **event log** shows that: it has JSON lines for
+# the start and the end of jobs, stages and tasks. The Spark UI is drawn from the same events. A cluster writes the log
+# of a whole application (`spark.eventLog.enabled`, set before Spark starts). Since Spark 4.0 that log is a folder of
+# compressed files: when one is large, Spark begins the next ([migration
+# guide](https://spark.apache.org/docs/latest/core-migration-guide.html)). `event_log.recorded` of this course writes
+# one plain file for one block. It lacks the events of the application's start and end, so Spark's history server does
+# not read it.
 #
-# A join of all scans with the stations, without broadcast. We use 8 shuffle partitions, and tell AQE not to merge small
+# We join all scans with the stations, without broadcast. We use 8 shuffle partitions, and tell AQE not to merge small
 # ones, so that the tasks stay comparable.
 
 # %%
@@ -1731,8 +1747,9 @@ by_spill = tasks_of(spilling).groupBy(F.expr("spilled > 0 AS spilled"))
 by_spill.agg(F.count("*").alias("tasks"), F.max("shuffled").alias("largest"))
 
 # %% [markdown]
-# 8 tasks read the files and did not spill. One task read all 193,855 rows and spilled. A spill is not an error, and it is a sign: of one partition that is too
-# large, as here, or of too little memory for each task. More partitions come first, more memory second.
+# 8 tasks read the files and did not spill. One task read all 193,855 rows and spilled. A spill is not an error. It is a
+# sign of a partition that is too large, as here, or of too little memory for each task. The first remedy is more
+# partitions (here a `PARTITION BY`), the second is more memory.
 
 # %% [markdown]
 # ## Skew: a hot key in a join
@@ -1780,8 +1797,8 @@ largest_and_median(log), largest_and_median(split)
 # %% [markdown]
 # The result is the same (`True`), the plan says `skewed`, and the partition of the hub was read in parts: 12 tasks, the
 # largest with 24,211 rows. AQE cuts between the outputs of the tasks before the shuffle, so it cannot cut finer than
-# these. With other files than our 182, the parts are others too. It works for inner joins
-# and, on the side that may be split, for outer joins, and not for an aggregation.
+# these. With other files than our 182, the parts are others too. AQE splits inner joins and, on one side, outer joins.
+# It does not split an aggregation.
 #
 # ### Salting by hand
 #
@@ -1829,16 +1846,16 @@ same, largest_and_median(log), largest_and_median(salted)
 # %% [markdown]
 # The result is the same, and the largest task reads 29,670 rows in place of 94,906. The price: each station is shuffled
 # 32 times. So salt where the other side is small, or salt only the hot keys. If one side fits in memory, a broadcast
-# needs no shuffle at all and knows no skew.
+# join does not shuffle the large side, so it has no skew.
 
 # %% [markdown]
 # ## A maintenance job that decides by metadata
 #
 # The job looks at each table, decides with `needs_care`, acts, and writes down what it did. Facts come from the log.
-# `DESCRIBE DETAIL` has the number of files and their bytes, and `count(*)` is answered from statistics. The marked rows
-# are in the **version checksum**, the `.crc` file that Delta's writer for Spark leaves beside a commit. A commit of
-# another writer may have none, then nobody knows. `VACUUM … DRY RUN` says what would be deleted. We ask it only where a
-# folder has more files than its table, and do not count the folders in its answer.
+# `DESCRIBE DETAIL` has the number of files and their bytes, and `count(*)` is answered from statistics. The number of
+# marked rows is in the **version checksum**, the `.crc` file that Delta's writer for Spark leaves beside a commit. A
+# commit of another writer may have none, and then the number is unknown (`None`). `VACUUM … DRY RUN` lists what would
+# be deleted. We ask it only where a folder has more files than its table, and do not count the folders in its answer.
 
 
 # %%
@@ -1877,10 +1894,10 @@ def facts_of(table):
 
 
 # %% [markdown]
-# Three tables: the scans, the stations, and one with rows marked as deleted, beside which a killed writer has left a
-# file. `VACUUM` looks at the time of the file, so we set it back by 8 days. (None is partitioned. `OPTIMIZE` never joins
-# files of two partitions, so a table with many small partitions would be proposed each night. At scale, count the files
-# of each partition.)
+# We take three tables: the scans, the stations, and one with rows marked as deleted. Into its folder we put a file such
+# as a killed writer leaves. `VACUUM` looks at the time of the file, so we set it back by 8 days. (None is partitioned.
+# `OPTIMIZE` never joins files of two partitions, so a table with many small partitions would be proposed each night. At
+# scale, count the files of each partition.)
 
 # %%
 few.write.option("delta.enableDeletionVectors", True).saveAsTable("scratch.littered")
@@ -1898,8 +1915,9 @@ facts = {table: facts_of(table) for table in TABLES}
 {table: needs_care(found, TARGET) for table, found in facts.items()}
 
 # %% [markdown] given=["3.3"]
-# `VACUUM … LITE`, new in Delta 3.3, takes the files from the log in place of a listing of the folder. Does it find this
-# one?
+# This is the **dry run** of the job: it shows what the job would do, and changes nothing. The third table needs
+# `vacuum` for the left file. `VACUUM … LITE`, new in Delta 3.3, takes the files from the log in place of a listing of
+# the folder. Does it find this file?
 
 # %%
 spark.sql("VACUUM scratch.littered LITE")
@@ -1909,11 +1927,10 @@ orphan.exists()
 # It does not: no commit has ever named the file. Where the log no longer reaches back far enough, `LITE` stops with
 # `DELTA_CANNOT_VACUUM_LITE`. So the job uses the full `VACUUM`.
 #
-# That is the **dry run** of the job: "what would you do". Nothing has changed.
-#
-# Now the acting half. Each action puts a note into its commit, with `spark.databricks.delta.commitInfo.userMetadata`:
-# the run, the action, the reason, and the number of files before. So the table's own history says what maintenance did,
-# also when the job is killed before it can write elsewhere.
+# Now the part of the job that acts. Each action puts a note into its commit, with
+# `spark.databricks.delta.commitInfo.userMetadata`. The note has the run, the table, the action, the reason, and the
+# number of files before. So the table's own history shows what maintenance did, even when the job is killed before it
+# can write elsewhere.
 
 # %%
 STATEMENTS = {
@@ -1956,7 +1973,7 @@ def act_on(table, run, action, facts):
 # This one is a stretch. Other writers do not wait for us. Write `maintain(look, decide, act, attempts)`. `look()`
 # returns the facts of now, `decide(facts)` the list of actions, and `act(action)` does one, or raises. An attempt
 # looks, decides and does the actions in their order. After an error that is a conflict (`conflict_of(error)` is not
-# `None`) the table is another, so the next attempt begins with a new look. Make at most `attempts` attempts (1 or
+# `None`) the table has changed, so the next attempt begins with a new look. Make at most `attempts` attempts (1 or
 # more), and let the conflict of the last one go on to the caller. An action that has succeeded is not done again in a
 # later attempt. Any other error goes on at once. Return the list of the actions that were done, in their order. (After
 # an error nobody gets this list. The table's history has it.)
@@ -1990,8 +2007,8 @@ check.maintain(maintain)
 # Now the job. It never says `RETAIN`: each table has its own retention, as a property. `notes_of` reads the notes from
 # the history. `files_after` counts what the action itself has added and removed, and no file that another writer has
 # added meanwhile. A `MERGE` writes the notes that `ops.maintenance` does not have yet. So the job can run twice, or be
-# killed between the two. The run belongs to the key, because a table that is dropped and made again counts its versions
-# from 0.
+# killed between an action and the `MERGE`. The run belongs to the key, because a table that is dropped and made again
+# counts its versions from 0.
 
 
 # %%
@@ -2057,7 +2074,8 @@ def run_maintenance(tables, run):
 
 
 # %% [markdown]
-# The same answers before and after: `digest` is the number of rows, and a sum over all columns that no order changes.
+# We run the job and compare each table before and after. `digest` returns the number of rows, and a hash over all
+# columns that does not depend on the order of the rows.
 
 
 # %%
@@ -2081,8 +2099,8 @@ maintained = spark.table("ops.maintenance")
 maintained.orderBy("table_name", "version")
 
 # %% [markdown]
-# The scans were compacted from 182 files to 7, the marked rows purged, the left file deleted. The stations needed
-# nothing, and their table has no new version. And the queries?
+# The rows are the same (`True`). The scans were compacted from 182 files to 7, the 400 marked rows were purged, and the
+# left file was deleted. The stations needed nothing, and no row names them. And the queries?
 
 # %%
 scans = spark.table("bronze.parcel_scans")
@@ -2091,15 +2109,16 @@ queries = {"all": scans, "one day": scans.where(day)}
 
 # %% [markdown]
 # A query of all scans reads 7 files in place of 182. A query of one day read 1 small file before and reads 3 larger
-# ones now: compaction by size does not keep the days apart. That is the work of clustering, above. Run the job again, for the table that had most to do:
+# ones now: compaction by size does not keep the days apart. Clustering does that (see the section on layout). We run
+# the job again, for the scans:
 
 # %% costly="a dry run of VACUUM lists a folder"
 run_maintenance(TABLES[:1], "2025-12-31")
 spark.table("ops.maintenance").count()
 
 # %% [markdown]
-# Still 3 rows, because nothing was to do: the job is idempotent. An external scheduler runs it each night, chapter 12
-# shows one.
+# Still 3 rows: the second run found nothing to do on this table, so the job is **idempotent**. An external scheduler
+# can run it each night; chapter 12 shows one.
 #
 # ### A maintenance run beside a running stream
 #
@@ -2145,9 +2164,9 @@ copy = spark.table("scratch.copy")
 copy.count(), copy.distinct().count()
 
 # %% [markdown]
-# Our job lost to the other one. It looked again and found 1 file, so nothing was left to do. The stream has 1,005 rows,
-# each once: a compaction is a commit whose files say `dataChange: false`, and the stream passes it over. A job that
-# reads the rows and overwrites the table with fewer files would have stopped the stream.
+# Our job lost to the other one, with a `ConcurrentDeleteRead`. It looked again and found 1 file, so nothing was left to
+# do. The stream has 1,005 rows, each once: a compaction is a commit whose files say `dataChange: false`, and the stream
+# passes it over. A job that reads the rows and overwrites the table with fewer files would have stopped the stream.
 #
 # A process that is killed in the middle of `OPTIMIZE`, `REORG`, `VACUUM` or `MERGE` leaves files without a commit, or a
 # start without an end. A test of this chapter kills each of them at that point: the rows are the same, and the next run
@@ -2166,23 +2185,32 @@ quiz.show("10")
 # %% [markdown]
 # ## What we know now
 #
-# - `VACUUM` deletes files and keeps the history. Its retention must be longer than the longest write and query, the
-#   longest pause of a stream, and the age of clones and versions that somebody needs.
-# - A write that is running has files that no version names. `VACUUM` with 0 hours deletes them, and the write still
-#   commits.
-# - Two writers that remove the same file conflict. The second has changed nothing: look again, decide again, try again,
-#   a limited number of times.
-# - A plan is read from the bottom up: columns and filters of the scan, `Exchange`, the kind of join. AQE changes it
+# - Files: many small files make each query open more, and make the log larger. We count files, bytes and rows, not
+#   seconds.
+# - Compaction: `OPTIMIZE` packs small files into large ones by size, and changes no row. By itself it can make skipping
+#   worse.
+# - Statistics: Delta skips a file by the smallest and largest value of a column. The filter must compare the column
+#   itself, and the order of the rows decides.
+# - Layout: partitions suit one column with few values, Z-order and liquid clustering several columns. New clustering
+#   keys move no row until `OPTIMIZE` runs.
+# - Deletion vectors make a delete cheap to write, and leave work to the readers. Not every reader knows this feature of
+#   the table.
+# - Retention: `VACUUM` deletes files and keeps the history. Its retention must outlast each write, query and pause of a
+#   stream, and the clones and versions that somebody needs.
+# - A running write has files that no version names. `VACUUM` with 0 hours deletes them, and the write still commits.
+# - Conflicts: of two writers that remove the same file, the second fails and changes nothing. Look again, decide again,
+#   and try again, a limited number of times.
+# - Plans are read from the bottom up: columns and filters of the scan, `Exchange`, the kind of join. AQE changes a plan
 #   while it runs.
-# - The event log shows how rows are divided among tasks. A hot key is a largest task that is many times the median; a
-#   salt spreads it.
-# - A maintenance job decides by metadata, leaves its note in the commit, and can be run again. Beside another job it
-#   looks again, and does only what is left to do.
+# - Skew: the event log shows how rows are divided among tasks. With a hot key, the largest task reads many times the
+#   median. AQE's skew join or a salt spreads the key.
+# - A maintenance job decides by metadata, leaves its note in the commit, and can run again. Beside another job it looks
+#   again, and does only what is left to do.
 #
 # **On Databricks** predictive optimization runs `OPTIMIZE`, `VACUUM` and `ANALYZE` on managed tables of Unity Catalog
 # ([documentation](https://docs.databricks.com/aws/en/optimizations/predictive-optimization)), so a job of your own is
 # for other tables. With row-level concurrency (Databricks Runtime 14.2 and later, tables with deletion vectors and
 # without partitions) two deletes of different rows of a file need not conflict
-# ([documentation](https://docs.databricks.com/aws/en/optimizations/isolation/row-level-concurrency)).
-# This chapter's own code stays on the laptop: it reads files of a table's folder (`.crc`), calls Java through `_jvm`, and
-# asks the UI on this machine. Serverless compute and Spark Connect have none of these.
+# ([documentation](https://docs.databricks.com/aws/en/optimizations/isolation/row-level-concurrency)). This chapter's
+# own code stays on the laptop: it reads files of a table's folder (`.crc`), calls Java through `_jvm`, and asks the UI
+# on this machine. Serverless compute and Spark Connect have none of these.
