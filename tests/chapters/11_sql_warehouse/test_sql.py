@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
 
+import pandas as pd
 import pytest
 from pyspark.sql import SparkSession
 
@@ -49,6 +50,7 @@ def test_the_page_of_one_channel_holds_no_other(
     page = board.publish(tmp_path / "month.html", "All", [tile], on=date(2025, 12, 30))
     given = {"board": board, "board_tiles": {"revenue": tile}, "page": page, "today": date(2025, 12, 30)}
     given |= {"judged": lambda tile, limit: tile}
+    given |= {"by_channel": pd.DataFrame({"channel": ["web", "app"]})}
     names = run_cells("11", defining={"web_only", "for_web"}, **given)
     assert '"app"' in page.read_text() and '"app"' not in names["for_web"].read_text()
 
