@@ -1439,8 +1439,8 @@ backwards = nx.ancestors(graph, "model.churn.1")
 nx.is_directed_acyclic_graph(graph), len(graph), len(forwards), len(backwards)
 
 # %% [markdown]
-# `False`: the graph has cycles. Of 99 names, 63 depend on the customers' files: the **impact** of a change there.
-# Backwards, 35 names stand behind the first churn model: where a wrong score may have its **cause**. (Names are tables,
+# `False`: the graph has cycles. Of 99 names, 60 depend on the customers' files: the **impact** of a change there.
+# Backwards, 17 names stand behind the first churn model: where a wrong score may have its **cause**. (Names are tables,
 # files, notebooks and models.) Both numbers can be too large: in this record, every table that a notebook wrote depends
 # on everything that the same notebook read.
 #
@@ -1464,7 +1464,7 @@ first_edge["target"], {name: first_edge["columns"][name] for name in ("city", "e
 #   target is possible if its source holds the value, for certain or possibly. What is made of something possible is
 #   possible too. Leave out the tables of `certain` and `table` itself.
 #
-# The graph can have cycles. Try `downstream(edges, "landing.customers", "email")`, which gives 8 tuples and 59 names.
+# The graph can have cycles. Try `downstream(edges, "landing.customers", "email")`, which gives 8 tuples and 56 names.
 
 
 # %% tags=["solution"]
@@ -1508,8 +1508,8 @@ at_most = set(possible) | {name for name, _ in certain}
 )
 
 # %% [markdown]
-# 59 names *may* hold it, because an edge without columns stands in between, such as that of a notebook. With the 4
-# certain tables they are exactly the 63 of the table lineage: `True`. Column lineage narrows nothing behind such an
+# 56 names *may* hold it, because an edge without columns stands in between, such as that of a notebook. With the 4
+# certain tables they are exactly the 60 of the table lineage: `True`. Column lineage narrows nothing behind such an
 # edge. And neither list is a bound of the truth. `certain` is too large: it counts `_kind`, which holds a verdict and
 # no address. `possible` is too small: it lacks the tickets, as we will see.
 #
