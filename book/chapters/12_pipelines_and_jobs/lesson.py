@@ -32,7 +32,13 @@
 # %% [markdown]
 # # Pipelines and jobs
 #
-# TODO intro
+# So far a person has run the notebooks from the top to the bottom, in the order of their numbers. In a company nobody
+# sits there: the tables must be filled at night, in the right order, for the right week, also after a failure. The
+# chapter has three parts:
+#
+# - **Pipelines.** We state each table as a query, and an engine derives the order.
+# - **Jobs.** We write a job that may run twice, fail half-way and work for an earlier week, and read from a log what it did.
+# - **Operation.** An orchestrator starts the job; a data contract, targets and a way back protect those who read the table.
 #
 # ![Where we are in the flow: beside Bronze, Silver and Gold, where their work is started](../book/figures/flow-12.svg)
 
