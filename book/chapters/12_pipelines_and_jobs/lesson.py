@@ -47,7 +47,7 @@ spark = medallion.start("12")
 # %% [markdown]
 # PART A: declarative pipelines
 
-# %% [markdown]
+# %% [markdown] given=["4.1"]
 # ## Declarative pipelines: tables in place of steps
 #
 # The chapters before ran **steps**, in an order that we chose. In a **declarative pipeline** we state each table as a
@@ -55,15 +55,14 @@ spark = medallion.start("12")
 # as *Spark Declarative Pipelines*, the module `pyspark.pipelines`. (On Databricks it is called Lakeflow Spark
 # Declarative Pipelines, formerly DLT.)
 #
-# | a step of chapters 01 to 03 | its declaration | made by |
+# | a step of chapters 01 to 03 | its declaration | a run writes |
 # |---|---|---|
-# | `rows.writeStream.option("checkpointLocation", …)….toTable("bronze.payments")` | **streaming table**, `@dp.table` | appending the rows that are new |
-# | `frame.write.mode("overwrite").saveAsTable("silver.payments")` | **materialized view**, `@dp.materialized_view` | computing all rows again |
-# | `frame.createOrReplaceTempView("judged")` | **temporary view**, `@dp.temporary_view` | no one: it is a name for a query |
-# | the cells, from top to bottom | none | the names of tables in the queries |
+# | `rows.writeStream….toTable("bronze.payments")` | **streaming table**, `@dp.table` | the rows that are new |
+# | `frame.write….saveAsTable("silver.payments")` | **materialized view**, `@dp.materialized_view` | all rows again |
+# | `frame.createOrReplaceTempView("judged")` | **temporary view**, `@dp.temporary_view` | nothing |
 #
-# Each decorator stands above a **query function**, which returns a DataFrame and writes nothing. We build the way of the
-# payments again, from the files to Gold, and compare it with the tables of the chapters before.
+# Each decorator stands above a **query function**, which returns a DataFrame and writes nothing. We build the way of
+# the payments again, from the files to Gold, and compare it with the tables of the chapters before.
 #
 # The source is a folder of weekly files. We hold two files back: the last week, which will arrive later, and the first
 # one, which stands for an archive.
@@ -101,9 +100,12 @@ from pyspark.sql import SparkSession, functions as F
 from rules import PAYMENTS, RULES, SENT, sides
 spark = SparkSession.active()
 """
+
+# %%
 BRONZE = """
 def rows_of(place):
-    lines = spark.readStream.schema(PAYMENTS).json(spark.conf.get("shop.payments") + place)
+    place = spark.conf.get("shop.payments") + place
+    lines = spark.readStream.schema(PAYMENTS).json(place)
     name = F.concat(F.lit("payments/"), F.col("_metadata.file_name"))
     return lines.withColumn("_source_file", name)
 @dp.table
@@ -153,12 +155,12 @@ RULES = {
 # %% [markdown] tags=["exercise"]
 # ### Exercise 12.1: Silver and its quarantine, with a balance of 0
 #
-# Write `sides(rows, rules, sent)`. `rows` has the columns in the list `sent`, and `_source_file`. `rules` is a dict from
-# a name to a condition in SQL. Return **every** row with the columns of `sent`, `_source_file`, and two more:
+# Write `sides(rows, rules, sent)`. `rows` has the columns in the list `sent`, and `_source_file`. `rules` is a dict
+# from a name to a condition in SQL. Return **every** row with the columns of `sent`, `_source_file`, and two more:
 #
-# - `_reasons`, an `ARRAY<STRING>`: the names of the rules that are not true, in the order of the dict. NULL is not true.
-# - `_side`: `repeat` if an equal row, in all columns of `sent`, was there before. Of equal rows the one with the smallest
-#   `_source_file` is the first. Else `aside` if it has a reason, and else `kept`. `_side` is never NULL.
+# - `_reasons`, an `ARRAY<STRING>`: the names of the rules that are not true, in the order of the dict. NULL is not.
+# - `_side`: `repeat` if an equal row, in all columns of `sent`, was there before. Of equal rows the one with the
+#   smallest `_source_file` is the first. Else `aside` if it has a reason, and else `kept`. `_side` is never NULL.
 #
 # The function will run inside a pipeline, which does not let it ask Spark anything: use no `rows.columns`, no `count`,
 # and no `drop`. `select` does all of it. Try `sides(tried, {"positive": "amount_cents > 0"}, ["payment_id",
@@ -202,8 +204,8 @@ _ = (folder / "rules.py").write_text(MODULE + inspect.getsource(sides))
 # %% [markdown]
 # ### Temporary view and materialized views: from Bronze to Silver
 #
-# `payments_sided` is a temporary view: a name for a query, visible inside the run only. The two tables choose their rows
-# from it. Chapter 02 has a rule that stops the run, a currency other than EUR. Here `raise_error` does that.
+# `payments_sided` is a temporary view: a name for a query, visible inside the run only. The two tables choose their
+# rows from it. Chapter 02 has a rule that stops the run, a currency other than EUR. Here `raise_error` does that.
 
 # %%
 SILVER = """
@@ -225,8 +227,9 @@ def payments_quarantine():
 # %% [markdown]
 # ### Gold: a table from another pipeline, and a definition in SQL
 #
-# `daily_sales` reads `silver.orders`, which chapter 02 made: a pipeline may read tables that are not its own. The report
-# of the payments is stated in SQL, in a file of its own. SQL also has `CREATE STREAMING TABLE` and `CREATE FLOW`.
+# `daily_sales` reads `silver.orders`, which chapter 02 made: a pipeline may read tables that are not its own. The
+# report of the payments is stated in SQL, in a file of its own. SQL also has `CREATE STREAMING TABLE` and `CREATE
+# FLOW`.
 
 # %%
 GOLD = """
@@ -253,9 +256,9 @@ _ = (folder / "report.sql").write_text(REPORT)
 # %% [markdown]
 # ### The specification: which files, which schema, which settings
 #
-# A small YAML file names the definitions, the schema that gets the tables, the folder for the checkpoints, and settings
-# of Spark. (We switch off what pays only for large data, as in chapter 09: adaptive execution and code generation. A
-# flow that fails is not tried again here; the default in Spark 4.2 is two retries.)
+# A small YAML file names the definitions, the schema that gets the tables, the folder for the checkpoints, and
+# settings of Spark. (We switch off what pays only for large data, as in chapter 09: adaptive execution and code
+# generation. A flow that fails is not tried again here; the default in Spark 4.2 is two retries.)
 
 # %%
 import yaml
@@ -287,13 +290,13 @@ shop = specify(
 )
 
 # %% [markdown]
-# No file names a format. Delta is the default format of our session. With `format="delta"` in the decorators the second
-# run stops (`DELTA_CANNOT_CHANGE_PROVIDER`, Delta 4.4.0).
+# No file names a format. Delta is the default format of our session. With `format="delta"` in the decorators the
+# second run stops (`DELTA_CANNOT_CHANGE_PROVIDER`, Delta 4.4.0).
 #
 # ## Dry run: check the graph without writing
 #
-# The command `spark-pipelines` runs a pipeline. It is a program of its own that speaks Spark Connect (chapter 11), so it
-# can use our session as its server. This is the same command, started as a module of Python:
+# The command `spark-pipelines` runs a pipeline. It is a program of its own that speaks Spark Connect (chapter 11), so
+# it can use our session as its server. This is the same command, started as a module of Python:
 
 # %%
 import subprocess
@@ -391,12 +394,12 @@ needs += [("payments", "daily_payments")]
 [events.index((a, "COMPLETED")) < events.index((b, "STARTING")) for a, b in needs]
 
 # %% [markdown]
-# Each table began after its source was complete. The temporary view is not among the flows, because it is no table. The
-# engine infers the order, the schemas and the checkpoints. It does not infer what a row means: keys, duplicates, late
-# data, and the rules are still ours.
+# Each table began after its source was complete. The temporary view is not among the flows, because it is no table.
+# The engine infers the order, the schemas and the checkpoints. It does not infer what a row means: keys, duplicates,
+# late data, and the rules are still ours.
 #
-# Are our tables equal to those of the chapters before? We count each row of one table as +1 and of the other as -1. What
-# does not add up to 0 is on one side only. One shuffle compares both ways, and duplicates count.
+# Are our tables equal to those of the chapters before? We count each row of one table as +1 and of the other as -1.
+# What does not add up to 0 is on one side only. One shuffle compares both ways, and duplicates count.
 
 
 # %%
@@ -422,7 +425,8 @@ only_in("scratch.payments_raw", "bronze.payments", sent)
 # ## A new file, and two append flows into one table
 #
 # The last week arrives. And the archive must go into the same table. A streaming table may have several **append
-# flows**, each with a checkpoint of its own. The flow of the weekly files stays as it is, so it does not read them again.
+# flows**, each with a checkpoint of its own. The flow of the weekly files stays as it is, so it does not read them
+# again.
 
 # %%
 BRONZE += """
@@ -461,8 +465,8 @@ sorted(appended), commits("scratch.payments")
 # version refreshes a materialized view completely: a TRUNCATE, and then a WRITE, in two commits. (Databricks refreshes
 # some views incrementally, on serverless compute.) Remember the TRUNCATE: the failure lab comes back to it.
 #
-# Now everything has arrived. We compare row by row: with Bronze of chapter 01, with Silver and its quarantine of chapter
-# 02, and the daily sales with Gold of chapter 03.
+# Now everything has arrived. We compare row by row: with Bronze of chapter 01, with Silver and its quarantine of
+# chapter 02, and the daily sales with Gold of chapter 03.
 
 # %%
 sales = ["day", "channel", "orders", "revenue_cents"]
@@ -476,12 +480,12 @@ sales = ["day", "channel", "orders", "revenue_cents"]
 ]
 
 # %% [markdown]
-# No row is on one side only. We compared the columns that the shop sends, the file, and the reasons. `_arrived_at`, the
-# status and the disposition of chapter 02 are not in our pipeline, and neither is its rule for conflicting copies: the
-# data has none.
+# No row is on one side only. We compared the columns that the shop sends, the file, and the reasons. `_arrived_at`,
+# the status and the disposition of chapter 02 are not in our pipeline, and neither is its rule for conflicting
+# copies: the data has none.
 #
-# Equality needs a second table. A pipeline needs a check without one, its **balance**: what came is kept, set aside, or
-# a repeat. We count the repeats from the raw rows and not from `_side`, so that a mistake in `sides` shows.
+# Equality needs a second table. A pipeline needs a check without one, its **balance**: what came is kept, set aside,
+# or a repeat. We count the repeats from the raw rows and not from `_side`, so that a mistake in `sides` shows.
 
 
 # %%
@@ -506,8 +510,9 @@ balance("scratch")
 # %% [markdown]
 # ## Test of a pipeline: the same definitions over a small input
 #
-# A test runs the same files with another specification: four lines that we wrote, in a schema of its own. (Gold's daily
-# sales are left out, because they read no payments.) P2 has no currency, P3 a negative amount, and P4 no amount.
+# A test runs the same files with another specification: four lines that we wrote, in a schema of its own. (Gold's
+# daily sales are left out, because they read no payments.) P2 has no currency, P3 a negative amount, and P4 no
+# amount.
 
 # %%
 LINE = '{{"payment_id": "{}", "amount_cents": {}, "currency": {}, '
@@ -574,7 +579,8 @@ balance("trial")
 # Readers look at `trial.daily_payments`. It has 2 days. Next week somebody sends one payment in dollars, and the rule
 # stops the run. What do the readers see after it: 2 days, 3 days, or none?
 #
-# First we prepare the fix, to compare: a view that shows one version of the table, the one that the last good run wrote.
+# First we prepare the fix, to compare: a view that shows one version of the table, the one that the last good run
+# wrote.
 
 
 # %%
@@ -635,13 +641,13 @@ publish("scratch.report", "trial.daily_payments", ran)
 balance("trial")
 
 # %% [markdown]
-# Six rows came, three are kept and three are set aside. Whether a rule stops the run or sets the row aside is a decision
-# of the business. A pipeline must be ready for both.
+# Six rows came, three are kept and three are set aside. Whether a rule stops the run or sets the row aside is a
+# decision of the business. A pipeline must be ready for both.
 #
 # ## AUTO CDC, and what else the open version lacks
 #
-# For change events `pyspark.pipelines` has `create_auto_cdc_flow`: a key, a sequence, and the newest event wins. We try
-# it on Delta, with two events of one order.
+# For change events `pyspark.pipelines` has `create_auto_cdc_flow`: a key, a sequence, and the newest event wins. We
+# try it on Delta, with two events of one order.
 
 # %%
 spark.sql("""
