@@ -12,8 +12,8 @@ from medallion.lesson.frames import frame_of, listed, misshapen, session, shown
 
 # What a query function of a pipeline cannot use: it needs an analysis or a run (Spark 4.2.0, tried one by one)
 NEEDS_ANALYSIS = (
-    *("columns", "schema", "dtypes", "count", "collect", "first", "head", "take", "isEmpty", "toPandas"),
-    *("drop", "dropDuplicates", "drop_duplicates", "distinct", "fillna", "__getitem__"),
+    *("columns", "schema", "dtypes", "count", "collect", "first", "head", "take", "isEmpty"),
+    *("toPandas", "drop", "dropDuplicates", "drop_duplicates", "distinct", "fillna", "__getitem__"),
 )
 
 
@@ -45,11 +45,12 @@ class Sides(Exercise):
     title = "Silver and its quarantine, with a balance of 0"
     takes = "a function of rows, rules and a list of columns that returns a DataFrame"
     hints = (
-        "No filter is needed: every row comes out. Two columns are added, and the second is made from the first.",
-        "F.when(F.expr(rule), None).otherwise(name) is the name where the rule is false or NULL. A row_number "
-        "over equal rows, ordered by _source_file, is over 1 for a repeat.",
-        "again = F.row_number().over(Window.partitionBy(*sent).orderBy('_source_file')) > 1. Select '*' and the "
-        "reasons and again; then F.when(again, 'repeat').when(F.size('_reasons') > 0, 'aside').otherwise('kept').",
+        "No filter is needed: every row comes out. Two columns are added; the second is made from the first.",
+        "F.when(F.expr(rule), None).otherwise(name) is the name where the rule is false or NULL. A "
+        "row_number over equal rows, ordered by _source_file, is over 1 for a repeat.",
+        "again = F.row_number().over(Window.partitionBy(*sent).orderBy('_source_file')) > 1. Select '*', the "
+        "reasons and again; then F.when(again, 'repeat').when(F.size('_reasons') > 0, 'aside')"
+        ".otherwise('kept').",
     )
     RULES: Mapping[str, str] = {"positive": "amount_cents > 0", "euro": "currency = 'EUR'"}
     TYPES: Mapping[str, str] = {"payment_id": "STRING", "amount_cents": "INT", "currency": "STRING"}
@@ -107,8 +108,8 @@ class Sides(Exercise):
         except AskedError as error:
             name = "[…]" if error.args[0] == "__getitem__" else f".{error.args[0]}"
             return (
-                f"Your function uses {name} of a DataFrame (rows.name counts as .columns). A query function of a "
-                "pipeline cannot: use select, and a column by its name, as in F.col('_source_file')."
+                f"Your function uses {name} of a DataFrame (rows.name counts as .columns). A query function of "
+                "a pipeline cannot: use select, and a column by its name, as in F.col('_source_file')."
             )
         types |= {"_reasons": "ARRAY<STRING>", "_side": "STRING"}
         if wrong := misshapen(answer, types, only=True):
@@ -122,9 +123,10 @@ class Sides(Exercise):
             before, after = sum(row == sent for row, *_ in asked), sum(row[:-2] == sent for row in found)
             if after != before:
                 times = f"{before} time{'s' * (before > 1)}"
-                return f"{self.called(sent)} came {times}, and you return it {after} times. All rows come out, once."
+                told = f"{self.called(sent)} came {times}, and you return it {after} times."
+                return f"{told} All rows come out, once."
         if len(found) != len(rows):
-            return f"{len(rows)} rows came, and you return {len(found)}: some with other values than they came with."
+            return f"{len(rows)} rows came, and you return {len(found)}."
         for sent, reasons, side, why in asked:
             mine = [row for row in found if row[:-2] == sent]
             for row in mine:

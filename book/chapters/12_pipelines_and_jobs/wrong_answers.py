@@ -136,8 +136,8 @@ def by_lag(rows: DataFrame, rules: Rules, sent: list[str]) -> DataFrame:
 
 
 NOT_IN_A_PIPELINE = (
-    "Your function uses {} of a DataFrame (rows.name counts as .columns). A query function of a pipeline cannot: "
-    "use select, and a column by its name, as in F.col('_source_file')."
+    "Your function uses {} of a DataFrame (rows.name counts as .columns). A query function of a pipeline "
+    "cannot: use select, and a column by its name, as in F.col('_source_file')."
 )
 WRONG += [
     ("12.1", negates_by_hand, "P2 of w1 has _reasons []; it should be ['positive']."),
