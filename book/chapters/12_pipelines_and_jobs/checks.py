@@ -10,7 +10,7 @@ from unittest.mock import patch
 from medallion.lesson.exercise import Exercise, Verdict
 from medallion.lesson.frames import frame_of, listed, misshapen, session, shown
 
-# What a query function of a pipeline cannot use: it needs an analysis or a run (Spark 4.2.0, tried one by one)
+# What a query function of a pipeline cannot use, as it needs an analysis or a run (tried on Spark 4.2.0)
 NEEDS_ANALYSIS = (
     *("columns", "schema", "dtypes", "count", "collect", "first", "head", "take", "isEmpty"),
     *("toPandas", "drop", "dropDuplicates", "drop_duplicates", "distinct", "fillna", "__getitem__"),
@@ -108,8 +108,8 @@ class Sides(Exercise):
         except AskedError as error:
             name = "[…]" if error.args[0] == "__getitem__" else f".{error.args[0]}"
             return (
-                f"Your function uses {name} of a DataFrame (rows.name counts as .columns). A query function of "
-                "a pipeline cannot: use select, and a column by its name, as in F.col('_source_file')."
+                f"Your function uses {name} of a DataFrame (rows.name counts as .columns). A query function "
+                "of a pipeline cannot: use select, and a column by its name, as in F.col('_source_file')."
             )
         types |= {"_reasons": "ARRAY<STRING>", "_side": "STRING"}
         if wrong := misshapen(answer, types, only=True):

@@ -140,46 +140,46 @@ NOT_IN_A_PIPELINE = (
     "cannot: use select, and a column by its name, as in F.col('_source_file')."
 )
 WRONG += [
-    ("12.1", negates_by_hand, "P2 of w1 has _reasons []; it should be ['positive']."),
-    ("12.1", asks_for_columns, NOT_IN_A_PIPELINE.format(".columns")),
-    ("12.1", by_brackets, NOT_IN_A_PIPELINE.format("[…]")),
-    ("12.1", drops_at_the_end, NOT_IN_A_PIPELINE.format(".drop")),
+    ("sides", negates_by_hand, "P2 of w1 has _reasons []; it should be ['positive']."),
+    ("sides", asks_for_columns, NOT_IN_A_PIPELINE.format(".columns")),
+    ("sides", by_brackets, NOT_IN_A_PIPELINE.format("[…]")),
+    ("sides", drops_at_the_end, NOT_IN_A_PIPELINE.format(".drop")),
     (
-        "12.1",
+        "sides",
         by_the_id,
         "P7 of w2 has _side repeat; it should be kept, because its amount is another than in w1, so the rows "
         "are not equal.",
     ),
     (
-        "12.1",
+        "sides",
         rules_first,
         "P6 of w2 has _side aside; it should be repeat, because an equal row is in w1, and that comes before "
         "the rules.",
     ),
-    ("12.1", without_otherwise, "P1 of w1 has _side NULL; it should be kept, because it breaks no rule."),
-    ("12.1", first_reason_only, "P3 of w1 has _reasons ['positive']; it should be ['positive', 'euro']."),
+    ("sides", without_otherwise, "P1 of w1 has _side NULL; it should be kept, because it breaks no rule."),
+    ("sides", first_reason_only, "P3 of w1 has _reasons ['positive']; it should be ['positive', 'euro']."),
     (
-        "12.1",
+        "sides",
         by_rank,
         "P5 of w1 has _side kept and kept; it should be repeat, because of two equal rows in one file one is "
         "the first.",
     ),
-    ("12.1", newest_stays, "P4 of w2 has _side kept; it should be repeat, because an equal row is in w1."),
+    ("sides", newest_stays, "P4 of w2 has _side kept; it should be repeat, because an equal row is in w1."),
     (
-        "12.1",
+        "sides",
         leaves_repeats_out,
         "P4 of w2 came 1 time, and you return it 0 times. All rows come out, once.",
     ),
     (
-        "12.1",
+        "sides",
         keeps_its_helper,
         "Your rows have a column _again more; return payment_id, amount_cents, currency, _source_file, "
         "_reasons, _side.",
     ),
-    ("12.1", repairs_too, "P8 of w1 came 1 time, and you return it 0 times. All rows come out, once."),
-    ("12.1", untyped_array, "The column _reasons is of the type STRING; it should be ARRAY<STRING>."),
+    ("sides", repairs_too, "P8 of w1 came 1 time, and you return it 0 times. All rows come out, once."),
+    ("sides", untyped_array, "The column _reasons is of the type STRING; it should be ARRAY<STRING>."),
 ]
-RIGHT += [("12.1", with_columns), ("12.1", by_lag)]
+RIGHT += [("sides", with_columns), ("sides", by_lag)]
 
 # PART A ends
 
