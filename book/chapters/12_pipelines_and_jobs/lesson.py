@@ -629,8 +629,7 @@ commits("trial.daily_payments")
 #
 # The readers of `scratch.report` still see the day, because `publish` moves the view only after a good run. (`VACUUM`
 # deletes files of old versions after 7 days by default, so the next good run must come before that. Several views are
-# moved one after the other, not at once.) The second fix brings
-# the rows of version 1, the WRITE, back to the table itself:
+# moved one after the other, not at once.) The second fix brings the rows of version 1, the WRITE, back to the table:
 
 # %%
 _ = spark.sql("RESTORE TABLE trial.daily_payments TO VERSION AS OF 1")
