@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+import medallion
 from medallion.lesson.frames import frame_of
 from medallion.paths import scratch
 
@@ -36,7 +37,8 @@ def chapter(
     folder = scratch() / "a_pipeline"
     folder.mkdir(parents=True)
     names = {"SMALL", "SETTINGS", "PAYMENTS", "specify", "pipeline", "states", "commits", "publish"}
-    return run_cells("12", defining=names | {"only_in", "balance"}, spark=spark, folder=folder)
+    given = {"spark": spark, "folder": folder, "medallion": medallion}
+    return run_cells("12", defining=names | {"only_in", "balance"}, **given)
 
 
 def rows(spark: SparkSession, table: str) -> list[int]:
