@@ -457,7 +457,7 @@ from deltalake import DeltaTable
 
 
 def commits(table):
-    """Return the operations on a table, each with the rows that it wrote; no Spark job."""
+    """Return the operations on a table, each with the rows that it wrote."""
     place = medallion.scratch() / table.removeprefix("scratch.").replace(".", "/")
     history = sorted(
         DeltaTable(str(place)).history(), key=lambda commit: commit["version"]

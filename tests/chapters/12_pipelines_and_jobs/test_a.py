@@ -61,11 +61,11 @@ def test_readers_of_the_last_good_version_keep_it_and_readers_of_the_table_do_no
     assert chapter["states"](bad) == {"a_kept": "FAILED", "a_report": "SKIPPED"}
     publish("scratch.a_published", "scratch.a_report", bad)
     assert rows(spark, "scratch.a_report") == [] and rows(spark, "scratch.a_published") == [1]
-    assert commits("scratch.a_report")[-1] == ("TRUNCATE", None)
+    assert [name for name, _ in commits("scratch.a_report")][:3] == ["CREATE TABLE", "WRITE", "TRUNCATE"]
     # Without the condition in `publish` the readers get the empty version too
     publish("scratch.a_published", "scratch.a_report", good)
     assert rows(spark, "scratch.a_published") == []
-    spark.sql(f"RESTORE TABLE scratch.a_report TO VERSION AS OF {len(commits('scratch.a_report')) - 2}")
+    spark.sql("RESTORE TABLE scratch.a_report TO VERSION AS OF 1")
     assert rows(spark, "scratch.a_report") == [1]
 
 
