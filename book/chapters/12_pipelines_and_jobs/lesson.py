@@ -1010,6 +1010,18 @@ quiz.show("12")
 #
 # PART B knows
 #
+# - A logical date says what a run is for. From it follows a half-open interval; the clock has no part in it.
+# - A retry may come after a commit. So a job replaces its interval in one commit (`replaceWhere`), and may run twice.
+# - An exit code says what to do next: 0 is done, 75 may pass and is retried with backoff and a limit, 65 is wrong data
+#   and is not.
+# - A time-out ends a job that hangs. A lock of the operating system ends with its process, a marker file does not.
+# - A repair makes what failed, what is missing, and what is made from these. The rest stays as it is.
+# - A backfill runs the oldest interval first, in parallel only where intervals do not overlap and the layout separates
+#   them.
+# - Late rows reopen the intervals that they belong to.
+# - Freshness is measured on the table, so its alert also fires when no job ran.
+# - Cron knows no interval, no repeated hour and no missed start: the job has to.
+#
 # PART B knows ends
 #
 # PART C knows

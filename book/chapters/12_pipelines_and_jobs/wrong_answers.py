@@ -381,50 +381,222 @@ def by_threads(intervals: list[Interval], run: Run, workers: int) -> dict[Interv
     return states
 
 
-MON = "from 2025-09-01 to 2025-09-08"
-AFTER = "After the weeks 2025-09-01 and 2025-09-08 were written"
-ALL_WEEKS = "For 26 weeks and two workers"
-
 WRONG += [
-    ("interval_of", from_sunday, "?"),
-    ("interval_of", closed, "?"),
-    ("interval_of", next_monday, "?"),
-    ("interval_of", any_form, "?"),
-    ("interval_of", else_day, "?"),
-    ("interval_of", as_strings, "?"),
-    ("interval_of", of_now, "?"),
-    ("interval_of", as_moments, "?"),
-    ("interval_of", rolls_over, "?"),
-    ("interval_of", by_keys, "?"),
-    ("write_week", appends, "?"),
-    ("write_week", overwrites, "?"),
-    ("write_week", two_commits, "?"),
-    ("write_week", merges, "?"),
-    ("write_week", only_first_week, "?"),
-    ("write_week", with_the_end, "?"),
-    ("write_week", dynamic, "?"),
-    ("write_week", leaves_out_the_rest, "?"),
-    ("write_week", hides_the_error, "?"),
-    ("plan", only_failed, "?"),
-    ("plan", not_done, "?"),
-    ("plan", children_only, "?"),
-    ("plan", everything, "?"),
-    ("plan", sources_too, "?"),
-    ("plan", by_name, "?"),
-    ("plan", backwards, "?"),
-    ("plan", in_a_set, "?"),
-    ("plan", no_question, "?"),
-    ("plan", failed_wins_not, "?"),
-    ("backfill", as_given, "?"),
-    ("backfill", newest_first, "?"),
-    ("backfill", all_at_once, "?"),
-    ("backfill", one_by_one, "?"),
-    ("backfill", first_error_out, "?"),
-    ("backfill", never_failed, "?"),
-    ("backfill", touching_refused, "?"),
-    ("backfill", by_the_start, "?"),
-    ("backfill", asks_too_late, "?"),
-    ("backfill", twice_the_failed, "?"),
+    (
+        "interval_of",
+        from_sunday,
+        "The week of 2025-09-03 is from 2025-09-01 to 2025-09-08, because it is a Wednesday; yours is "
+        "from 2025-08-31 to 2025-09-07.",
+    ),
+    (
+        "interval_of",
+        closed,
+        "The week of 2025-09-03 is from 2025-09-01 to 2025-09-08, because it is a Wednesday; yours is "
+        "from 2025-09-01 to 2025-09-07.",
+    ),
+    (
+        "interval_of",
+        next_monday,
+        "The week of 2025-09-01 is from 2025-09-01 to 2025-09-08, because a Monday begins its own week; "
+        "yours is from 2025-08-25 to 2025-09-01.",
+    ),
+    (
+        "interval_of",
+        any_form,
+        "For ('20250903', 'day') you return from 2025-09-03 to 2025-09-04; it should be a ValueError, "
+        "because this is another form.",
+    ),
+    (
+        "interval_of",
+        else_day,
+        "For ('2025-09-03', 'month') you return from 2025-09-03 to 2025-09-04; it should be a "
+        "ValueError, because the unit is neither day nor week.",
+    ),
+    (
+        "interval_of",
+        as_strings,
+        "Your function returned ('2025-09-01', '2025-09-08'). It should return two dates (datetime.date).",
+    ),
+    (
+        "interval_of",
+        of_now,
+        "The week of 2025-09-03 is from 2025-09-01 to 2025-09-08, because it is a Wednesday; yours is "
+        "from 2025-12-29 to 2026-01-05.",
+    ),
+    (
+        "interval_of",
+        as_moments,
+        "Your function returned (datetime.datetime(2025, 9, 1, 0, 0), datetime.datetime(2025, 9, 8, 0, "
+        "0)). It should return two dates (datetime.date).",
+    ),
+    (
+        "interval_of",
+        rolls_over,
+        "For ('2025-02-29', 'day') you return from 2025-03-01 to 2025-03-02; it should be a ValueError, "
+        "because this date does not exist.",
+    ),
+    (
+        "interval_of",
+        by_keys,
+        "For ('2025-9-3', 'day') you return from 2025-09-03 to 2025-09-04; it should be a ValueError, "
+        "because this is another form.",
+    ),
+    (
+        "write_week",
+        appends,
+        "After the weeks 2025-09-01 and 2025-09-08 were written, the week 2025-09-01, card, has the "
+        "attempts [11, 21]; it should have [21].",
+    ),
+    (
+        "write_week",
+        overwrites,
+        "After the weeks 2025-09-01 and 2025-09-08 were written, the week 2025-08-25, card, has the "
+        "attempts of no row; it should have [10].",
+    ),
+    (
+        "write_week",
+        two_commits,
+        "The rows are right, and you made 2 commits. A kill between two of them leaves half.",
+    ),
+    (
+        "write_week",
+        merges,
+        "After the weeks 2025-09-01 and 2025-09-08 were written, the week 2025-09-01, voucher, has the "
+        "attempts [5]; it should have no row.",
+    ),
+    (
+        "write_week",
+        only_first_week,
+        "Your code raised AnalysisException: [DELTA_REPLACE_WHERE_MISMATCH] Written data does not "
+        "conform to partial table overwrite condition or constraint 'week = '2025-09-01''.…",
+    ),
+    (
+        "write_week",
+        with_the_end,
+        "After the weeks 2025-09-01 and 2025-09-08 were written, the week 2025-09-15, card, has the "
+        "attempts of no row; it should have [13].",
+    ),
+    (
+        "write_week",
+        dynamic,
+        "After the weeks 2025-09-01 and 2025-09-08 were written, the week 2025-08-25, card, has the "
+        "attempts of no row; it should have [10].",
+    ),
+    (
+        "write_week",
+        leaves_out_the_rest,
+        "For a row outside of the interval no error comes out.",
+    ),
+    (
+        "write_week",
+        hides_the_error,
+        "For a query that fails no error comes out.",
+    ),
+    (
+        "plan",
+        only_failed,
+        "For one side of the diamond that failed, and what was skipped, gold.balance is not in your plan.",
+    ),
+    (
+        "plan",
+        not_done,
+        "For a table that failed before others that are done, gold.days is not in your plan.",
+    ),
+    (
+        "plan",
+        children_only,
+        "For a table that failed before others that are done, gold.balance is not in your plan.",
+    ),
+    (
+        "plan",
+        everything,
+        "For one that failed at the end, bronze.payments is in your plan, and need not be made.",
+    ),
+    (
+        "plan",
+        sources_too,
+        "For one that failed at the end, landing.calendar is in your plan, and need not be made.",
+    ),
+    (
+        "plan",
+        by_name,
+        "For one side of the diamond that failed, and what was skipped, gold.balance comes before "
+        "gold.facts, which it is made from.",
+    ),
+    (
+        "plan",
+        backwards,
+        "For one side of the diamond that failed, and what was skipped, gold.balance comes before "
+        "gold.facts, which it is made from.",
+    ),
+    (
+        "plan",
+        in_a_set,
+        "Your function returned {'gold.balance'}. It should return a list of tables.",
+    ),
+    (
+        "plan",
+        no_question,
+        "For a failed table that is not in the graph you return ['bronze.payments', 'bronze.orders', "
+        "'silver.payments', 'silver.orders', 'gold.facts', 'gold.days', 'gold.balance']; it should be a "
+        "ValueError.",
+    ),
+    (
+        "plan",
+        failed_wins_not,
+        "For a table that is done and failed, as in a second attempt, silver.payments is not in your plan.",
+    ),
+    (
+        "backfill",
+        as_given,
+        "For 26 weeks and two workers, the interval from 2025-12-…",
+    ),
+    (
+        "backfill",
+        newest_first,
+        "For 26 weeks and two workers, the interval from 2026-…",
+    ),
+    (
+        "backfill",
+        all_at_once,
+        "For 26 weeks and two workers there were …",
+    ),
+    (
+        "backfill",
+        one_by_one,
+        "For 26 weeks and two workers there was only 1 call at a time.",
+    ),
+    (
+        "backfill",
+        first_error_out,
+        "For 26 weeks of which two fail the error of the week 2025-09-22 comes out of your function. The "
+        "rest should run.",
+    ),
+    (
+        "backfill",
+        never_failed,
+        "For 26 weeks of which two fail, the interval from 2025-09-22 is 'done'; it should be 'failed'.",
+    ),
+    (
+        "backfill",
+        touching_refused,
+        "For 26 weeks and two workers, the interval from 2025-09-01 ran 0 times.",
+    ),
+    (
+        "backfill",
+        by_the_start,
+        "For two intervals that overlap by a day no ValueError comes out.",
+    ),
+    (
+        "backfill",
+        asks_too_late,
+        "For two intervals that overlap by a day you raise ValueError, after 2 calls have run.",
+    ),
+    (
+        "backfill",
+        twice_the_failed,
+        "For 26 weeks of which two fail, the interval from 2025-09-22 ran 2 times.",
+    ),
 ]
 RIGHT += [
     ("interval_of", by_iso_week),
