@@ -809,9 +809,8 @@ check.backfill(backfill)
 # a run costs more than one of our small weeks. So 26 weeks are six runs.
 
 # %%
-no_rows = weekly(date(2025, 6, 30), date(2025, 6, 30))
-empty = no_rows.write.mode("overwrite").partitionBy("week")
-empty.option("overwriteSchema", "true").saveAsTable("gold.weekly_payments")
+spark.sql("DROP TABLE IF EXISTS gold.weekly_payments")
+spark.sql(f"CREATE TABLE gold.weekly_payments ({COLUMNS}) PARTITIONED BY (week)")
 FIRST, LAST = date(2025, 6, 30), date(2025, 12, 29)
 STEP = timedelta(35)
 pieces = [(FIRST + n * STEP, min(FIRST + (n + 1) * STEP, LAST)) for n in range(6)]
@@ -940,7 +939,8 @@ alerts, freshness(None, moments[0]), failures
 # %%
 from zoneinfo import ZoneInfo
 
-BERLIN, UTC = ZoneInfo("Europe/Berlin"), ZoneInfo("UTC")
+BERLIN = ZoneInfo("Europe/Berlin")
+UTC = ZoneInfo("UTC")
 
 
 # %%

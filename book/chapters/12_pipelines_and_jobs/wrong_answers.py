@@ -490,7 +490,7 @@ WRONG += [
     (
         "write_week",
         hides_the_error,
-        "For a query that fails no error comes out.",
+        "For a row outside of the interval no error comes out.",
     ),
     (
         "plan",

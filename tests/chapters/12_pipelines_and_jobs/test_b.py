@@ -21,7 +21,7 @@ from press.source.chapter import parse
 KINDS = "week DATE, method STRING, attempts BIGINT"
 START, END = date(2025, 9, 1), date(2025, 9, 8)
 NAMES = {"interval_of", "last_week", "WEEKLY", "write_week", "run_graph", "plan", "backfill", "freshness"}
-NAMES |= {"attempt", "run_job", "RETRIED", "in_utc", "BERLIN"}
+NAMES |= {"attempt", "run_job", "RETRIED", "in_utc", "BERLIN", "UTC"}
 
 pytestmark = pytest.mark.usefixtures("no_progress", "interpreted")
 
