@@ -582,6 +582,7 @@ from graphlib import TopologicalSorter
 
 from medallion import contract
 
+# %% tags=["setup"]
 TABLES = ["bronze.orders", "bronze.payments", "silver.orders", "silver.payments"]
 TABLES += ["silver.chargebacks", "gold.daily_sales", "gold.fact_sales"]
 TABLES += ["gold.reconciliation", "gold.weekly_payments"]
