@@ -203,7 +203,7 @@ first_error = with_retry(append_week, *week)
 first_error
 
 # %% [markdown]
-# The second attempt succeeded, and the scheduler shows a green run. The week had 3 rows and 1,636 attempts. What does
+# The second attempt succeeded, and the scheduler shows a green run. The week had 3 rows and, added up, 1,636 attempts. What does
 # the table have now? Write down both numbers.
 
 # %% tags=["predict"]
