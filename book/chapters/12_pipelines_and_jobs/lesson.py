@@ -134,8 +134,8 @@ def interval_of(text, unit):
 check.interval_of(interval_of)
 
 # %% [markdown]
-# The query takes the interval. (Its values are of the type `date`, so no text of a stranger gets into the SQL. Why we do
-# not bind them as parameters, chapter 11 shows: Delta 4.4.0 on Spark 4.2.0 drops them without a setting.)
+# The query takes the interval. (Its values are of the type `date`, so no text of a stranger gets into the SQL. Why we
+# do not bind them as parameters, chapter 11 shows: Delta 4.4.0 on Spark 4.2.0 drops them without a setting.)
 
 # %% tags=["setup"]
 WEEKLY = """
@@ -203,8 +203,8 @@ first_error = with_retry(append_week, *week)
 first_error
 
 # %% [markdown]
-# The second attempt succeeded, and the scheduler shows a green run. The week had 3 rows and, added up, 1,636 attempts. What does
-# the table have now? Write down both numbers.
+# The second attempt succeeded, and the scheduler shows a green run. The week had 3 rows and, added up, 1,636 attempts.
+# What does the table have now? Write down both numbers.
 
 # %% tags=["predict"]
 TOTALS = "SELECT count(*) AS rows, sum(attempts) AS attempts FROM {}"
@@ -806,8 +806,8 @@ def backfill(intervals, run, workers):
 check.backfill(backfill)
 
 # %% [markdown]
-# Now the 26 complete weeks of our payments, into `gold.weekly_payments`. One run takes up to five weeks, because starting
-# a run costs more than one of our small weeks. So 26 weeks are six runs.
+# Now the 26 complete weeks of our payments, into `gold.weekly_payments`. One run takes up to five weeks, because
+# starting a run costs more than one of our small weeks. So 26 weeks are six runs.
 
 # %%
 spark.sql("DROP TABLE IF EXISTS gold.weekly_payments")
@@ -895,9 +895,9 @@ for monday in reopened:
 [str(monday) for monday in to_run], missing.count()
 
 # %% [markdown]
-# What arrived in the second week touches both weeks. The second is the usual run. The first is **reopened**: it has run
-# again, and nothing of it is missing. This works because a run replaces its interval. Somebody has to say how long an interval may be reopened, because reports
-# have been made of it.
+# What arrived in the second week touches both weeks. The second is the usual run. The first is **reopened**: it has
+# run again, and nothing of it is missing. This works because a run replaces its interval. Somebody has to say how long
+# an interval may be reopened, because reports have been made of it.
 
 # %% [markdown]
 # ## Freshness: an alert that fires also when nothing ran
@@ -975,8 +975,8 @@ hours, f"{monday:%A %H:%M} UTC", str(last_week(monday)), str(last_week(planned))
 #
 # - **Time zone:** schedule in UTC, and let the job have its interval as a parameter.
 # - **Repeated hour, overlap:** an idempotent write and a lock make a second start harmless.
-# - **Missing hour, a machine that was off:** classic cron does not make up for a missed start. The next run has to ask which
-#   intervals are not done, or a timer of systemd with `Persistent=true` does it.
+# - **Missing hour, a machine that was off:** classic cron does not make up for a missed start. The next run has to ask
+#   which intervals are not done, or a timer of systemd with `Persistent=true` does it.
 # - **Silence:** measure freshness on the table.
 #
 # For one job on one machine, cron or a systemd timer with these four answers is enough.
