@@ -150,6 +150,359 @@ sides = Sides()
 
 # PART B
 
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from medallion.lesson.exercise import Exercise, Verdict, other_kind
+from medallion.lesson.frames import arrow_of, frame_of, scratch_table, version_of
+
+
+class IntervalOf(Exercise):
+    """Exercise 12.2. The half-open interval of a logical date."""
+
+    number = "12.2"
+    title = "the data interval of a logical date"
+    takes = "a function of a date as a string and a unit"
+    hints = (
+        "A date knows its day of the week: weekday() is 0 on a Monday. How many days back is the first day?",
+        "date.fromisoformat raises ValueError for a date that does not exist. From Python 3.11 it also reads "
+        "other forms: compare str(day) with the string.",
+        "start = day - timedelta(day.weekday()) for a week; the end is start + timedelta(7), and for a day "
+        "day + timedelta(1). Any other unit is a ValueError.",
+    )
+    cases: ClassVar = (
+        ("2025-09-03", "week", "2025-09-01", "2025-09-08", "it is a Wednesday"),
+        ("2025-09-01", "week", "2025-09-01", "2025-09-08", "a Monday begins its own week"),
+        ("2025-09-07", "week", "2025-09-01", "2025-09-08", "a Sunday ends its week"),
+        ("2025-12-31", "week", "2025-12-29", "2026-01-05", "a week may lie in two years"),
+        ("2024-02-29", "week", "2024-02-26", "2024-03-04", "2024 has a 29 February"),
+        ("2025-09-03", "day", "2025-09-03", "2025-09-04", "the end of a day is the next day"),
+        ("2025-12-31", "day", "2025-12-31", "2026-01-01", "the end of a day is the next day"),
+    )
+    refused: ClassVar = (
+        ("2025-02-29", "day", "this date does not exist"),
+        ("2025-02-30", "week", "this date does not exist"),
+        ("20250903", "day", "this is another form"),
+        ("2025-W36-3", "week", "this is another form"),
+        ("2025-9-3", "day", "this is another form"),
+        ("2025-09-03T00:00:00", "day", "this is another form"),
+        ("", "day", "this is no date"),
+        ("today", "day", "this is no date"),
+        ("2025-09-03", "month", "the unit is neither day nor week"),
+        ("2025-09-03", "", "the unit is neither day nor week"),
+    )
+
+    def check(self, interval_of: Callable[..., Any]) -> Verdict:
+        for text, unit, start, end, why in self.cases:
+            found = interval_of(text, unit)
+            if not isinstance(found, tuple | list) or [type(one) for one in found] != [date, date]:
+                return self.wrong(other_kind(found, "two dates (datetime.date)"))
+            if [str(one) for one in found] != [start, end]:
+                return self.wrong(
+                    f"The {unit} of {text} is from {start} to {end}, because {why}; yours is from "
+                    f"{found[0]} to {found[1]}."
+                )
+        for text, unit, why in self.refused:
+            try:
+                found = interval_of(text, unit)
+            except ValueError:
+                continue
+            except Exception as error:
+                return self.wrong(
+                    f"For ({text!r}, {unit!r}) you raise {type(error).__name__}; it should be ValueError, "
+                    f"because {why}."
+                )
+            shown = f"from {found[0]} to {found[1]}" if isinstance(found, tuple | list) else repr(found)
+            return self.wrong(
+                f"For ({text!r}, {unit!r}) you return {shown}; it should be a ValueError, because {why}."
+            )
+        return self.right(
+            "The interval follows from the logical date alone, and a date that is none stops the run."
+        )
+
+
+WEEKLY = "week DATE, method STRING, attempts BIGINT"
+FIRST = date(2025, 9, 1)
+WEEKS = [FIRST + timedelta(7 * number) for number in range(-1, 3)]
+
+
+class WriteWeek(Exercise):
+    """Exercise 12.3. The rows of an interval replaced in one commit."""
+
+    number = "12.3"
+    title = "write an interval idempotently"
+    takes = "a function of the name of a table, a DataFrame, and two dates"
+    hints = (
+        "A delete and an append are two commits. An overwrite is one; which option limits it to some rows?",
+        "The option replaceWhere of the writer is a condition in SQL. The interval is half open: >= and <.",
+        "rows.write.mode('overwrite').option('replaceWhere', "
+        "f\"week >= DATE '{start}' AND week < DATE '{end}'\").saveAsTable(table)",
+    )
+    held: ClassVar = (
+        (WEEKS[0], "card", 10),
+        (WEEKS[1], "card", 11),
+        (WEEKS[1], "voucher", 5),
+        (WEEKS[3], "card", 13),
+    )
+
+    def check(self, write_week: Callable[..., Any]) -> Verdict:
+        with scratch_table(WEEKLY, self.held) as table:
+            return self.judge(write_week, table)
+
+    def judge(self, write_week: Callable[..., Any], table: str) -> Verdict:
+        held = {(week, method): attempts for week, method, attempts in self.held}
+        new = ((WEEKS[1], "card", 21), (WEEKS[2], "card", 22), (WEEKS[2], "wallet", 3))
+        for about in ("", " a second time"):
+            version = version_of(table)
+            returned = self.write(write_week, table, new, WEEKS[1], WEEKS[3])
+            if returned is not None:
+                return self.wrong(
+                    f"Your function returned {returned!r}. It should write, and return nothing."
+                )
+            if not about:
+                held = {key: n for key, n in held.items() if not WEEKS[1] <= key[0] < WEEKS[3]}
+                held |= {(week, method): attempts for week, method, attempts in new}
+            if wrong := self.differs(
+                table, held, f"After the weeks {WEEKS[1]} and {WEEKS[2]} were written{about}"
+            ):
+                return self.wrong(wrong)
+            if (commits := version_of(table) - version) != 1:
+                return self.wrong(
+                    f"The rows are right, and you made {commits} commits. "
+                    "A kill between two of them leaves half."
+                )
+        outside = frame_of(((WEEKS[2], "card", 1), (WEEKS[3], "card", 1)), WEEKLY)
+        try:
+            write_week(table, outside, WEEKS[2], WEEKS[3])
+        except Exception:
+            if wrong := self.differs(table, held, "After a row outside of the interval"):
+                return self.wrong(wrong)
+        else:
+            return self.wrong("For a row outside of the interval no error comes out.")
+        return self.right(
+            "Each run leaves the same rows, in one commit, and nothing outside of its interval changes."
+        )
+
+    @staticmethod
+    def write(write_week: Callable[..., Any], table: str, rows: Any, start: date, end: date) -> Any:
+        return write_week(table, frame_of(rows, WEEKLY), start, end)
+
+    @staticmethod
+    def differs(table: str, held: Mapping[Any, int], when: str) -> str | None:
+        """Say which row of a table is not as it should be, or None."""
+        found: dict[Any, list[int]] = {}
+        rows: pa.Table = arrow_of(table)
+        for row in rows.to_pylist():
+            found.setdefault((row["week"], row["method"]), []).append(row["attempts"])
+        for key in sorted({*found, *held}):
+            mine, ours = sorted(found.get(key, [])), [held[key]] if key in held else []
+            if mine != ours:
+                what = f"{when}, the week {key[0]}, {key[1]}"
+                return f"{what}, has the attempts {mine or 'of no row'}; it should have {ours or 'no row'}."
+        return None
+
+
+class Plan(Exercise):
+    """Exercise 12.4. The tables that a repair has to make."""
+
+    number = "12.4"
+    title = "plan a repair"
+    takes = "a function of a graph, the tables that are done, and those that failed"
+    hints = (
+        "Go through the graph in an order that works, and ask of each table: did it fail, is it not done, is "
+        "one that it is made from in my list already?",
+        "TopologicalSorter(graph).static_order() gives such an order. It also names sources that are no key "
+        "of the graph: leave them out.",
+        "needed = []; for table in the order: if table in graph and (table in failed or table not in done or "
+        "any(parent in needed for parent in graph[table])): needed.append(table)",
+    )
+    graph: ClassVar = {
+        "gold.balance": ["gold.days", "gold.facts"],
+        "gold.facts": ["silver.orders", "landing.calendar"],
+        "gold.days": ["silver.orders"],
+        "silver.orders": ["bronze.orders"],
+        "bronze.orders": ["landing.orders"],
+        "silver.payments": ["bronze.payments"],
+        "bronze.payments": [],
+    }
+    every: ClassVar = list(graph)
+    cases: ClassVar = (
+        (
+            "one that failed at the end",
+            [name for name in every if name != "gold.balance"],
+            ["gold.balance"],
+            ["gold.balance"],
+        ),
+        (
+            "one side of the diamond that failed, and what was skipped",
+            ["bronze.orders", "silver.orders", "gold.days", "bronze.payments", "silver.payments"],
+            ["gold.facts"],
+            ["gold.facts", "gold.balance"],
+        ),
+        (
+            "a table that failed before others that are done",
+            [name for name in every if name != "silver.orders"],
+            ["silver.orders"],
+            ["silver.orders", "gold.days", "gold.facts", "gold.balance"],
+        ),
+        ("nothing that failed", every, [], []),
+        ("a run that never began", [], [], every),
+        (
+            "a table that is done and failed, as in a second attempt",
+            every,
+            ["silver.payments"],
+            ["silver.payments"],
+        ),
+        (
+            "a run that was stopped, without a failure",
+            ["bronze.payments", "bronze.orders", "silver.orders"],
+            [],
+            ["silver.payments", "gold.days", "gold.facts", "gold.balance"],
+        ),
+    )
+
+    def check(self, plan: Callable[..., Any]) -> Verdict:
+        for about, done, failed, expected in self.cases:
+            graph = {table: [*of] for table, of in self.graph.items()}
+            found = plan(graph, [*done], [*failed])
+            if not isinstance(found, list | tuple):
+                return self.wrong(other_kind(found, "a list of tables"))
+            if graph != self.graph:
+                return self.wrong(f"For {about} you changed the graph. It belongs to others, too.")
+            if wrong := self.differs(about, [*found], expected):
+                return self.wrong(wrong)
+        for about, graph, done, failed in (
+            ("a failed table that is not in the graph", self.graph, [], ["gold.sales"]),
+            ("a done table that is not in the graph", self.graph, ["gold.sales"], []),
+            ("a circle", {"a": ["b"], "b": ["a"]}, [], ["a"]),
+        ):
+            try:
+                found = plan(graph, done, failed)
+            except ValueError:
+                continue
+            except Exception as error:
+                return self.wrong(f"For {about} you raise {type(error).__name__}; it should be ValueError.")
+            return self.wrong(f"For {about} you return {found!r}; it should be a ValueError.")
+        return self.right(
+            "The repair makes what is missing and what is old, in an order that works, and nothing else."
+        )
+
+    def differs(self, about: str, found: list[str], expected: list[str]) -> str | None:
+        """Say what is wrong with a plan, or None. Any order that works is right."""
+        for table in expected:
+            if table not in found:
+                return f"For {about}, {table} is not in your plan."
+        for table in found:
+            if table not in expected:
+                return f"For {about}, {table} is in your plan, and need not be made."
+            if found.count(table) > 1:
+                return f"For {about}, {table} is in your plan {found.count(table)} times."
+        for place, table in enumerate(found):
+            for parent in self.graph[table]:
+                if parent in found[place:]:
+                    return f"For {about}, {table} comes before {parent}, which it is made from."
+        return None
+
+
+class Backfill(Exercise):
+    """Exercise 12.5. Each interval once, the oldest first, with so many workers and no more."""
+
+    number = "12.5"
+    title = "a backfill with two workers"
+    takes = "a function of a list of intervals, a function that runs one, and a number of workers"
+    hints = (
+        "Sort the intervals. Two neighbours overlap if the second starts before the first one has ended.",
+        "ThreadPoolExecutor(workers) calls the functions that are submitted in their order. A future keeps "
+        "the error of its call: look at exception().",
+        "with ThreadPoolExecutor(workers) as pool: runs = {one: pool.submit(run, *one) for one in "
+        "sorted(intervals)}; then a dict of 'failed' if one.exception() else 'done'.",
+    )
+
+    def check(self, backfill: Callable[..., Any]) -> Verdict:
+        weeks = [(FIRST + timedelta(7 * n), FIRST + timedelta(7 * n + 7)) for n in range(26)]
+        shuffled = weeks[13:] + weeks[:13]
+        for about, given, workers, bad in (
+            ("26 weeks and two workers", shuffled, 2, ()),
+            ("26 weeks of which two fail", shuffled, 2, (weeks[3], weeks[4])),
+            ("five weeks and one worker", weeks[4::-1], 1, (weeks[0],)),
+            ("no interval", [], 2, ()),
+        ):
+            if wrong := self.differs(backfill, about, [*given], workers, bad):
+                return self.wrong(wrong)
+        for about, given in (
+            ("two intervals that overlap by a day", [weeks[0], (weeks[1][0] - timedelta(1), weeks[1][1])]),
+            ("an interval that is there twice", [weeks[0], weeks[1], weeks[0]]),
+            ("a month that contains a week", [(weeks[0][0], weeks[3][1]), weeks[2]]),
+        ):
+            ran: list[Any] = []
+            try:
+                backfill(given, lambda start, end, ran=ran: ran.append(start), 2)
+                return self.wrong(f"For {about} no ValueError comes out.")
+            except ValueError:
+                if ran:
+                    return self.wrong(f"For {about} you raise ValueError, after {len(ran)} calls have run.")
+        return self.right(
+            "Each interval ran once, the oldest first, and a failure stopped none of the others."
+        )
+
+    @staticmethod
+    def differs(
+        backfill: Callable[..., Any], about: str, given: list[Any], workers: int, bad: Any
+    ) -> str | None:
+        """Say what is wrong with a backfill, or None."""
+        lock, started, most = threading.Lock(), [], [0, 0]
+
+        def run(start: date, end: date) -> None:
+            with lock:
+                started.append((start, end))
+                most[0] += 1
+                most[1] = max(most)
+            time.sleep(0.01)
+            with lock:
+                most[0] -= 1
+            if (start, end) in bad:
+                raise RuntimeError(f"the week {start}")
+
+        try:
+            states = backfill([*given], run, workers)
+        except RuntimeError as error:
+            return f"For {about} the error of {error} comes out of your function. The rest should run."
+        ordered = sorted(given)
+        for one in ordered:
+            if (times := started.count(one)) != 1:
+                return f"For {about}, the interval from {one[0]} ran {times} times."
+        if most[1] > workers:
+            return f"For {about} there were {most[1]} calls at the same time."
+        if len(given) > workers > most[1]:
+            return f"For {about} there was only {most[1]} call at a time."
+        # Two that start at the same time may be noted in either order, and a busy machine may delay one
+        far = 1 if workers == 1 else workers + 4
+        late = [one for place, one in enumerate(started) if abs(ordered.index(one) - place) >= far]
+        if late:
+            return f"For {about}, the interval from {late[0][0]} did not run in its order, the oldest first."
+        if not isinstance(states, Mapping):
+            return other_kind(states, "a dict of states")
+        for one in ordered:
+            state = "failed" if one in bad else "done"
+            if states.get(one) != state:
+                return (
+                    f"For {about}, the interval from {one[0]} is {states.get(one)!r}; it should be {state!r}."
+                )
+        if list(states) != ordered:
+            return f"For {about} your dict is not from the oldest to the newest interval."
+        return None
+
+
+interval_of = IntervalOf()
+write_week = WriteWeek()
+plan = Plan()
+backfill = Backfill()
+
 # PART B ends
 
 # PART C

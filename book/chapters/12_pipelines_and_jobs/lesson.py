@@ -693,6 +693,938 @@ _ = spark.sql("DROP SCHEMA trial CASCADE")
 # PART B: jobs
 
 # %% [markdown]
+# ## Scheduled jobs: what a notebook does not need
+#
+# A notebook runs when a person starts it, and the person looks at the result. A **job** is a program that a
+# **scheduler** starts at set times, and nobody looks. So the job must know which rows it works for, and it must be
+# safe to start again. Somebody else must notice when it fails, and also when it never started.
+#
+# Our job makes one Gold table, `gold.weekly_payments`: one row for one method of payment in one week, with the number
+# of attempts, of declined ones, and the cents of the authorised ones. A week is from Monday to Monday in UTC.
+#
+# Each query here is small, so most of its time would go into planning and compiling it. We switch both off for this
+# part, and set the values back at its end (chapter 00 names them: adaptive execution and code generation).
+
+# %% tags=["setup"]
+QUICK = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+settings_before = {name: spark.conf.get(name) for name in QUICK}
+for name, value in QUICK.items():
+    spark.conf.set(name, value)
+
+# %% [markdown]
+# ## Logical date and data interval: never `datetime.now()`
+#
+# The job of a week runs after its end. The obvious code asks the clock which week that is:
+
+# %% tags=["setup"]
+from datetime import date, datetime, timedelta
+
+
+# %%
+def last_week(now):
+    """Return the Monday of the week before a moment."""
+    return now.date() - timedelta(now.weekday() + 7)
+
+
+# %%
+planned = datetime(2025, 9, 8, 1, 30)
+started_again = planned + timedelta(7)
+str(last_week(planned)), str(last_week(started_again))
+
+# %% [markdown]
+# The run of Monday, 8 September, is for the week of 1 September. Suppose that it fails, and somebody starts it again a
+# week later. The clock says another week, so the run works for the week of 8 September. The week of 1 September is
+# never made, and no error shows it.
+#
+# The fix is a parameter. The **logical date** says what a run is for, whenever it runs. From it follows the **data
+# interval**: a first moment, which belongs to it, and an end, which does not (a **half-open interval**). So two
+# neighbours share no row and leave none out.
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 12.2: the data interval of a logical date
+#
+# Write `interval_of(text, unit)`. `text` is a logical date in the form `"2025-09-03"`, and `unit` is `"day"` or
+# `"week"`. Return the half-open interval that the date is in, as two `date`: the first day, and the day after the last
+# one. A week begins on Monday. `interval_of("2025-09-03", "week")` is `(date(2025, 9, 1), date(2025, 9, 8))`.
+#
+# Raise `ValueError` for a date that does not exist, for another form such as `"20250903"` or `"2025-9-3"`, and for
+# another unit. The clock has no part in it.
+
+
+# %% tags=["solution"]
+def interval_of(text, unit):
+    """Return the first day of the interval of a logical date, and the day after it."""
+    ### BEGIN SOLUTION
+    day = date.fromisoformat(text)
+    if str(day) != text:  # since Python 3.11 it also reads 20250903 and 2025-W36-3
+        raise ValueError(f"{text!r} has not the form 2025-09-03")
+    if unit not in ("day", "week"):
+        raise ValueError(f"The unit {unit!r} is neither day nor week")
+    start = day - timedelta(day.weekday() if unit == "week" else 0)
+    return start, start + timedelta(7 if unit == "week" else 1)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check.interval_of(interval_of)
+
+# %% [markdown]
+# The query takes the interval. (Its values are of the type `date`, so no text of a stranger gets into the SQL. Why we
+# do not bind them as parameters, chapter 11 shows: Delta 4.4.0 on Spark 4.2.0 drops them without a setting.)
+
+# %% tags=["setup"]
+WEEKLY = """
+    SELECT date(date_trunc('week', paid_at)) AS week, method, count(*) AS attempts,
+        count_if(status = 'declined') AS declined,
+        sum(if(status = 'authorised', amount_cents, 0)) AS amount_cents
+    FROM {source} WHERE paid_at >= DATE '{start}' AND paid_at < DATE '{end}'
+    GROUP BY ALL
+"""
+
+
+def weekly(start, end, source="silver.payments"):
+    """Return one row for each method of payment in each week of an interval."""
+    return spark.sql(WEEKLY.format(source=source, start=start, end=end))
+
+
+# %% tags=["setup"]
+week = date(2025, 9, 1), date(2025, 9, 8)  # interval_of("2025-09-01", "week")
+
+# %%
+weekly(*week).orderBy("method")
+
+# %% [markdown]
+# ## Failure lab: the retry that doubled the week
+#
+# A job can fail after its commit. Ours appends its rows and then reports to the monitoring, which does not listen yet.
+# The scheduler sees a failed job and starts it again, a **retry**. By then the monitoring listens.
+
+# %% tags=["setup"]
+import pyarrow as pa
+from deltalake import DeltaTable, write_deltalake
+
+COLUMNS = """week DATE, method STRING,
+    attempts BIGINT, declined BIGINT, amount_cents BIGINT"""
+
+# %%
+import socket
+
+_ = spark.sql(f"CREATE OR REPLACE TABLE scratch.appended ({COLUMNS})")
+monitoring = socket.socket()
+monitoring.bind(("127.0.0.1", 0))  # a port is reserved, and nobody listens
+
+
+# %%
+def append_week(start, end):
+    """Append the rows of a week, and report it."""
+    weekly(start, end).write.mode("append").saveAsTable("scratch.appended")
+    socket.create_connection(monitoring.getsockname(), timeout=5).close()
+
+
+# %%
+def with_retry(job, *interval):
+    """Run a job; after an error of the network, run it once more."""
+    try:
+        return job(*interval)
+    except OSError as error:
+        failed = type(error).__name__
+    monitoring.listen()
+    job(*interval)
+    return failed
+
+
+# %%
+first_error = with_retry(append_week, *week)
+first_error
+
+# %% [markdown]
+# The second attempt succeeded, and the scheduler shows a green run. The week had 3 rows and, added up, 1,636 attempts.
+# What does the table have now? Write down both numbers.
+
+# %% tags=["predict"]
+TOTALS = "SELECT count(*) AS rows, sum(attempts) AS attempts FROM {}"
+doubled = spark.sql(TOTALS.format("scratch.appended")).first()
+doubled
+
+# %% [markdown]
+# 6 rows and 3,272 attempts: the week is in the table twice. The first attempt had already committed when its report
+# failed. No error is left, and each row looks right.
+
+# %%
+assert doubled.rows == 6, "the retry has not doubled the week"
+
+# %% [markdown]
+# A scheduler cannot know how far a job came. So a retried job must be **idempotent**: a second run leaves the table as
+# the first did. (Of retries in a stream, and the pair `txnAppId` and `txnVersion` for appends, chapters 02, 03 and 07
+# have more.)
+
+# %% [markdown]
+# ## Idempotent writes: replaceWhere on the interval
+#
+# The job owns its interval. If each run replaces *all* rows of the interval and none outside, then how often it ran
+# does not matter, nor in which order.
+
+# %% tags=["setup"]
+_ = spark.sql(
+    f"CREATE OR REPLACE TABLE scratch.weekly ({COLUMNS}) PARTITIONED BY (week)"
+)
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 12.3: write an interval idempotently
+#
+# Write `write_week(table, rows, start, end)`. It replaces the rows of the table `table` whose `week` is in the
+# half-open interval from `start` to `end` (two `date`) by the rows of the DataFrame `rows`. Other rows of the table
+# stay. Run twice, or out of order, it leaves the same rows. A method of payment that is no longer in `rows` is gone
+# from the table.
+#
+# It is **one** commit: if the job is killed, or its query fails, the table is as it was. If `rows` has a row outside
+# of the interval, an error comes out and nothing is written. Chapter 05 uses an option of the writer for a similar
+# task. Try `write_week("scratch.weekly", weekly(*week), *week)`, twice.
+
+
+# %% tags=["solution"]
+def write_week(table, rows, start, end):
+    """Replace the rows of an interval by others, in one commit."""
+    ### BEGIN SOLUTION
+    interval = f"week >= DATE '{start}' AND week < DATE '{end}'"
+    writer = rows.write.mode("overwrite").option("replaceWhere", interval)
+    writer.saveAsTable(table)
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check.write_week(write_week)
+
+
+# %% [markdown]
+# The same failure with the fix: the monitoring is down again, and the job is retried.
+
+
+# %%
+def replace_week(start, end):
+    """Replace the rows of a week, and report it."""
+    write_week("scratch.weekly", weekly(start, end), start, end)
+    socket.create_connection(monitoring.getsockname(), timeout=5).close()
+
+
+# %%
+monitoring.close()
+monitoring = socket.socket()
+monitoring.bind(("127.0.0.1", 0))
+again = with_retry(replace_week, *week)
+monitoring.close()
+again, spark.sql(TOTALS.format("scratch.weekly")).first()
+
+# %% [markdown]
+# 3 rows and 1,636 attempts, after the same error and the same retry.
+#
+# | write | a second run | a killed run | a row that is gone from the source |
+# |---|---|---|---|
+# | append | doubles | complete or nothing | stays |
+# | DELETE, then append | same rows | may leave the interval empty: two commits | goes |
+# | MERGE by key | same rows | complete or nothing | stays, unless a clause deletes it |
+# | replaceWhere | same rows | complete or nothing | goes |
+#
+# MERGE fits where a run changes some keys of a large table. For its last column we look at a correction: the vouchers
+# of the week turn out to be card payments.
+
+# %%
+corrected = weekly(*week).where("method <> 'voucher'")
+old = spark.sql("SELECT * FROM scratch.weekly").alias("old")
+MATCH = "old.week = new.week AND old.method = new.method"
+
+# %% costly="a MERGE joins twice"
+from delta.tables import DeltaTable as Table
+
+merge = Table.forName(spark, "scratch.weekly").alias("old")
+merge = merge.merge(corrected.alias("new"), MATCH)
+merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+spark.table("scratch.weekly").select("method", "attempts").orderBy("method")
+
+# %% [markdown]
+# The row of the vouchers is still there. `whenNotMatchedBySourceDelete("week = …")` would delete it, with the interval
+# as its condition: without one it deletes every other week. `write_week` needs neither.
+#
+# A MERGE is as good as its key. A key that is made of several columns needs a separator, and a value for NULL:
+
+# %%
+spark.sql("""
+    SELECT md5('1' || '12') = md5('11' || '2') AS glued,
+        md5(concat_ws('|', '1', '12')) = md5(concat_ws('|', '11', '2')) AS separated,
+        md5('1' || NULL) AS with_null
+""")
+
+# %% [markdown]
+# Glued together, two different pairs have the same key, and with a NULL there is no key at all. (The flows of
+# DataTalksClub's data engineering course, module 2, glue their keys so, and merge with `WHEN NOT MATCHED` only: a
+# corrected row never arrives.) `concat_ws` leaves NULLs out, so `('1', NULL)` and `(NULL, '1')` are equal to it.
+# Chapter 02 hashes the JSON of the columns with their names, which has none of these faults.
+
+# %% [markdown]
+# ## Exit codes: how a job reports its result
+#
+# A scheduler starts a process and reads its **exit code**. 0 means done. Other codes say what to do next, and the
+# names for them are old: in `sysexits.h` of Unix, 65 is wrong data (`EX_DATAERR`), and 75 is an error that may pass
+# (`EX_TEMPFAIL`). So we write the job as a file. It begins with its parameters, before Spark is needed:
+
+# %% tags=["setup"]
+JOB = '''
+import argparse, sys
+from datetime import date, timedelta
+
+def stop(code, why):
+    """End the job with an exit code and a reason."""
+    print(why)
+    sys.exit(code)
+
+DONE, WRONG, MAY_PASS = 0, 65, 75
+parser = argparse.ArgumentParser()
+parser.add_argument("--week", required=True)
+parser.add_argument("--table", required=True)
+asked = parser.parse_args()
+'''
+
+# %% tags=["setup"]
+JOB += """
+try:
+    start = date.fromisoformat(asked.week)
+except ValueError as error:
+    stop(WRONG, f"--week {asked.week}: {error}")
+if start.weekday() != 0:
+    stop(WRONG, f"--week {asked.week} is no Monday")
+end = start + timedelta(7)
+INTERVAL = f"week >= DATE '{start}' AND week < DATE '{end}'"
+"""
+
+# %% [markdown]
+# Is the interval there at all? Payments come as a file a week, after the end of the week. If nothing has arrived since
+# then, the week is not complete. That may pass. A complete week without any payment is wrong data: waiting does not
+# help. (It is our rule for this shop. Another source may have empty weeks.)
+
+# %% tags=["setup"]
+JOB += f"""
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+weekly = '''{WEEKLY}'''
+rows = spark.sql(weekly.format(source="silver.payments", start=start, end=end))
+newest = "SELECT CAST(date(max(_arrived_at)) AS STRING) FROM silver.payments"
+newest = spark.sql(newest).first()[0]
+if newest < str(end):
+    stop(MAY_PASS, f"The week {{start}} is not delivered: newest file {{newest}}")
+if rows.isEmpty():
+    stop(WRONG, f"The week {{start}} is delivered, and has no payment")
+"""
+
+# %% [markdown]
+# Only then it writes, with `write_week` inside. A conflict with another writer may pass; any other error is a Python
+# traceback and exit code 1.
+
+# %% tags=["setup"]
+JOB += """
+try:
+    writer = rows.write.mode("overwrite").option("replaceWhere", INTERVAL)
+    writer.partitionBy("week").saveAsTable(asked.table)
+except Exception as error:
+    if "DELTA_CONCURRENT" not in str(error):
+        raise
+    stop(MAY_PASS, "Another writer was faster")
+stop(DONE, f"The week {start} is written to {asked.table}")
+"""
+JOB_FILE = medallion.scratch() / "weekly_payments_job.py"
+_ = JOB_FILE.write_text(JOB, encoding="utf-8")
+
+# %% [markdown]
+# The process needs no JVM of its own: it connects to our session over Spark Connect (chapter 11).
+
+# %% tags=["setup"]
+import subprocess
+import sys
+
+from medallion.servers import spark_connect
+
+
+# %%
+def attempt(command, seconds):
+    """Run a command once; return its exit code, 124 after a time-out, and a reason."""
+    told = {"env": environment, "capture_output": True, "text": True}
+    try:
+        ran = subprocess.run(command, timeout=seconds, **told)
+    except subprocess.TimeoutExpired:
+        return 124, f"no end after {seconds} s"
+    return ran.returncode, ran.stdout.strip() or ran.stderr[-300:]
+
+
+# %% [markdown]
+# ## Retries with backoff and a limit, and time-outs
+#
+# Which errors are retried? Those that may pass: here 75, and 124, by which the `timeout` command of Unix reports a
+# time-out. Wrong data are wrong again in a second. Each pause is twice the one before (**backoff**, chapter 01), and
+# the number of attempts is limited.
+
+# %%
+from time import sleep
+
+RETRIED = {75, 124}
+
+
+def run_job(command, attempts=2, pause=0.1, seconds=60):
+    """Run a job until it is done, cannot pass, or has failed too often."""
+    tried = [attempt(command, seconds)]
+    while tried[-1][0] in RETRIED and len(tried) < attempts:
+        sleep(pause * 2 ** len(tried))
+        tried.append(attempt(command, seconds))
+    return tried
+
+
+# %%
+def weekly_job(week, table):
+    """Return the command that makes a week of a table."""
+    return [sys.executable, str(JOB_FILE), "--week", week, "--table", table]
+
+
+# %% [markdown]
+# A good week, a date that does not exist, and the week of 29 December, of which one day has arrived:
+
+# %% costly="four processes start one after the other, three of them with a session"
+WEEKS = ["2025-09-01", "2025-02-30", "2025-12-29"]
+with spark_connect.serving() as environment:
+    tried = {text: run_job(weekly_job(text, "scratch.by_job")) for text in WEEKS}
+[(text, code, why) for text in WEEKS for code, why in tried[text]]
+
+# %% [markdown]
+# The first ended with 0. The date that does not exist ended with 65 after one attempt, before Spark was asked. The
+# last week was tried twice and ended with 75. What is in the table?
+
+# %%
+by_job = DeltaTable(str(medallion.scratch() / "by_job")).to_pyarrow_table()
+partial = weekly(*interval_of("2025-12-29", "week")).collect()
+set(map(str, by_job["week"])), sum(row.attempts for row in partial)
+
+# %% [markdown]
+# Only the good week. Without its question, the job would have written the last week with 312 attempts of one day, and
+# ended with 0.
+#
+# A job that never ends is worse than one that fails, because nothing after it starts. So each has a **time-out**:
+
+# %%
+endless = [sys.executable, "-c", "import time; time.sleep(60)"]
+run_job(endless, seconds=0.3)
+
+# %% [markdown]
+# A time-out ends the process that we started. A query that it has sent to a server may still run there, beside the
+# retry. This is one more reason for a write that can be repeated.
+#
+# ## One run at a time: a lock that a kill releases
+#
+# A run that takes longer than usual meets the next one. Two runs of one interval at once are wasted work, and with an
+# append they are wrong data. A **lock** lets one in. A file that says "I am running" is the obvious lock. Here a
+# process takes such a file, and also a lock of the operating system on another file, with the package `filelock`. Then
+# it is killed.
+
+# %%
+from filelock import FileLock, Timeout
+
+HOLDER = """
+import sys, time
+from filelock import FileLock
+open(sys.argv[1], "x").close()
+with FileLock(sys.argv[2]):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+marker, lock = medallion.scratch() / "running", medallion.scratch() / "job.lock"
+
+
+# %%
+def may_run():
+    """Say whether a run may start, by the marker and by the lock."""
+    try:
+        with FileLock(lock, timeout=0):
+            by_lock = True
+    except Timeout:
+        by_lock = False
+    return {"by marker": not marker.exists(), "by lock": by_lock}
+
+
+# %%
+command = [sys.executable, "-c", HOLDER, str(marker), str(lock)]
+holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+holder.stdout.readline()
+while_it_runs = may_run()
+holder.kill()
+holder.communicate()
+while_it_runs, may_run()
+
+# %% [markdown]
+# While it runs, both keep us out. The second run does not wait: it ends with 75, and the next attempt finds out. After
+# the kill the marker still says that a job runs, and so no run starts until a person deletes the file. The operating
+# system released the lock with the process. Such a lock works on one machine. Between machines the scheduler has to do
+# it, and Delta's check for conflicts is the last guard.
+
+# %% [markdown]
+# ## The run log: ops.runs
+#
+# The table `ops.runs` has one row for each attempt. The runner writes it, not the job, because a killed job writes
+# nothing. It writes with `deltalake`, so the log also works when Spark does not. `code` is a hash of the job's file:
+# which code made this week?
+
+# %%
+import hashlib
+
+_ = spark.sql("""
+    CREATE OR REPLACE TABLE ops.runs (job STRING, start DATE, end DATE,
+        attempt INT, state STRING, exit_code INT, reason STRING, code STRING)
+""")
+CODE = hashlib.sha256(JOB_FILE.read_bytes()).hexdigest()[:8]
+
+
+# %%
+STATES = {0: "done", 65: "wrong data", 75: "may pass", 124: "timed out"}
+RUNS = str(medallion.home() / "ops" / "runs")
+
+
+def note(start, end, tried):
+    """Write the attempts of a run to the run log."""
+    rows = [
+        ("weekly_payments", start, end, number, STATES.get(code, "failed"), code, why)
+        for number, (code, why) in enumerate(tried, 1)
+    ]
+    kinds = pa.schema(DeltaTable(RUNS).schema())
+    noted = [dict(zip(kinds.names, (*row, CODE), strict=True)) for row in rows]
+    write_deltalake(RUNS, pa.Table.from_pylist(noted, kinds), mode="append")
+
+
+# %%
+for text in ("2025-09-01", "2025-12-29"):
+    note(*interval_of(text, "week"), tried[text])
+log = DeltaTable(RUNS).to_pandas().sort_values(["start", "attempt"])
+log[["start", "attempt", "state", "reason"]].reset_index(drop=True)
+
+# %% [markdown]
+# The date that does not exist has no interval, so it has no row here; the scheduler's own log has it. A log in
+# production has also the moments of begin and end, and the versions that a run read and wrote. We leave them out,
+# because the tables of this course are compared from build to build. `DESCRIBE HISTORY` has the moment of each commit.
+
+# %% [markdown]
+# ## The graph of tables: order, failure, repair
+#
+# A **DAG** (directed acyclic graph) has an arrow from a table to each table that is made from it, and no circle. The
+# headers of our chapters hold such a graph: for each table, what it is made from.
+
+# %% tags=["setup"]
+from graphlib import TopologicalSorter
+
+from medallion import contract
+
+# %% tags=["setup"]
+TABLES = ["bronze.orders", "bronze.payments", "silver.orders", "silver.payments"]
+TABLES += ["silver.chargebacks", "gold.daily_sales", "gold.fact_sales"]
+TABLES += ["gold.reconciliation", "gold.weekly_payments"]
+made = {}
+for number in ("01", "02", "03", "12"):
+    made |= contract.read(number).makes
+GRAPH = {table: [one for one in made[table] if one in TABLES] for table in TABLES}
+
+# %%
+GRAPH
+
+# %% [markdown]
+# `gold.reconciliation` compares two tables that are both made from `silver.orders`: a **diamond**. An order in which
+# all can be made is a **topological order**. Python's standard library finds one:
+
+# %%
+list(TopologicalSorter(GRAPH).static_order())
+
+# %% [markdown]
+# A small orchestrator needs little more: it makes the tables in this order, and **skips** what depends on a table that
+# failed. The rest goes on.
+
+
+# %%
+def run_graph(graph, make, tables):
+    """Make some tables in the order of the graph; skip what depends on a failure."""
+    states = {}
+    for table in TopologicalSorter(graph).static_order():
+        if table not in tables:
+            continue
+        if any(states.get(parent, "done") != "done" for parent in graph[table]):
+            states[table] = "skipped"
+            continue
+        try:
+            make(table)
+            states[table] = "done"
+        except Exception as error:
+            states[table] = f"failed: {medallion.reason(error)[:40]}"
+    return states
+
+
+# %% [markdown]
+# We try it on a diamond of four scratch tables. One statement names a column that does not exist.
+
+# %% tags=["setup"]
+PAID = "SELECT * FROM silver.payments WHERE paid_at >= '2025-12-29'"
+STEPS = {
+    "paid": PAID,
+    "by_method": "SELECT method, count(*) AS n FROM scratch.paid GROUP BY method",
+    "by_city": "SELECT city, count(*) AS n FROM scratch.paid GROUP BY town",
+    "sums": """SELECT sum(if(part = 'method', n, 0)) AS methods,
+        sum(if(part = 'city', n, 0)) AS cities
+        FROM (SELECT 'method' AS part, n FROM scratch.by_method
+              UNION ALL SELECT 'city', n FROM scratch.by_city)""",
+}
+STEP_GRAPH = {"paid": [], "by_method": ["paid"], "by_city": ["paid"]}
+STEP_GRAPH["sums"] = ["by_method", "by_city"]
+
+
+# %%
+def make(table):
+    """Make a scratch table by its statement."""
+    spark.sql(f"CREATE OR REPLACE TABLE scratch.{table} AS {STEPS[table]}")
+
+
+# %%
+states = run_graph(STEP_GRAPH, make, list(STEPS))
+states
+
+# %% [markdown]
+# `by_city` failed, `sums` was skipped, and `by_method` was made all the same. The statement is easily fixed. To run
+# everything again would be right, and for large tables it would cost hours. A **repair** runs what is missing only.
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 12.4: plan a repair
+#
+# Write `plan(graph, done, failed)`. `graph` says for each table what it is made from, `done` are the tables that the
+# run has made, and `failed` those that failed. Return the list of the tables that a repair has to make, in an order in
+# which they can be made: each failed one, each one that is not done, and **everything made from one of these**, also
+# if it is in `done`, because its rows are old.
+#
+# A name that stands in the graph only as a source is somebody else's, and is never made. Raise `ValueError` if a name
+# in `done` or `failed` is not in the graph, or for a circle. `CycleError` of `graphlib` is a `ValueError`. Try
+# `plan(STEP_GRAPH, ["paid", "by_method"], ["by_city"])`, which is `["by_city", "sums"]`.
+
+
+# %% tags=["solution"]
+def plan(graph, done, failed):
+    """Return the tables that a repair has to make, in an order that works."""
+    ### BEGIN SOLUTION
+    if unknown := {*done, *failed} - {*graph}:
+        raise ValueError(f"Not in the graph: {', '.join(sorted(unknown))}")
+    needed = []
+    for table in TopologicalSorter(graph).static_order():
+        stale = any(parent in needed for parent in graph.get(table, []))
+        if table in graph and (table in failed or table not in done or stale):
+            needed.append(table)
+    return needed
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check.plan(plan)
+
+# %%
+STEPS["by_city"] = STEPS["by_city"].replace("town", "city")
+todo = plan(STEP_GRAPH, [t for t, state in states.items() if state == "done"], [])
+repaired = run_graph(STEP_GRAPH, make, todo)
+repaired, spark.table("scratch.sums").first()
+
+# %%
+versions = {
+    table: DeltaTable(str(medallion.scratch() / table)).version() for table in STEPS
+}
+assert set(versions.values()) == {0}, "the repair has made a table again"
+versions
+
+# %% [markdown]
+# Both ways of counting give 312. All tables are at version 0, so none was made twice. And in the course's graph, if
+# `silver.orders` fails after everything else was done yesterday?
+
+# %%
+others = [table for table in GRAPH if table != "silver.orders"]
+plan(GRAPH, others, ["silver.orders"])
+
+# %% [markdown]
+# The two facts that are made from the orders, and the comparison of them. The payments stay as they are.
+
+# %% [markdown]
+# ## Backfill: 26 weeks with two workers
+#
+# A **backfill** runs the same code for past intervals: for a new table, or after a fix of the code. It goes from the
+# oldest to the newest interval. In parallel it may run only intervals that do not overlap, since two runs that replace
+# the same rows would decide by chance.
+#
+# The table's layout matters, too. Delta compares what a run has read with what others have committed meanwhile. In a
+# table without partitions, it takes any new file for one that the run should have read. We let Spark write a week
+# slowly, and commit another week in the meantime, with `deltalake`. `java_method` calls a method of Java, here to
+# sleep for a second.
+
+# %% tags=["setup"]
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+# %%
+SLOWLY = """
+    SELECT DATE '2025-09-01' AS week, 'card' AS method, 1L AS attempts,
+        0L AS declined, 1L AS amount_cents
+    FROM range(1) WHERE java_method('java.lang.Thread', 'sleep', 1000L) IS NOT NULL
+"""
+
+
+def commit_other(table):
+    """Commit a row of another week, without Spark."""
+    folder = str(medallion.scratch() / table)
+    kinds = pa.schema(DeltaTable(folder).schema())
+    row = dict(zip(kinds.names, (date(2025, 9, 8), "card", 1, 0, 1), strict=True))
+    rows = pa.Table.from_pylist([row], kinds)
+    write_deltalake(folder, rows, mode="overwrite", predicate="week = '2025-09-08'")
+
+
+# %%
+def two_at_once(table):
+    """Write a week slowly, and commit another one meanwhile; return the result."""
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(write_week, f"scratch.{table}", spark.sql(SLOWLY), *week)
+        while not spark.sparkContext.statusTracker().getActiveJobsIds():
+            sleep(0.02)
+        sleep(0.2)
+        commit_other(table)
+    error = slow.exception()
+    conflict = "DELTA_CONCURRENT_APPEND" in str(error)
+    return "conflict" if conflict else str(error or "written")
+
+
+# %%
+results = {}
+for table, layout in (("one_part", ""), ("by_week", "PARTITIONED BY (week)")):
+    spark.sql(f"CREATE OR REPLACE TABLE scratch.{table} ({COLUMNS}) {layout}")
+    results[table] = two_at_once(table)
+results
+
+# %%
+assert results == {"one_part": "conflict", "by_week": "written"}
+
+# %% [markdown]
+# Without partitions the slow run lost to a run of another week. With a partition for each week both were written. (A
+# partition of three rows is far too small for a real table, as chapter 10 shows; a partition should be the interval
+# that a run replaces.) A run that loses is one that may pass: it is retried.
+
+# %% [markdown] tags=["exercise"]
+# ### Exercise 12.5: a backfill with two workers
+#
+# Write `backfill(intervals, run, workers)`. `intervals` is a list of half-open intervals, each a pair of `date`, in
+# any order. Call `run(start, end)` once for each, the oldest first, with at most `workers` calls at the same time, and
+# with that many if there is work. A call that raises an error is `"failed"` and stops none of the others; the rest is
+# `"done"`. Return a dict from interval to state, from the oldest to the newest.
+#
+# If two intervals overlap, or one is there twice, raise `ValueError` before anything runs. Intervals that only touch,
+# such as two neighbouring weeks, do not overlap.
+
+
+# %% tags=["solution"]
+def backfill(intervals, run, workers):
+    """Run each interval once, the oldest first; return the states."""
+    ### BEGIN SOLUTION
+    ordered = sorted(intervals)
+    for (_, end), (start, _) in pairwise(ordered):
+        if start < end:
+            raise ValueError(f"Two intervals overlap at {start}")
+    with ThreadPoolExecutor(workers) as pool:
+        runs = {interval: pool.submit(run, *interval) for interval in ordered}
+    return {
+        interval: "failed" if one.exception() else "done"
+        for interval, one in runs.items()
+    }
+    ### END SOLUTION
+
+
+# %% tags=["check"]
+check.backfill(backfill)
+
+# %% [markdown]
+# Now the 26 complete weeks of our payments, into `gold.weekly_payments`. One run takes up to five weeks, because
+# starting a run costs more than one of our small weeks. So 26 weeks are six runs.
+
+# %%
+spark.sql("DROP TABLE IF EXISTS gold.weekly_payments")
+spark.sql(f"CREATE TABLE gold.weekly_payments ({COLUMNS}) PARTITIONED BY (week)")
+FIRST, LAST = date(2025, 6, 30), date(2025, 12, 29)
+STEP = timedelta(35)
+pieces = [(FIRST + n * STEP, min(FIRST + (n + 1) * STEP, LAST)) for n in range(6)]
+
+
+# %%
+def run_weeks(start, end):
+    """Make some weeks of gold.weekly_payments."""
+    write_week("gold.weekly_payments", weekly(start, end), start, end)
+
+
+# %% costly="six runs, each a commit of its own"
+backfilled = backfill(pieces, run_weeks, workers=2)
+for interval, state in backfilled.items():
+    note(*interval, [(0 if state == "done" else 1, "backfill")])
+assert set(backfilled.values()) == {"done"}
+list(backfilled.values())
+
+# %% [markdown]
+# Is that equal to one pass over all weeks? The few rows fit into Python, so we compare them there. (For large tables,
+# `EXCEPT ALL` in both directions counts the rows that only one side has.)
+
+# %%
+in_parts = sorted(spark.table("gold.weekly_payments").collect())
+one_pass = sorted(weekly(FIRST, LAST).collect())
+len({row.week for row in in_parts}), len(in_parts), in_parts == one_pass
+
+# %% [markdown]
+# 26 weeks with 78 rows, and they are equal (`True`).
+
+# %% [markdown]
+# ## Late data reopens an interval
+#
+# A finished interval is finished only until a late row arrives. Suppose that the vouchers of the week of 1 September
+# came a week later than the rest. We change their arrival in a temporary view.
+
+# %%
+late = f"paid_at >= '{week[0]}' AND paid_at < '{week[1]}' AND method = 'voucher'"
+arrival = F.expr(f"_arrived_at + if({late}, INTERVAL 7 DAYS, INTERVAL 0 DAYS)")
+seen = spark.table("silver.payments").withColumn("_arrived_at", arrival)
+seen.createOrReplaceTempView("payments_seen")
+
+
+# %%
+def as_of(moment, start, end):
+    """Return the rows of some weeks, from what had arrived at a moment."""
+    arrived = seen.where(F.col("_arrived_at") <= F.lit(moment).cast("timestamp"))
+    arrived.createOrReplaceTempView("payments_then")
+    return weekly(start, end, "payments_then")
+
+
+# %%
+next_week = date(2025, 9, 8), date(2025, 9, 15)
+write_week("scratch.weekly", as_of(week[1], *week), *week)
+missing = as_of(next_week[1], *week).exceptAll(spark.table("scratch.weekly"))
+missing
+
+# %% [markdown]
+# The week had its run on 8 September. A week later, 50 voucher payments of it are in no row, and the run of the next
+# week will not look for them. So a run should not ask "which week is it?", but "which intervals do the new rows
+# belong to?"
+
+
+# %%
+def touched(since, until):
+    """Return the weeks of the payments that arrived after a day, until another."""
+    arrived = seen.where(
+        (F.col("_arrived_at") > F.lit(since).cast("timestamp"))
+        & (F.col("_arrived_at") <= F.lit(until).cast("timestamp"))
+    )
+    monday = F.expr("date(date_trunc('week', paid_at))").alias("week")
+    return sorted(row.week for row in arrived.select(monday).distinct().collect())
+
+
+# %%
+to_run = touched(since=week[1], until=next_week[1])
+reopened = [monday for monday in to_run if monday < next_week[0]]
+for monday in reopened:
+    one = monday, monday + timedelta(7)
+    write_week("scratch.weekly", as_of(next_week[1], *one), *one)
+[str(monday) for monday in to_run], missing.count()
+
+# %% [markdown]
+# What arrived in the second week touches both weeks. The second is the usual run. The first is **reopened**: it has
+# run again, and nothing of it is missing. This works because a run replaces its interval. Somebody has to say how long
+# an interval may be reopened, because reports have been made of it.
+
+# %% [markdown]
+# ## Freshness: an alert that fires also when nothing ran
+#
+# We promise: by Tuesday, 08:00 UTC, the week before is in the table. That is 32 hours after the end of the week. A job
+# can report its failure. A job that was never started reports nothing. So **freshness** is measured on the table, by
+# another program than the job:
+
+
+# %%
+def freshness(newest, now, allowed=timedelta(hours=32)):
+    """Say whether the weeks that should be there by `now` are there."""
+    if newest is None:
+        return "empty"
+    reached = (now - allowed).date()
+    due = reached - timedelta(reached.weekday() + 7)  # the last week that is due
+    weeks = (due - newest).days // 7
+    return "fresh" if weeks <= 0 else f"{weeks} week(s) late"
+
+
+# %%
+newest = max(row.week for row in in_parts)
+moments = [datetime(2026, 1, 6, 7, 59), datetime(2026, 1, 6, 8), datetime(2026, 1, 19)]
+alerts = {str(now): freshness(newest, now) for now in moments}
+log = DeltaTable(RUNS).to_pandas()
+failures = int((log["start"] > date(2025, 12, 29)).sum())
+alerts, freshness(None, moments[0]), failures
+
+# %% [markdown]
+# The newest week is that of 22 December. Until Tuesday, 6 January, 07:59, this is as promised. At 08:00 the week of 29
+# December is late. `ops.runs` has no row for later weeks: the scheduler was off, so an alert on failed runs stays
+# silent. The empty table is an answer of its own, since a maximum of no rows is NULL.
+
+# %% [markdown]
+# ## Cron and its traps: time zones, repeated and missing hours
+#
+# **Cron** starts commands by the clock: `30 2 * * *` means at 02:30 each day. In whose time zone? For a shop in Berlin
+# we look at the two nights when the clocks change. `fold=1` is the second of two equal times.
+
+# %%
+from zoneinfo import ZoneInfo
+
+BERLIN = ZoneInfo("Europe/Berlin")
+UTC = ZoneInfo("UTC")
+
+
+# %%
+def in_utc(*moment, fold=0):
+    """Return a time in Berlin as UTC, and what the clock in Berlin shows then."""
+    there = datetime(*moment, fold=fold, tzinfo=BERLIN).astimezone(UTC)
+    return f"{there:%d %b %H:%M} UTC", f"{there.astimezone(BERLIN):%H:%M} Berlin"
+
+
+# %%
+autumn = [in_utc(2025, 10, 26, 2, 30, fold=fold) for fold in (0, 1)]
+spring = in_utc(2026, 3, 29, 2, 30)
+autumn, spring
+
+# %% [markdown]
+# On 26 October, 02:30 comes twice, an hour apart. On 29 March it does not come at all: the clock jumps from 02:00 to
+# 03:00. A job at this time may run twice, or never. What happens depends on the cron: that of Debian has a rule for
+# both nights (its manual, cron(8)), and another one may not. Two more surprises:
+
+# %%
+midnights = [datetime(2025, 10, day, tzinfo=BERLIN) for day in (26, 27)]
+hours = (midnights[1].astimezone(UTC) - midnights[0].astimezone(UTC)) / timedelta(
+    hours=1
+)
+monday = datetime(2025, 9, 8, 0, 30, tzinfo=BERLIN).astimezone(UTC)
+hours, f"{monday:%A %H:%M} UTC", str(last_week(monday)), str(last_week(planned))
+
+# %% [markdown]
+# The day of 26 October has 25 hours in Berlin, so "the last 24 hours" is no day. And Monday, 00:30 in Berlin is
+# Sunday, 22:30 in UTC: a job that asks the clock for "last week" works for 25 August in place of 1 September.
+#
+# - **Time zone:** schedule in UTC, and let the job have its interval as a parameter.
+# - **Repeated hour, overlap:** an idempotent write and a lock make a second start harmless.
+# - **Missing hour, a machine that was off:** classic cron does not make up for a missed start. The next run has to ask
+#   which intervals are not done, or a timer of systemd with `Persistent=true` does it.
+# - **Silence:** measure freshness on the table.
+#
+# For one job on one machine, cron or a systemd timer with these four answers is enough.
+
+# %%
+for name, value in settings_before.items():
+    spark.conf.set(name, value)
+
+# %% [markdown]
 # PART B ends
 
 # %% [markdown]
@@ -727,6 +1659,18 @@ quiz.show("12")
 # PART A knows ends
 #
 # PART B knows
+#
+# - A logical date says what a run is for. From it follows a half-open interval; the clock has no part in it.
+# - A retry may come after a commit. So a job replaces its interval in one commit (`replaceWhere`), and may run twice.
+# - An exit code says what to do next: 0 is done, 75 may pass and is retried with backoff and a limit, 65 is wrong data
+#   and is not.
+# - A time-out ends a job that hangs. A lock of the operating system ends with its process, a marker file does not.
+# - A repair makes what failed, what is missing, and what is made from these. The rest stays as it is.
+# - A backfill runs the oldest interval first, in parallel only where intervals do not overlap and the layout separates
+#   them.
+# - Late rows reopen the intervals that they belong to.
+# - Freshness is measured on the table, so its alert also fires when no job ran.
+# - Cron knows no interval, no repeated hour and no missed start: the job has to.
 #
 # PART B knows ends
 #
