@@ -4,7 +4,7 @@
 |---|---|---|
 | `requirements.lock`, for Linux and macOS | `medallion lock` | `./medallion`, pip inside conda |
 | `jars.lock` | `medallion lock --jars` | `medallion.machine.jars` |
-| `orchestrator.lock`, for Linux and macOS | `medallion lock --orchestrator` | `medallion.machine.orchestrator` |
+| `orchestrator.lock`, likewise | `medallion lock --orchestrator` | `medallion.machine.orchestrator` |
 | `environment.yml` | hand | conda |
 | `binder/*` | hand | repo2docker, which then looks at no other file |
 """

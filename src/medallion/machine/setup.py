@@ -1,4 +1,7 @@
-"""Everything that is done once on a machine, in order, with progress: jars, class archive, sources, and what is asked for."""
+"""Everything that is done once on a machine, in order, with progress: jars, class archive, sources.
+
+What only some work needs is installed with the jars, when it is asked for.
+"""
 
 import sys
 
