@@ -69,7 +69,7 @@ GRAPH = {
 }
 JOB_FILE = "/tmp/h/c_stand_in.py"
 
-# %% [markdown]
+# %% [markdown] given=["1.13.28"]
 # ## An orchestrator: the same graph in Dagster
 #
 # Our forty lines start a graph, and nothing more. A team also needs a timetable, a page with all runs, alerts, and
@@ -101,7 +101,7 @@ ours = pinned(orchestrator.lock_file().with_name("requirements.lock"))
 len(theirs), len(theirs - ours)
 
 # %% [markdown] given=["230"]
-# 67 packages, 20 of them new to us. Where both have a package, each now has its own version. The environment takes
+# 72 packages, 20 of them new to us. Where both have a package, each now has its own version. The environment takes
 # 230 MB, so it is made only on request, by `./medallion setup --orchestrator`. Is it there?
 
 # %%
@@ -238,8 +238,8 @@ def materialize(week):
 # %% costly="two processes: Dagster, and the job that it starts"
 materialize("2025-09-01")
 
-# %% [markdown]
-# 0 is success. (Dagster 1.13 prefers `dg launch` to `dagster asset materialize`. That is a package more.)
+# %% [markdown] given=["1.13.28"]
+# 0 is success. (Dagster 1.13.28 prefers `dg launch` to `dagster asset materialize`. That is a package more.)
 #
 # ### Run history: reading the event log
 #
@@ -274,7 +274,7 @@ for run, week, status in stored("runs.db", RUNS):
 # %%
 spark.table(TABLE).orderBy("method") if spark.catalog.tableExists(TABLE) else None
 
-# %% [markdown]
+# %% [markdown] given=["65"]
 # The partition of 5 January 2026 exists, and its payments were never delivered. For that our job exits with 65, wrong
 # data. The policy allows two retries. How many attempts does Dagster make?
 
@@ -604,14 +604,17 @@ settings = target() | {"password": secret("SHOP_PASSWORD")}
 
 
 # %%
+from deltalake import DeltaTable
+
+
 def history_after(metadata):
-    """Write a row with metadata; return the text of the newest version's history."""
+    """Write a row with metadata; return the metadata of the newest version."""
+    place = str(medallion.scratch() / "written_with")
     write = (
         spark.range(1).write.mode("append").option("userMetadata", json.dumps(metadata))
     )
-    write.saveAsTable("scratch.written_with")
-    row = spark.sql("DESCRIBE HISTORY scratch.written_with LIMIT 1").first()
-    return row.userMetadata
+    write.save(place)
+    return DeltaTable(place).history(1)[0]["userMetadata"]
 
 
 password in history_after(settings)
