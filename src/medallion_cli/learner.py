@@ -81,7 +81,7 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
         "--lineage", action="store_true", help="also install what records lineage, a jar of 43 MB"
     )
     setup.add_argument(
-        "--orchestrator", action="store_true", help="also install Dagster, for chapter 12, 150 MB"
+        "--orchestrator", action="store_true", help="also install Dagster, for chapter 12: 230 MB on disk"
     )
     doctor = add("doctor", _doctor, "check this machine, line by line")
     doctor.add_argument("--fix", action="store_true", help="also do what can be done about a FAIL")

@@ -183,7 +183,7 @@ print((rows["week"].astype(str) == week).sum())
 """
 
 # %% [markdown]
-# All of it goes into one folder, the home of this Dagster. Its usage statistics, which would leave the machine, are off.
+# All of it goes into one folder, the home of this Dagster. Its usage statistics, which leave the machine, are off.
 
 # %%
 HOME = medallion.scratch() / "dagster"  # DAGSTER_HOME
@@ -243,7 +243,8 @@ materialize("2025-09-01")
 #
 # ### Run history: reading the event log
 #
-# Dagster keeps runs and events in SQLite files below `DAGSTER_HOME`. So we can read what happened, also without Dagster.
+# Dagster keeps runs and events in SQLite files below `DAGSTER_HOME`. We can read them without Dagster. (The public way is
+# its Python class `DagsterInstance`; the tables of the files may change with a version.)
 
 # %%
 import sqlite3
@@ -269,7 +270,8 @@ for run, week, status in stored("runs.db", RUNS):
 
 # %% [markdown]
 # The first attempt ended in `STEP_UP_FOR_RETRY`, the second one in `STEP_SUCCESS`. Between them stand the
-# materialization of the asset and the evaluation of its check. The table has the week:
+# materialization of the asset and the evaluation of its check. The check only reports. `blocking=True` would also keep
+# the assets behind it from running, and none of them would undo what the job has written. The table has the week:
 
 # %%
 from deltalake import DeltaTable
@@ -534,8 +536,8 @@ def ci(text, version):
 ci(CHANGES["euros"], "2.0.0")
 
 # %% [markdown]
-# With `1.1.0` the new column passes, and euros stop the merge. A description needs only `1.0.1`. With `2.0.0` they pass CI, since the change is now called
-# breaking. The readers are not done yet: keep both tables for a time that the contract names, then drop the old one.
+# With `1.1.0` the new column passes, and euros stop the merge. A description needs only `1.0.1`. With `2.0.0` the euros
+# pass, since the change is now called breaking. The readers are not done yet: keep both tables for a time that the contract names, then drop the old one.
 
 # %% [markdown]
 # ## Configuration by target: dev, test, prod
@@ -628,8 +630,8 @@ def history_after(metadata):
 password in history_after(settings)
 
 # %% [markdown]
-# Every reader of the table can now read the password. A later commit does not remove it. The fix is a list of what may
-# go out. (A list of what may not go out forgets the next name.)
+# Every reader of the table can now read the password. A later commit does not remove it. The fix is a list of the
+# settings that may go out. A list of those that may not would miss the next new name.
 
 # %%
 PUBLIC = ("schema", "weeks", "alert", "secret")
@@ -637,7 +639,7 @@ password in history_after({name: settings[name] for name in PUBLIC})
 
 # %% [markdown]
 # **Error message.** A command line is part of the message when the command fails. From there it goes to the log, and to
-# the event log of the orchestrator. Every user of the machine can also see it in the list of processes.
+# the event log of the orchestrator. On Linux, other users of the machine usually see it in the list of processes too.
 
 
 # %%
@@ -654,8 +656,8 @@ given = os.environ | {"SHOP_PASSWORD": password}
 password in message_of(["--password", password]), password in message_of([], env=given)
 
 # %% [markdown]
-# **Configuration.** Spark hides the values of settings whose names look secret, in `SET` and on the Environment page of
-# its UI. `spark.redaction.regex` has the pattern. Here are two names for the same value:
+# **Configuration.** Spark 4.2 hides the values of settings whose names look secret, in `SET` and on the Environment page
+# of its UI. `spark.redaction.regex` has the pattern. Here are two names for the same value:
 
 # %%
 for name in ("spark.shop.password", "spark.shop.pwd"):
@@ -665,8 +667,8 @@ for name in ("spark.shop.password", "spark.shop.pwd"):
     spark.conf.unset(name)
 
 # %% [markdown]
-# The pattern knows `password` and not `pwd`. It is the last net, not the plan: a secret does not belong in the
-# configuration at all. And a secret that got out is *replaced*. To delete the place where it was seen is not enough.
+# The pattern matches `password` and not `pwd`. So a secret does not belong in the configuration at all, and the pattern
+# is only a second safeguard. A secret that got out must be *replaced*: somebody may have copied it.
 
 # %%
 del os.environ["SHOP_PASSWORD"]
@@ -732,14 +734,14 @@ for name, value in before.items():
 # %% [markdown]
 # ### On more machines
 #
-# A job that gets its session from the environment runs on a cluster as it is: `MEDALLION_MASTER` or `SPARK_REMOTE` names
-# another Spark. Two things on this page work on one machine only. A lock in a file does not hold on another machine, so
-# the orchestrator must limit runs at once. And SQLite serves one machine: a shared Dagster keeps its events in
-# PostgreSQL.
+# A job that gets its session from the environment needs no other code on a cluster: `MEDALLION_MASTER` or `SPARK_REMOTE`
+# names another Spark. Two things of this chapter work on one machine only. A lock in a file does not hold on another
+# machine, so the orchestrator must limit the runs at one time. And SQLite serves one machine: a Dagster for several
+# machines keeps its events in a database server, such as PostgreSQL.
 #
-# **On Databricks** Lakeflow Jobs is the scheduler, with retries, repair runs, backfills and a run history, and Lakeflow
-# Declarative Pipelines has expectations. Asset Bundles hold targets in one YAML file. Secrets come from secret scopes.
-# Unity Catalog has clones, also deep ones.
+# **On Databricks** Lakeflow Jobs schedules, with retries, repair runs, backfills and a run history. Its declarative
+# pipelines have expectations. An Asset Bundle holds jobs and targets in YAML files. Secrets come from secret scopes, and
+# Delta tables have deep clones too.
 
 # %% [markdown]
 # PART C ends
@@ -766,5 +768,16 @@ quiz.show("12")
 # PART B knows ends
 #
 # PART C knows
+#
+# - An orchestrator starts a job for an interval and reads its exit code. It retries what we allow, keeps the events, and
+#   makes no job idempotent.
+# - A check after a run reports; a test before publication stops. Freshness of a run is not freshness of the data.
+# - A data contract promises columns, key, freshness and volume. A semantic version shows a breaking change, and an exit
+#   code stops it in CI.
+# - Code asks for its target and has no `if prod`. The default is not production.
+# - A secret comes from the environment, and gets out by metadata, messages, arguments and configuration. List what may
+#   go out. Replace a secret that got out.
+# - Test a change on a shallow clone with the numbers of production. Roll back the code first, then the table, then what
+#   was built on it.
 #
 # PART C knows ends
