@@ -536,8 +536,9 @@ def ci(text, version):
 ci(CHANGES["euros"], "2.0.0")
 
 # %% [markdown]
-# With `1.1.0` the new column passes, and euros stop the merge. A description needs only `1.0.1`. With `2.0.0` the euros
-# pass, since the change is now called breaking. The readers are not done yet: keep both tables for a time that the contract names, then drop the old one.
+# With `1.1.0` the new column passes, and the euros stop the merge. (A description needs `1.0.1`.) With `2.0.0` the euros
+# pass, since the change is now called breaking. The readers still have to move. Keep both tables for a time that the
+# contract names, then drop the old one.
 
 # %% [markdown]
 # ## Configuration by target: dev, test, prod
