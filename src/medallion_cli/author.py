@@ -35,7 +35,9 @@ def add_commands(
     export.add_argument("--to", type=a_folder, metavar="DIR", help="the folder; without it _build/databricks")
     add("test", _test, "run every check there is").add_argument("numbers", **SEVERAL)
     lock = add("lock", _lock, "write the lock and the conda files anew from pyproject.toml")
-    lock.add_argument("--jars", action="store_true", help="write jars.lock anew instead")
+    what = lock.add_mutually_exclusive_group()
+    what.add_argument("--jars", action="store_true", help="write jars.lock anew instead")
+    what.add_argument("--orchestrator", action="store_true", help="write orchestrator.lock anew instead")
 
 
 def _new(arguments: argparse.Namespace) -> None:
@@ -98,15 +100,17 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _test(arguments: argparse.Namespace) -> int:
-    from medallion.machine import setup
+    from medallion.machine import orchestrator, setup
     from press.trial import testing
 
     require_chapters(arguments.numbers)
-    setup.prepare_spark(lineage=True)
+    # The chapters before the last one that is asked for are run too
+    last = max((number.zfill(2) for number in arguments.numbers), default=orchestrator.CHAPTER)
+    setup.prepare_spark(lineage=True, orchestrated=last >= orchestrator.CHAPTER)
     return testing.main(arguments.numbers)
 
 
 def _lock(arguments: argparse.Namespace) -> None:
     from press import lock
 
-    lock.write(jars=arguments.jars)
+    lock.write(jars=arguments.jars, orchestrator=arguments.orchestrator)

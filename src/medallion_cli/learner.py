@@ -80,6 +80,9 @@ def add_commands(add: Callable[..., argparse.ArgumentParser]) -> None:
     setup.add_argument(
         "--lineage", action="store_true", help="also install what records lineage, a jar of 43 MB"
     )
+    setup.add_argument(
+        "--orchestrator", action="store_true", help="also install Dagster, for chapter 12: 230 MB on disk"
+    )
     doctor = add("doctor", _doctor, "check this machine, line by line")
     doctor.add_argument("--fix", action="store_true", help="also do what can be done about a FAIL")
 
@@ -191,7 +194,7 @@ def _setup(arguments: argparse.Namespace) -> None:
     if arguments.from_dir:
         for group in ("", jars.LINEAGE) if arguments.lineage else ("",):
             jars.install(from_dir=arguments.from_dir, group=group)
-    setup.prepare_spark(lineage=arguments.lineage)
+    setup.prepare_spark(lineage=arguments.lineage, orchestrated=arguments.orchestrator)
 
 
 def _doctor(arguments: argparse.Namespace) -> int:

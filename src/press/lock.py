@@ -4,6 +4,7 @@
 |---|---|---|
 | `requirements.lock`, for Linux and macOS | `medallion lock` | `./medallion`, pip inside conda |
 | `jars.lock` | `medallion lock --jars` | `medallion.machine.jars` |
+| `orchestrator.lock`, likewise | `medallion lock --orchestrator` | `medallion.machine.orchestrator` |
 | `environment.yml` | hand | conda |
 | `binder/*` | hand | repo2docker, which then looks at no other file |
 """
@@ -32,18 +33,24 @@ from medallion.machine import jars, java, maven, packages
 
 PLATFORMS = ("linux", "darwin")
 CONDA = ("environment.yml", "binder/environment.yml")
-CHECKED = ("requirements.lock", "jars.lock", *CONDA, "binder/postBuild")
+CHECKED = ("requirements.lock", "orchestrator.lock", "jars.lock", *CONDA, "binder/postBuild")
 # In hash mode pip refuses a folder, so the course itself is installed in a step of its own.
 INSTALL = "pip install --no-deps --no-build-isolation --editable ."
 
 
-def write(jars: bool = False) -> None:
-    """Write `requirements.lock` anew, or with `jars` `jars.lock` instead.
+def write(jars: bool = False, orchestrator: bool = False) -> None:
+    """Write `requirements.lock` anew, or `jars.lock` or `orchestrator.lock` instead.
 
     Versions already in the lock stay as they are where pyproject.toml still allows them.
     Raises MedallionError when a version or a jar cannot be resolved.
     """
-    (_write_jars if jars else _write_requirements)()
+    if jars:
+        _write_jars()
+    elif orchestrator:
+        packages = "\n".join(_project()["tool"]["medallion"]["orchestrator"]["packages"])
+        _compile("orchestrator.lock", "medallion lock --orchestrator", "-", given=packages)
+    else:
+        _compile("requirements.lock", "medallion lock", "pyproject.toml", "--extra", "dev")
 
 
 def check(root: Path | None = None) -> list[str]:
@@ -56,8 +63,18 @@ def check(root: Path | None = None) -> list[str]:
     if missing := [f"{name} is missing" for name in CHECKED if not (root / name).exists()]:
         return missing
     texts = {name: (root / name).read_text(encoding="utf-8") for name in CHECKED}
-    pins = list(packages.pins(texts["requirements.lock"]))
-    found = [f"requirements.lock: {trouble}" for trouble in _check_pins(project, pins)]
+    declared = {
+        "requirements.lock": [
+            *project["project"]["dependencies"],
+            *project["project"]["optional-dependencies"]["dev"],
+        ],
+        "orchestrator.lock": project["tool"]["medallion"]["orchestrator"]["packages"],
+    }
+    found = [
+        f"{name}: {trouble}"
+        for name, requirements in declared.items()
+        for trouble in _check_pins(requirements, list(packages.pins(texts[name])))
+    ]
     found += [f"jars.lock: {trouble}" for trouble in _check_jars(project, texts["jars.lock"])]
     found += [f"{name}: {trouble}" for name in CONDA for trouble in _check_conda(name, texts[name])]
     found += [f"{name} names an address" for name, text in texts.items() if "://" in text]
@@ -71,11 +88,10 @@ def check(root: Path | None = None) -> list[str]:
     return found + [f"Python {python} is outside requires-python of pyproject.toml" for python in outside]
 
 
-def _check_pins(project: dict[str, Any], locked: list[packages.Pin]) -> Iterator[str]:
+def _check_pins(declared: list[str], locked: list[packages.Pin]) -> Iterator[str]:
     for pin in locked:
         if pin.hashes == 0:
             yield f"{pin.name} has no hash"
-    declared = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
     for environment in _environments():
         where = f"on {environment['sys_platform']} with Python {environment['python_version']}"
         versions: dict[str, list[str]] = {}
@@ -136,24 +152,30 @@ def _declared_jars(project: dict[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
-def _write_requirements() -> None:
+def _project() -> dict[str, Any]:
+    return tomllib.loads((paths.root() / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def _compile(lock: str, by: str, *source: str, given: str = "") -> None:
+    """Write a lock of packages from a source of requirements, "-" being what is `given`."""
     from uv import find_uv_bin
 
     command = [
-        *(find_uv_bin(), "--no-config", "pip", "compile", "pyproject.toml", "--extra", "dev"),
+        *(find_uv_bin(), "--no-config", "pip", "compile", *source),
         *("--universal", "--python-version", packages.PYTHONS[0], "--generate-hashes"),
-        *("--no-emit-index-url", "--custom-compile-command", "medallion lock", "--quiet"),
-        *("--output-file", "requirements.lock"),  # whose versions it keeps, and which it replaces in one step
+        *("--no-emit-index-url", "--custom-compile-command", by, "--quiet"),
+        *("--output-file", lock),  # whose versions it keeps, and which it replaces in one step
     ]
-    if subprocess.run(command, cwd=paths.root(), check=False).returncode != 0:
+    done = subprocess.run(command, cwd=paths.root(), input=given.encode(), check=False)
+    if done.returncode != 0:
         raise MedallionError(
             "pyproject.toml could not be resolved (uv says why above). Fix the requirement it names, "
-            "or check the network; requirements.lock is as it was."
+            f"or check the network; {lock} is as it was."
         )
 
 
 def _write_jars() -> None:
-    project = tomllib.loads((paths.root() / "pyproject.toml").read_text(encoding="utf-8"))
+    project = _project()
     with Console(stderr=True).status("Fetching the jars") as status:
         fetch = functools.partial(maven.fetch, tell=status.update)
         entries = [_entry(jar, fetch) for jar in _declared_jars(project)]

@@ -79,6 +79,18 @@ def test_what_the_workflows_and_the_container_take_is_pinned():
         ),
         ("requirements.lock", "zipp==", "unhashed==1.0\nzipp==", "unhashed has no hash"),
         (
+            "orchestrator.lock",
+            "dagster==1.13.28",
+            "dagster==1.13.27",
+            "orchestrator.lock: dagster is 1.13.27, pyproject.toml says ==1.13.28",
+        ),
+        (
+            "pyproject.toml",
+            '"dagster==1.13.28", ',
+            '"dagster==1.13.28", "dagster-aws", ',
+            "orchestrator.lock: dagster-aws is in pyproject.toml, but not in the lock",
+        ),
+        (
             "environment.yml",
             "openjdk=17",
             "openjdk=11",

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from medallion import faults, paths, temporary
 from medallion.errors import MedallionError
-from medallion.machine import archive, jars, java, packages, surroundings
+from medallion.machine import archive, jars, java, orchestrator, packages, surroundings
 
 MB = 1_000_000
 GB = 1_000 * MB
@@ -152,6 +152,13 @@ def _lineage() -> Iterator[Finding]:
             yield f"{jar.file} is as jars.lock says", ""
 
 
+def _orchestrator() -> Iterator[Finding]:
+    if orchestrator.ready():
+        yield f"Dagster as orchestrator.lock says, in {orchestrator.folder()}", ""
+    else:
+        yield "no Dagster: only chapter 12 shows it, and `setup --orchestrator` installs it (230 MB)", ""
+
+
 def _archive() -> Iterator[Finding]:
     if archive.options():
         made = archive.path()
@@ -246,6 +253,7 @@ CHECKS = (
     Check("Java", _java),
     Check("jars", _jars, jars.install),
     Check("lineage", _lineage, lambda: jars.install(group=jars.LINEAGE)),
+    Check("Dagster", _orchestrator),
     Check("archive", _archive, archive.make),
     Check("variables", _variables),
     Check("memory", _memory),

@@ -128,7 +128,7 @@ def install(from_dir: Path | None = None, progress: bool = True, group: str = ""
     """
     target = paths.writable(folder(), "MEDALLION_CACHE")
     console = Console(stderr=True, quiet=not progress)
-    with _alone(target.parent / "jars.filelock", console):
+    with alone(target.parent / "jars.filelock", console):
         for half in target.glob(".*.new"):  # what was being written when set-up was killed
             half.unlink()
         wanted = [jar for jar in locked(group) if what_is_wrong(target / jar.file, jar)]
@@ -146,8 +146,8 @@ def install(from_dir: Path | None = None, progress: bool = True, group: str = ""
 
 
 @contextmanager
-def _alone(file: Path, console: Console) -> Iterator[None]:
-    """Keep other set-ups off the jars; wait for one that is at work, and say so."""
+def alone(file: Path, console: Console) -> Iterator[None]:
+    """Keep other set-ups off what is beside this lock; wait for one that is at work, and say so."""
     lock = FileLock(file)
     try:
         held = lock.acquire(timeout=0)

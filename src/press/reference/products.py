@@ -12,7 +12,7 @@ from medallion import contract, paths
 from medallion.course import journal
 from medallion.errors import MedallionError
 from medallion.lakehouse.reset import reset
-from medallion.machine import setup
+from medallion.machine import orchestrator, setup
 from medallion.spark import recording
 from press.lineage import observed
 from press.notebooks import producer
@@ -40,7 +40,8 @@ def make(
     if prose:
         changed = producer.build(wanted, prose=True)
     elif not only_reference:
-        setup.prepare(lineage=True)
+        chosen = {number.zfill(2) for number in wanted} or {orchestrator.CHAPTER}
+        setup.prepare(lineage=True, orchestrated=orchestrator.CHAPTER in chosen)
         with journal.alone():
             changed = _build(wanted, profile)
     return changed + _renew_maps() + reference.write(parser)
