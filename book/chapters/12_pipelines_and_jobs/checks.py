@@ -1,14 +1,26 @@
 """The checks of chapter 12."""
 
-# PART A
-
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, ClassVar
 from unittest.mock import patch
 
-from medallion.lesson.exercise import Exercise, Verdict
-from medallion.lesson.frames import frame_of, listed, misshapen, session, shown
+import pyarrow as pa
+
+from medallion.lesson.exercise import Exercise, FunctionExercise, Verdict, other_kind
+from medallion.lesson.frames import (
+    arrow_of,
+    frame_of,
+    listed,
+    misshapen,
+    scratch_table,
+    session,
+    shown,
+    version_of,
+)
 
 # What a query function of a pipeline cannot use, as it needs an analysis or a run (tried on Spark 4.2.0)
 NEEDS_ANALYSIS = (
@@ -145,21 +157,6 @@ class Sides(Exercise):
 
 
 sides = Sides()
-
-# PART A ends
-
-# PART B
-
-import threading
-import time
-from collections.abc import Callable, Mapping
-from datetime import date, timedelta
-from typing import Any, ClassVar
-
-import pyarrow as pa
-
-from medallion.lesson.exercise import Exercise, Verdict, other_kind
-from medallion.lesson.frames import arrow_of, frame_of, scratch_table, version_of
 
 
 class IntervalOf(Exercise):
@@ -503,15 +500,6 @@ write_week = WriteWeek()
 plan = Plan()
 backfill = Backfill()
 
-# PART B ends
-
-# PART C
-
-from collections.abc import Callable
-from typing import Any, ClassVar
-
-from medallion.lesson.exercise import FunctionExercise, Verdict
-
 
 def contract_of(version: str = "1.4.2", latency: Any = (7, "d"), **columns: Any) -> dict[str, Any]:
     """Return a small contract; a column is a type, or all that is said of it, or None for no column."""
@@ -629,5 +617,3 @@ class NextVersion(FunctionExercise):
 
 
 next_version = NextVersion()
-
-# PART C ends

@@ -51,7 +51,17 @@ check = medallion.checks("12")  # the file checks.py beside this lesson
 spark = medallion.start("12")
 
 # %% [markdown]
-# PART A: declarative pipelines
+# Each query of this chapter is small, so most of its time would go into compiling it and into changing its plan. As in
+# chapter 09 we switch off both, code generation and adaptive execution. Leave them on for large data.
+
+# %% tags=["setup"]
+SMALL = {
+    "spark.sql.adaptive.enabled": "false",
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+for name, value in SMALL.items():
+    spark.conf.set(name, value)
 
 # %% [markdown] given=["4.1"]
 # ## Declarative pipelines: tables in place of steps
@@ -74,21 +84,12 @@ spark = medallion.start("12")
 # one, which stands for an archive.
 
 # %%
-SMALL = {  # what pays for large data only is off, as in chapter 09
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-}
-for name, value in SMALL.items():
-    spark.conf.set(name, value)
-
-# %%
 import shutil
 
 folder = medallion.scratch() / "pipeline"
 weeks = sorted((medallion.landing() / "payments").glob("*.jsonl"))
 for place, files in {"weekly": weeks[1:-1], "archive": weeks[:1]}.items():
-    (folder / place).mkdir(parents=True)
+    (folder / place).mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copy(file, folder / place)
 len(weeks)
@@ -687,12 +688,6 @@ ran.returncode, said.split(": ", 1)[1].partition(": ")[0], "format: delta" in sa
 _ = spark.sql("DROP SCHEMA trial CASCADE")
 
 # %% [markdown]
-# PART A ends
-
-# %% [markdown]
-# PART B: jobs
-
-# %% [markdown]
 # ## Scheduled jobs: what a notebook does not need
 #
 # A notebook runs when a person starts it, and the person looks at the result. A **job** is a program that a
@@ -701,19 +696,6 @@ _ = spark.sql("DROP SCHEMA trial CASCADE")
 #
 # Our job makes one Gold table, `gold.weekly_payments`: one row for one method of payment in one week, with the number
 # of attempts, of declined ones, and the cents of the authorised ones. A week is from Monday to Monday in UTC.
-#
-# Each query here is small, so most of its time would go into planning and compiling it. We switch both off for this
-# part, and set the values back at its end (chapter 00 names them: adaptive execution and code generation).
-
-# %% tags=["setup"]
-QUICK = {
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-}
-settings_before = {name: spark.conf.get(name) for name in QUICK}
-for name, value in QUICK.items():
-    spark.conf.set(name, value)
 
 # %% [markdown]
 # ## Logical date and data interval: never `datetime.now()`
@@ -805,7 +787,7 @@ weekly(*week).orderBy("method")
 
 # %% tags=["setup"]
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import write_deltalake
 
 COLUMNS = """week DATE, method STRING,
     attempts BIGINT, declined BIGINT, amount_cents BIGINT"""
@@ -1042,10 +1024,6 @@ _ = JOB_FILE.write_text(JOB, encoding="utf-8")
 # The process needs no JVM of its own: it connects to our session over Spark Connect (chapter 11).
 
 # %% tags=["setup"]
-import subprocess
-import sys
-
-from medallion.servers import spark_connect
 
 
 # %%
@@ -1620,26 +1598,6 @@ hours, f"{monday:%A %H:%M} UTC", str(last_week(monday)), str(last_week(planned))
 #
 # For one job on one machine, cron or a systemd timer with these four answers is enough.
 
-# %%
-for name, value in settings_before.items():
-    spark.conf.set(name, value)
-
-# %% [markdown]
-# PART B ends
-
-# %% [markdown]
-# PART C: orchestrator, contract, targets
-
-# %% tags=["setup"]
-# STAND-IN for part B (GRAPH and JOB_FILE): this cell goes at the merge
-GRAPH = {
-    "silver.payments": ["bronze.payments"],
-    "gold.weekly_payments": ["silver.payments"],
-    "gold.weekly_orders": ["silver.orders"],
-    "gold.weekly_report": ["gold.weekly_payments", "gold.weekly_orders"],
-}
-JOB_FILE = "/tmp/h/c_stand_in.py"
-
 # %% [markdown] given=["1.13"]
 # ## An orchestrator: the same graph in Dagster
 #
@@ -1693,7 +1651,7 @@ import dagster as dg
 
 GRAPH, JOB = json.loads(os.environ["GRAPH"]), json.loads(os.environ["JOB"])
 MADE, TABLE = "gold.weekly_payments", os.environ["TABLE"]
-WEEKS = dg.WeeklyPartitionsDefinition("2025-06-30", "2026-01-19", day_offset=1)
+WEEKS = dg.WeeklyPartitionsDefinition("2025-06-23", "2026-01-05", day_offset=1)
 tables = sorted({*GRAPH, *(source for sources in GRAPH.values() for source in sources)})
 key = {table: dg.AssetKey(table.split(".")) for table in tables}
 known = [
@@ -1770,15 +1728,13 @@ for name, text in FILES.items():
 
 # %%
 import json
-import subprocess
-import sys
 
 TABLE = "scratch.orchestrated"
-JOB = [sys.executable, str(HOME / "first_75.py"), sys.executable, str(JOB_FILE)]
-SETTINGS = {
+COMMAND = [sys.executable, str(HOME / "first_75.py"), sys.executable, str(JOB_FILE)]
+ENVIRONMENT = {
     "DAGSTER_HOME": str(HOME),
     "GRAPH": json.dumps(GRAPH),
-    "JOB": json.dumps(JOB),
+    "JOB": json.dumps(COMMAND),
     "COUNT": json.dumps([sys.executable, str(HOME / "count.py")]),
     "TABLE": TABLE,
     "FOLDER": str(medallion.scratch() / "orchestrated"),
@@ -1789,7 +1745,6 @@ SETTINGS = {
 
 # %%
 from medallion.errors import MedallionError
-from medallion.servers import spark_connect
 
 
 def materialize(week):
@@ -1801,7 +1756,7 @@ def materialize(week):
     what = ["-f", HOME / "definitions.py", "--select", "gold/weekly_payments"]
     command = [*dagster, *what, "--partition", week]
     with spark_connect.serving() as environment, (HOME / "log.txt").open("w") as log:
-        environment |= SETTINGS
+        environment |= ENVIRONMENT
         ran = subprocess.run(command, env=environment, stdout=log, stderr=log)
     return ran.returncode
 
@@ -1845,27 +1800,25 @@ for run, week, status in stored("runs.db", RUNS):
 # the assets behind it from running, and none of them would undo what the job has written. The table has the week:
 
 # %%
-from deltalake import DeltaTable
-
-made_by_job = SETTINGS["FOLDER"]
-if DeltaTable.is_deltatable(made_by_job):
-    display(DeltaTable(made_by_job).to_pandas().sort_values("method"))
+made_by_job = ENVIRONMENT["FOLDER"]
+made = DeltaTable.is_deltatable(made_by_job)
+DeltaTable(made_by_job).to_pandas().sort_values("method") if made else None
 
 # %% [markdown] given=["65"]
-# The partition of 5 January 2026 exists, and its payments were never delivered. For that our job exits with 65, wrong
-# data. The policy allows two retries. How many attempts does Dagster make?
+# The partition of 23 June 2025 exists, and the shop sold nothing before July. For a week without a payment our job exits
+# with 65, wrong data. The policy allows two retries. How many attempts does Dagster make?
 
 # %% costly="two processes again"
-code = materialize("2026-01-05")
+code = materialize("2025-06-23")
 
 # %% tags=["predict"]
-later = [run for run, week, _ in stored("runs.db", RUNS) if week == "2026-01-05"]
+later = [run for run, week, _ in stored("runs.db", RUNS) if week == "2025-06-23"]
 events = [event for run in later for (event,) in stored(f"runs/{run}.db", STEPS)]
 code, [event for event in events if event in ("STEP_START", "STEP_RESTARTED")]
 
 # %% [markdown]
 # One. `allow_retries=False` ends the run at once, and the exit code 1 tells the caller. Without it Dagster would ask
-# twice more for data that do not exist. Retries belong to code 75 only.
+# twice more for payments that nobody made. Retries belong to code 75 only.
 #
 # ### Schedules, backfills, freshness: what a daemon does
 #
@@ -1903,7 +1856,6 @@ schema:
 """
 
 # %% tags=["setup"]
-import yaml
 
 CONTRACT += """
       - {name: week, physicalType: date, required: true, primaryKey: true}
@@ -1961,9 +1913,6 @@ def facts(table, promised):
 
 
 # %%
-from datetime import timedelta
-
-
 def broken(contract, table, today):
     """Return which promises a table breaks on a day; [] when it keeps all."""
     promised = promises(contract)
@@ -1983,15 +1932,6 @@ def broken(contract, table, today):
 # %% [markdown]
 # A week can be complete when it has ended, so its latency counts from there. We test the table of our job as it is, and
 # four tables that were damaged on purpose.
-
-# %%
-from datetime import date
-
-# For frames of two rows: no code generation, and one job for each query
-SMALL = {"spark.sql.codegen.wholeStage": "false", "spark.sql.adaptive.enabled": "false"}
-before = {name: spark.conf.get(name) for name in SMALL}
-for name, value in SMALL.items():
-    spark.conf.set(name, value)
 
 # %%
 made = spark.createDataFrame(
@@ -2299,10 +2239,6 @@ total()
 # It restores one table: mail has been sent, and the tables behind it still hold wrong numbers. What they need is
 # `plan(graph, done, failed)` of exercise 12.4. If the old code is not back first, the next run writes euros again.
 
-# %%
-for name, value in before.items():
-    spark.conf.set(name, value)
-
 # %% [markdown]
 # ### On more machines
 #
@@ -2314,9 +2250,6 @@ for name, value in before.items():
 # **On Databricks** Lakeflow Jobs schedules, with retries, repair runs, backfills and a run history. Its declarative
 # pipelines have expectations. An Asset Bundle holds jobs and targets in YAML files. Secrets come from secret scopes, and
 # Delta tables have deep clones too.
-
-# %% [markdown]
-# PART C ends
 
 # %% [markdown]
 # ## Check yourself
@@ -2331,8 +2264,6 @@ quiz.show("12")
 # %% [markdown]
 # ## What we know now
 #
-# PART A knows
-#
 # - A declarative pipeline states tables as queries. The engine infers their order and keeps the checkpoints; keys,
 #   duplicates and rules stay ours.
 # - A run appends what is new to a streaming table and computes a materialized view again. A full refresh reads only
@@ -2340,10 +2271,6 @@ quiz.show("12")
 # - Rules are stated once, each row gets one side, and the balance is counted from the raw rows.
 # - In Spark 4.2 a refresh is TRUNCATE, then WRITE. A failed run leaves empty views, so readers get a view on the last
 #   good version.
-#
-# PART A knows ends
-#
-# PART B knows
 #
 # - A logical date says what a run is for. From it follows a half-open interval; the clock has no part in it.
 # - A retry may come after a commit. So a job replaces its interval in one commit (`replaceWhere`), and may run twice.
@@ -2357,10 +2284,6 @@ quiz.show("12")
 # - Freshness is measured on the table, so its alert also fires when no job ran.
 # - Cron knows no interval, no repeated hour and no missed start: the job has to.
 #
-# PART B knows ends
-#
-# PART C knows
-#
 # - An orchestrator starts a job for an interval and reads its exit code. It retries what we allow, keeps the events, and
 #   makes no job idempotent.
 # - A check after a run reports; a test before publication stops. Freshness of a run is not freshness of the data.
@@ -2371,5 +2294,3 @@ quiz.show("12")
 #   go out. Replace a secret that got out.
 # - Test a change on a shallow clone with the numbers of production. Roll back the code first, then the table, then what
 #   was built on it.
-#
-# PART C knows ends

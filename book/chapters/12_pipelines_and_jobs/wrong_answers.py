@@ -1,15 +1,21 @@
 """What the checks of chapter 12 say of wrong answers, and other right ones."""
 
+import heapq
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import date, datetime, timedelta
+from graphlib import TopologicalSorter
+from itertools import pairwise
+from typing import Any
+
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
 WRONG = []
 RIGHT = []
 
-# PART A
-
-from collections.abc import Callable
-from typing import Any
-
-from pyspark.sql import DataFrame, Window
-from pyspark.sql import functions as F
 
 # 12.1
 
@@ -181,22 +187,6 @@ WRONG += [
 ]
 RIGHT += [("sides", with_columns), ("sides", by_lag)]
 
-# PART A ends
-
-# PART B
-
-import heapq
-import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import date, datetime, timedelta
-from graphlib import TopologicalSorter
-from itertools import pairwise
-from typing import Any
-
-from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
 # 12.2
 
@@ -782,12 +772,6 @@ RIGHT += [
     ("backfill", by_threads),
 ]
 
-# PART B ends
-
-# PART C
-
-from collections.abc import Callable
-from typing import Any
 
 HOURS = {"h": 1, "d": 24}
 
@@ -955,5 +939,3 @@ WRONG += [
     ),
 ]
 RIGHT += [("next_version", next_version()), ("next_version", in_a_loop)]
-
-# PART C ends
