@@ -1841,6 +1841,8 @@ code, [event for event in events if event in ("STEP_START", "STEP_RESTARTED")]
 # such as `datacontract-cli` read. Its word for freshness is `latency`.
 
 # %% tags=["setup"]
+import yaml
+
 CONTRACT = """
 apiVersion: v3.1.0
 kind: DataContract
