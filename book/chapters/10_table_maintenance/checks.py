@@ -21,7 +21,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from medallion.lesson.exercise import Exercise, FunctionExercise, Verdict, as_kind, other_kind, plain
-from medallion.lesson.frames import frame_of, session
+from medallion.lesson.frames import frame_of, session, set_to
 from medallion.paths import scratch
 from medallion.spark import event_log
 from medallion.spark.tracebacks import message
@@ -69,20 +69,6 @@ def copy_of(folder: Path) -> Iterator[Path]:
 
 def read_from(folder: Path) -> DataFrame:
     return session().read.format("delta").load(str(folder))
-
-
-@contextmanager
-def settings(values: Mapping[str, str]) -> Iterator[None]:
-    """Set some settings of the session for the length of the block."""
-    conf = session().conf
-    before = {name: conf.get(name, None) for name in values}
-    for name, value in values.items():
-        conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            conf.unset(name) if value is None else conf.set(name, value)
 
 
 @contextmanager
@@ -334,7 +320,7 @@ class ClusterKeys(Exercise):
 
     def measured(self, keys: frozenset[str]) -> list[int]:
         """Cluster a copy of the table by some keys, and return and keep how many rows each query reads."""
-        with copy_of(table_of_files("scans", self.files())) as folder, settings(OF_SOME_KB):
+        with copy_of(table_of_files("scans", self.files())) as folder, set_to(OF_SOME_KB):
             session().sql(f"ALTER TABLE delta.`{folder}` CLUSTER BY ({', '.join(sorted(keys))})")
             session().sql(f"OPTIMIZE delta.`{folder}`")
             table = read_from(folder)
@@ -481,7 +467,7 @@ class EvenJoin(Exercise):
     def check(self, answer: Callable[..., Any]) -> Verdict:
         spark = session()
         # What the function itself runs counts too: it may keep the joined rows
-        with settings(EIGHT), event_log.recorded(spark) as file:
+        with set_to(EIGHT), event_log.recorded(spark) as file:
             joined = answer(*self.frames(spark))
             if not isinstance(joined, DataFrame):
                 told = other_kind(joined, "a DataFrame of Spark")
