@@ -1037,8 +1037,8 @@ purged, after_purge
 #
 # ### Row tracking: an id that survives a rewrite
 #
-# Who compares two versions of a table wants to know which row is which. With **row tracking** each row has an id of its
-# own, and the version that changed it last. Both are in the hidden column `_metadata`:
+# If you compare two versions of a table, you need to know which row is which. With **row tracking** each row has an id
+# of its own, and the number of the version that changed it last. Both are in the hidden column `_metadata`:
 
 # %%
 _ = spark.sql("""
@@ -1056,7 +1056,7 @@ tracked.select("*", "_metadata.row_id", "_metadata.row_commit_version").orderBy(
 #
 # ### Who else can read the table
 #
-# No vector is left in the current version. `deltalake` 1.6.6 has two readers. One hands the files to PyArrow, and
+# No vector is left in the current version of `marked`. `deltalake` 1.6.6 has two readers. One hands the files to PyArrow, and
 # through it DuckDB reads tables in this course. The other is a query engine of its own, `QueryBuilder`.
 
 
@@ -1091,8 +1091,8 @@ pa.table(engine.execute("SELECT count(*) AS scans FROM marked").read_all()).to_p
 # its last trace is gone. `QueryBuilder` knows the feature and reads 9,998 rows. (A test of this chapter has it read a
 # table that still has vectors.) So check for each reader, and for each way of calling it, which features it knows.
 #
-# `ALTER TABLE … DROP FEATURE deletionVectors` opens the table for PyArrow again. It took 47 Spark jobs on a table of
-# this size, so we leave it to a test of this chapter. The test states three results:
+# `ALTER TABLE … DROP FEATURE deletionVectors` opens the table for PyArrow again. With adaptive execution it took 47 Spark
+# jobs on a table of this size, so we leave it to a test of this chapter. The test states three results:
 #
 # - PyArrow reads the table from this version on.
 # - Older versions stay closed to it, for the same reason as before.
@@ -1372,8 +1372,8 @@ commits, error_of(lambda: spark.sql(old).collect())
 spark.table("scratch.logged").count()
 
 # %% [markdown]
-# A classic checkpoint is written as a whole each time, however little has changed. With `delta.checkpointPolicy = v2`
-# it is a small file that names **sidecars**: files in `_sidecars` that hold the list of data files. We let a table
+# A classic checkpoint lists all data files of the table in one file. With `delta.checkpointPolicy = v2` Delta writes a
+# **V2 checkpoint**: a small file that names **sidecars**, the files in `_sidecars` that hold the list. We let a table
 # write one after each commit:
 
 # %%

@@ -238,7 +238,6 @@ JOB |= {
     "run_maintenance",
     "marked_rows",
     "DELTA",
-    "COMPILED",
 }
 
 
@@ -251,7 +250,14 @@ def job(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> Iterat
         "action STRING, reason STRING, files_before BIGINT, files_after BIGINT)"
     )
     spark.range(0, 100, 1, 12).write.mode("overwrite").saveAsTable("scratch.cared")
-    given = {"spark": spark, "medallion": medallion, "F": functions, "Path": Path, "TARGET": 1_000_000}
+    given = {
+        "spark": spark,
+        "medallion": medallion,
+        "F": functions,
+        "Path": Path,
+        "TARGET": 1_000_000,
+        "COMPILED": {},
+    }
     yield run_cells("10", "solution", defining=JOB, **given)
     for table in ("ops.maintenance", "scratch.cared"):
         spark.sql(f"DROP TABLE {table}")
