@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from medallion.lesson.exercise import FunctionExercise, as_kind, same
-from medallion.lesson.frames import LEFT_OUT, Case, FrameExercise, arrow_of, scratch_table
+from medallion.lesson.frames import LEFT_OUT, Case, FrameExercise, arrow_of, scratch_table, set_to
 from medallion.paths import scratch
 from medallion.spark import tracebacks
 
@@ -122,3 +122,13 @@ def test_a_scratch_table_is_one_that_spark_reads_changes_and_removes(spark):
         assert sorted(arrow_of(table)["n"].to_pylist(), key=str) == [2, None]
     assert not spark.catalog.tableExists(table)
     assert not list(scratch().glob("check_*")), "the files are gone with the table"
+
+
+def test_settings_are_afterwards_as_they_were_and_not_as_spark_has_them(spark):
+    ours, unset = "spark.sql.shuffle.partitions", "spark.sql.adaptive.skewJoin.skewedPartitionFactor"
+    before = spark.conf.get(ours)
+    assert before != "200"
+    with pytest.raises(OSError, match="x"), set_to({ours: "8", unset: "2"}):
+        assert (spark.conf.get(ours), spark.conf.get(unset)) == ("8", "2")
+        raise OSError("x")
+    assert (spark.conf.get(ours), spark.conf.get(unset, None)) == (before, None)

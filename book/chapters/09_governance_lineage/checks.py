@@ -21,7 +21,7 @@ from pyspark.sql import SparkSession
 
 import medallion
 from medallion.lesson.exercise import Exercise, FunctionExercise, Verdict, other_kind, plain
-from medallion.lesson.frames import session, shown
+from medallion.lesson.frames import session, set_to, shown
 from medallion.servers import warehouse
 
 # For a few rows it takes longer to generate and compile code than to interpret: without it an erasure takes a
@@ -436,23 +436,6 @@ class Downstream(FunctionExercise):
             if mine != ours:
                 return f"For {about} {what} is {mine}; sorted and each once it is {ours}."
         return None
-
-
-@contextmanager
-def set_to(wanted: dict[str, str]) -> Iterator[None]:
-    """Change settings of the session, and put back what they were."""
-    settings = SparkSession.active().conf
-    before = {name: settings.get(name, None) for name in wanted}
-    for name, value in wanted.items():
-        settings.set(name, value)
-    try:
-        yield
-    finally:
-        for name, old in before.items():
-            if old is None:
-                settings.unset(name)
-            else:
-                settings.set(name, old)
 
 
 class Killed(BaseException):

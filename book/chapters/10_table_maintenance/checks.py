@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlparse
@@ -21,7 +22,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from medallion.lesson.exercise import Exercise, FunctionExercise, Verdict, as_kind, other_kind, plain
-from medallion.lesson.frames import frame_of, session
+from medallion.lesson.frames import frame_of, session, set_to
 from medallion.paths import scratch
 from medallion.spark import event_log
 from medallion.spark.tracebacks import message
@@ -72,20 +73,6 @@ def read_from(folder: Path) -> DataFrame:
 
 
 @contextmanager
-def settings(values: Mapping[str, str]) -> Iterator[None]:
-    """Set some settings of the session for the length of the block."""
-    conf = session().conf
-    before = {name: conf.get(name, None) for name in values}
-    for name, value in values.items():
-        conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            conf.unset(name) if value is None else conf.set(name, value)
-
-
-@contextmanager
 def failed_jobs() -> Iterator[list[int]]:
     """Yield a list, which holds after the block the Spark jobs that failed in it."""
     context = session().sparkContext
@@ -120,28 +107,47 @@ class FilesRead(Exercise):
         areas = [{"area": pa.array([name]), "depot": pa.array([1])} for name in "abc"]
         first = read_from(table_of_files("days", days))
         second = read_from(table_of_files("areas", areas, "area"))
-        for about, frame, expected, why in self.cases(first, second):
+        cases = self.cases(first, second)
+        # A function that runs its query is found out before it has run them all
+        wrong = (
+            self.miscounts(files_read, islice(cases, 3))
+            or self.runs(files_read, first)
+            or self.miscounts(files_read, cases)
+        )
+        if wrong:
+            return self.wrong(wrong)
+        return self.right("Pruned files do not count, each other file counts once, and nothing runs.")
+
+    @staticmethod
+    def miscounts(
+        files_read: Callable[..., Any], cases: Iterable[tuple[str, DataFrame, int, str]]
+    ) -> str | None:
+        """Return the first case that is counted wrong, or None."""
+        for about, frame, expected, why in cases:
             returned = files_read(frame)
             try:
                 found = as_kind(returned, int)
             except TypeError:
-                return self.wrong(other_kind(returned, "a whole number"))
+                return other_kind(returned, "a whole number")
             if found != expected:
-                return self.wrong(f"For {about} it is {expected}, because {why}; yours is {found}.")
+                return f"For {about} it is {expected}, because {why}; yours is {found}."
+        return None
+
+    @staticmethod
+    def runs(files_read: Callable[..., Any], days: DataFrame) -> str | None:
+        """Return what is wrong with the count of a query that fails when it runs, or None."""
         runs = "Your function runs the query: one that fails when it runs fails in your function. "
-        unsound = first.where("day = 5").where("assert_true(area = 'none') IS NULL")
+        unsound = days.where("day = 5").where("assert_true(area = 'none') IS NULL")
         try:
             with failed_jobs() as failed:
                 found = files_read(unsound)
         except Exception:
-            return self.wrong(f"{runs}The plan knows the files.")
+            return f"{runs}The plan knows the files."
         if failed:
-            return self.wrong(f"{runs}The plan knows the files; an except only hides it.")
+            return f"{runs}The plan knows the files; an except only hides it."
         if found != 1:
-            return self.wrong(
-                f"For a query that fails when it runs it is 1, as the plan knows; yours is {found}."
-            )
-        return self.right("Pruned files do not count, each other file counts once, and nothing runs.")
+            return f"For a query that fails when it runs it is 1, as the plan knows; yours is {found}."
+        return None
 
     @staticmethod
     def cases(days: DataFrame, areas: DataFrame) -> Iterator[tuple[str, DataFrame, int, str]]:
@@ -334,7 +340,7 @@ class ClusterKeys(Exercise):
 
     def measured(self, keys: frozenset[str]) -> list[int]:
         """Cluster a copy of the table by some keys, and return and keep how many rows each query reads."""
-        with copy_of(table_of_files("scans", self.files())) as folder, settings(OF_SOME_KB):
+        with copy_of(table_of_files("scans", self.files())) as folder, set_to(OF_SOME_KB):
             session().sql(f"ALTER TABLE delta.`{folder}` CLUSTER BY ({', '.join(sorted(keys))})")
             session().sql(f"OPTIMIZE delta.`{folder}`")
             table = read_from(folder)
@@ -481,7 +487,7 @@ class EvenJoin(Exercise):
     def check(self, answer: Callable[..., Any]) -> Verdict:
         spark = session()
         # What the function itself runs counts too: it may keep the joined rows
-        with settings(EIGHT), event_log.recorded(spark) as file:
+        with set_to(EIGHT), event_log.recorded(spark) as file:
             joined = answer(*self.frames(spark))
             if not isinstance(joined, DataFrame):
                 told = other_kind(joined, "a DataFrame of Spark")

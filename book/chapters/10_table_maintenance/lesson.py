@@ -45,6 +45,47 @@ check = medallion.checks("10")  # the file checks.py beside this lesson
 spark = medallion.start("10")
 
 # %% [markdown]
+# Our tables are small. Spark compiles code for each query, and plans it again while it runs (adaptive execution). For a
+# few thousand rows both take longer than they save, so we switch them off in this chapter. We switch compiling on again
+# for large writes, and both where we read plans. Leave them on at work.
+
+# %% tags=["setup"]
+SMALL = {
+    "spark.sql.adaptive.enabled": False,
+    "spark.sql.codegen.wholeStage": False,
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+}
+for name, value in SMALL.items():
+    spark.conf.set(name, value)
+
+# %% [markdown]
+# Other settings we change only for a block of code. `settings` restores the old values after it, also after an error.
+# (`spark.conf.unset` would not: it returns to Spark's own default, and not to the value that the session began with.)
+
+# %%
+from contextlib import contextmanager
+
+
+@contextmanager
+def settings(values):
+    """Give settings of Spark other values while the block runs."""
+    before = {name: spark.conf.get(name, None) for name in values}
+    for name, value in values.items():
+        spark.conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.unset(name) if value is None else spark.conf.set(name, value)
+
+
+# %%
+COMPILED = {
+    "spark.sql.codegen.wholeStage": True,
+    "spark.sql.codegen.factoryMode": "FALLBACK",
+}
+
+# %% [markdown]
 # ## Parcel scans: a table of many small files
 #
 # The carrier of our parcels sends its **scans**: a Parquet file for each day, in the order in which the scans were
@@ -59,11 +100,10 @@ landing = medallion.landing()
 from_file = F.substring_index("_metadata.file_path", "/landing/", -1)
 
 # %% costly="182 tasks write 182 files"
-spark.conf.set("spark.sql.files.openCostInBytes", "128m")
 scans = spark.read.parquet(str(landing / "parcel_scans"))
 scans = scans.select("*", from_file.alias("_source_file"))
-scans.write.mode("overwrite").saveAsTable("bronze.parcel_scans")
-spark.conf.unset("spark.sql.files.openCostInBytes")
+with settings(COMPILED | {"spark.sql.files.openCostInBytes": "128m"}):
+    scans.write.mode("overwrite").saveAsTable("bronze.parcel_scans")
 
 # %%
 detail = spark.sql("DESCRIBE DETAIL bronze.parcel_scans").first()
@@ -161,7 +201,7 @@ def read_cost(frame):
 scans = spark.table("bronze.parcel_scans")
 A_DAY = "scanned_at >= '2025-08-01' AND scanned_at < '2025-08-02'"
 A_CUSTOMER = "customer_id = 17"
-scans.where(A_DAY).count(), scans.where(A_CUSTOMER).count()
+scans.selectExpr(f"count_if({A_DAY})", f"count_if({A_CUSTOMER})").first()[:]
 
 # %% [markdown]
 # The day has 887 scans and the customer 34. How many of the 182 files does each query read? Write down two numbers.
@@ -214,21 +254,23 @@ _ = kept.unpersist()
 # bytes follows which files OPTIMIZE packs together.
 
 # %%
-spark.conf.set("spark.sql.parquet.compression.codec", "uncompressed")
-in_order = scans.where("scan_id <= 60000").orderBy("scan_id").coalesce(1)
-in_order.write.mode("overwrite").saveAsTable("scratch.scans_1")
+UNCOMPRESSED = {"spark.sql.parquet.compression.codec": "uncompressed"}
+
+
+def save(frame, name, mode="overwrite", **how):
+    """Write a frame to a scratch table, in files that are not compressed."""
+    with settings(COMPILED | UNCOMPRESSED):
+        frame.write.saveAsTable(f"scratch.{name}", mode=mode, **how)
 
 
 # %%
-def copy_to(name, rows_per_file, *partitions):
-    """Write the scans, in the order of arrival, to a scratch table."""
-    writer = spark.table("scratch.scans_1").write.mode("overwrite")
-    writer = writer.option("maxRecordsPerFile", rows_per_file)
-    writer.partitionBy(*partitions).saveAsTable(f"scratch.{name}")
+in_order = scans.where("scan_id <= 60000").orderBy("scan_id").coalesce(1)
+save(in_order, "scans_1")
 
-
-copy_to("scans_20", 3000)
-copy_to("scans_100", 600)
+# %%
+first_scans = spark.table("scratch.scans_1")
+save(first_scans, "scans_20", maxRecordsPerFile=3000)
+save(first_scans, "scans_100", maxRecordsPerFile=600)
 
 # %% [markdown]
 # For each table we measure the data, the Delta log, and the tasks of a query that reads all rows.
@@ -317,24 +359,22 @@ read_stream("scans_100")
 
 # %% [markdown]
 # Without a setting, `OPTIMIZE` of Delta 4.4.0 aims at files of 1 GB. Our tables have two to three megabytes, so we
-# first set a target of 100 kB. Files below `minFileSize` are packed, into bins of at most `maxFileSize`. Both
-# settings are internal to Delta, and 100 kB is for this small table: leave them as they are in production.
+# first set a target of 200 kB. Files below `minFileSize` are packed, into bins of at most `maxFileSize`. Both
+# settings are internal to Delta, and 200 kB is for this small table: leave them as they are in production.
 
 
 # %%
 written = []  # kilobytes of each OPTIMIZE
+FILE_SIZES = [
+    f"spark.databricks.delta.optimize.{end}FileSize" for end in ("min", "max")
+]
 
 
-def target(kilobytes):
-    """Let OPTIMIZE aim at files of this size, and leave larger ones alone."""
-    for which in ("minFileSize", "maxFileSize"):
-        name = f"spark.databricks.delta.optimize.{which}"
-        spark.conf.set(name, 1000 * kilobytes)
-
-
-def optimized(statement):
-    """Run OPTIMIZE or REORG; return how many files it removed and added."""
-    metrics = spark.sql(statement).first().metrics
+def optimized(statement, kilobytes=100):
+    """Run OPTIMIZE or REORG with a target; return the files removed and added."""
+    sizes = dict.fromkeys(FILE_SIZES, 1000 * kilobytes)
+    with settings(COMPILED | UNCOMPRESSED | sizes):
+        metrics = spark.sql(statement).first().metrics
     written.append(10 * round((metrics.filesAdded.totalSize or 0) / 10_000))
     return metrics.numFilesRemoved, metrics.numFilesAdded
 
@@ -342,29 +382,27 @@ def optimized(statement):
 # %%
 by_100 = spark.table("scratch.scans_100").where(A_DAY)
 before = read_cost(by_100)
-target(100)
-packed = optimized("OPTIMIZE scratch.scans_100")
+packed = optimized("OPTIMIZE scratch.scans_100", 200)
 packed_cost = read_cost(spark.table("scratch.scans_100").where(A_DAY))
-packed, optimized("OPTIMIZE scratch.scans_100")
+packed, optimized("OPTIMIZE scratch.scans_100", 200)
 
 # %% [markdown] given=["40", "10"]
-# 100 files became 34, and a second run found nothing to do. Do not rely on the second run: files that are still small
+# 100 files became 17, and a second run found nothing to do. Do not rely on the second run: files that are still small
 # after one run are packed again by the next. In a test of this chapter, the second run on 40 tiny files removes files
 # as well. Only a run that removes 0 files shows that the table is done. Next we run it with a target of 1 GB. How
-# many rows does the query for a day read from the 100 files, from the 34 files, and after the next run? Write down
+# many rows does the query for a day read from the 100 files, from the 17 files, and after the next run? Write down
 # three numbers.
 
 # %%
-target(1_000_000)
-packed_again = optimized("OPTIMIZE scratch.scans_100")
+packed_again = optimized("OPTIMIZE scratch.scans_100", 1_000_000)
 packed_again
 
 # %% tags=["predict"]
 after = read_cost(spark.table("scratch.scans_100").where(A_DAY))
-pd.DataFrame({"100 files": before, "100 kB": packed_cost, "1 GB": after}).T
+pd.DataFrame({"100 files": before, "200 kB": packed_cost, "1 GB": after}).T
 
 # %% [markdown]
-# Of 100 files the query read 3, with 1,800 rows. Of 34 files it reads 25, with 45,000 rows. Bin-packing sorts by
+# Of 100 files the query read 3, with 1,800 rows. Of 17 files it reads 16, with 57,600 rows. Bin-packing sorts by
 # *size*, so each new file holds rows from small files of many different days. Its times overlap with those of the
 # others. From one file it reads all 60,000 rows: nothing can be skipped. So compaction lowers the number of files in
 # the table, and by itself it can make skipping worse. A query that is faster after OPTIMIZE on a table of a few
@@ -401,7 +439,7 @@ on_disk = len(list((medallion.scratch() / "scans_100").glob("*.parquet")))
 on_disk
 
 # %% [markdown]
-# All 100 old files are still there, with the 34 and the 1: 135 files. They serve older versions until `VACUUM`
+# All 100 old files are still there, with the 17 and the 1: 118 files. They serve older versions until `VACUUM`
 # deletes them, so `OPTIMIZE` alone makes a table *larger* on disk. (A notebook of dbdemos, Databricks' collection of
 # demos, `05-Advanced-Delta-Lake-Internal`, states that only one Parquet file remains after OPTIMIZE and VACUUM. Its
 # VACUUM is commented out.)
@@ -415,7 +453,7 @@ on_disk
 # enough. What does Delta 4.4.0 do?
 
 # %%
-spark.conf.set("spark.databricks.delta.autoCompact.minNumFiles", 10)
+FROM_10 = {"spark.databricks.delta.autoCompact.minNumFiles": 10}
 _ = spark.sql("""
     CREATE OR REPLACE TABLE scratch.auto (id BIGINT)
     TBLPROPERTIES (delta.autoOptimize.autoCompact = true)
@@ -426,7 +464,8 @@ _ = spark.sql("""
 def append(files):
     """Append this many files of one row; return how many the table has then."""
     rows = spark.range(0, files, 1, 1).write.option("maxRecordsPerFile", 1)
-    rows.mode("append").saveAsTable("scratch.auto")
+    with settings(FROM_10):
+        rows.mode("append").saveAsTable("scratch.auto")
     return files_read(spark.table("scratch.auto"))
 
 
@@ -451,13 +490,13 @@ def append(files):
 # task. Here 4 tasks each hold scans of all six types, and we write partitions by type, without it and with it:
 
 # %%
-spread = spark.table("scratch.scans_1").select("scan_id", "scan_type").repartition(4)
+spread = first_scans.where("scan_id <= 4000").select("scan_id", "scan_type")
+spread = spread.repartition(4)
 for name, option in (("plain", "false"), ("shuffled", "true")):
     writer = spread.write.mode("overwrite").option("optimizeWrite", option)
     writer.partitionBy("scan_type").saveAsTable(f"scratch.{name}")
 
 # %%
-spark.conf.unset("spark.databricks.delta.autoCompact.minNumFiles")
 [files_read(spark.table(f"scratch.{name}")) for name in ("plain", "shuffled")]
 
 # %% [markdown]
@@ -683,17 +722,25 @@ pd.DataFrame(layouts["arrival"]).T
 # production.
 
 # %%
-spark.conf.set("spark.databricks.io.skipping.mdc.addNoise", False)
-spark.conf.set("spark.sql.execution.rangeExchange.sampleSizePerPartition", 100_000)
-target(100)
+NO_CHANCE = {
+    "spark.databricks.io.skipping.mdc.addNoise": False,
+    "spark.sql.execution.rangeExchange.sampleSizePerPartition": 100_000,
+}
+
+
+def clustered(statement):
+    """Run OPTIMIZE, leaving nothing to chance; return the files removed and added."""
+    with settings(NO_CHANCE):
+        return optimized(statement)
+
 
 # %%
-copy_to("partitioned", 10_000, "station_id")
+save(first_scans, "partitioned", partitionBy="station_id", maxRecordsPerFile=10_000)
 layouts["partitioned"] = costs("partitioned")
 
 # %%
 ZORDER = "OPTIMIZE scratch.scans_100 ZORDER BY (customer_id, scanned_at)"
-zorder = optimized(ZORDER)
+zorder = clustered(ZORDER)
 layouts["Z-order"] = costs("scans_100")
 zorder
 
@@ -715,7 +762,7 @@ files_read(spark.table("scratch.scans_20").where(A_CUSTOMER))
 # `OPTIMIZE` runs:
 
 # %%
-liquid = optimized("OPTIMIZE scratch.scans_20")
+liquid = clustered("OPTIMIZE scratch.scans_20")
 layouts["liquid"] = costs("scans_20")
 liquid
 
@@ -773,7 +820,7 @@ charts.show(
 
 # %%
 first = dict(zip(("Z-order", "liquid"), written[-2:]))
-idle = [optimized(ZORDER), optimized("OPTIMIZE scratch.scans_20")]
+idle = [clustered(ZORDER), clustered("OPTIMIZE scratch.scans_20")]
 idle
 
 # %%
@@ -785,16 +832,15 @@ pd.DataFrame({"first": first, "nothing new": dict(zip(first, written[-2:]))})
 # which belongs to the next paragraph:
 
 # %%
-more = spark.table("scratch.scans_1").where("scan_id <= 1000").coalesce(1)
-more.write.mode("append").saveAsTable("scratch.scans_20")
-everything = optimized("OPTIMIZE scratch.scans_20")
-more.write.mode("append").saveAsTable("scratch.scans_20")
 SEALED = (
     "spark.databricks.delta.optimize.clustering.mergeStrategy.minCubeSize.threshold"
 )
-spark.conf.set(SEALED, 1_000_000)
-sealed = optimized("OPTIMIZE scratch.scans_20")
-spark.conf.unset(SEALED)
+more = first_scans.where("scan_id <= 1000").coalesce(1)
+save(more, "scans_20", mode="append")
+everything = clustered("OPTIMIZE scratch.scans_20")
+save(more, "scans_20", mode="append")
+with settings({SEALED: 1_000_000}):
+    sealed = clustered("OPTIMIZE scratch.scans_20")
 {"as it is": (everything, written[-2]), "sealed at 1 MB": (sealed, written[-1])}
 
 # %% [markdown] given=["4304", "41", "100"]
@@ -814,14 +860,14 @@ print(refused(f"OPTIMIZE scratch.scans_100 WHERE {A_WEEK}"))
 
 # %%
 _ = spark.sql("ALTER TABLE scratch.scans_20 CLUSTER BY (station_id)")
-optimized("OPTIMIZE scratch.scans_20")
+clustered("OPTIMIZE scratch.scans_20")
 
 # %% [markdown]
 # `OPTIMIZE` finds clustered files and leaves them, whatever their keys were. `OPTIMIZE … FULL` rewrites them. How
 # many files does the query for station `ST05` read after that, and how many the query for the hub, `ST24`?
 
 # %% tags=["predict"]
-full = optimized("OPTIMIZE scratch.scans_20 FULL")
+full = clustered("OPTIMIZE scratch.scans_20 FULL")
 alone = spark.table("scratch.scans_20")
 print(full, "kB written:", written[-1])
 where = {name: alone.where(f"station_id = '{name}'") for name in ("ST05", "ST24")}
@@ -868,12 +914,10 @@ check.keys(keys)
 # write the same rows in order of time, up to 1,000 to a file.
 
 # %%
-week = spark.table("scratch.scans_1").where(A_WEEK).coalesce(1)
+week = first_scans.where(A_WEEK).coalesce(1)
 week = week.withColumn("day", F.to_date("scanned_at"))
-by_time = week.write.mode("overwrite").option("maxRecordsPerFile", 1000)
-by_time.saveAsTable("scratch.by_time")
-by_both = week.write.mode("overwrite").partitionBy("station_id", "day")
-by_both.saveAsTable("scratch.by_both")
+save(week, "by_time", maxRecordsPerFile=1000)
+save(week, "by_both", partitionBy=["station_id", "day"])
 
 # %%
 pd.DataFrame({name: size_of(name) for name in ("by_time", "by_both")}).T
@@ -910,10 +954,9 @@ for name in ("by_time", "by_both"):
 # %%
 def make(name, vectors):
     """Write the first 10,000 scans to a table with or without deletion vectors."""
-    first = spark.table("scratch.scans_1").where("scan_id <= 10000").coalesce(1)
-    writer = first.write.mode("overwrite").option("maxRecordsPerFile", 5000)
-    property_of = "delta.enableDeletionVectors"
-    writer.option(property_of, vectors).saveAsTable(f"scratch.{name}")
+    first = first_scans.where("scan_id <= 10000").coalesce(1)
+    how = {"maxRecordsPerFile": 5000, "delta.enableDeletionVectors": vectors}
+    save(first, name, **how)
 
 
 make("copied", "false")
@@ -941,7 +984,8 @@ def files_of(name):
 def written_by(statement, name):
     """Run a statement on a scratch table; return the kilobytes that it wrote."""
     before = files_of(name)
-    spark.sql(STATEMENTS[statement].format(name))
+    with settings(UNCOMPRESSED):
+        spark.sql(STATEMENTS[statement].format(name))
     return sum(path.stat().st_size for path in files_of(name) - before) / 1000
 
 
@@ -973,10 +1017,9 @@ pd.DataFrame({name: rows_of(name) for name in kilobytes}).T
 #
 # ### When a vector goes away: OPTIMIZE and REORG … APPLY (PURGE)
 #
-# We set a target below the size of the two large files, so that they do not count as small.
+# The target of 100 kB is below the size of the two large files, so they do not count as small.
 
 # %%
-target(100)
 compacted = optimized("OPTIMIZE scratch.marked")
 after_optimize = read_cost(spark.table("scratch.marked"))["rows"]
 compacted, after_optimize
@@ -992,9 +1035,28 @@ purged, after_purge
 # `REORG … APPLY (PURGE)` rewrites each file that has a vector. Now 9,998 rows are read. (The old files are still on
 # disk until `VACUUM`: chapter 09.)
 #
+# ### Row tracking: an id that survives a rewrite
+#
+# If you compare two versions of a table, you need to know which row is which. With **row tracking** each row has an id
+# of its own, and the number of the version that changed it last. Both are in the hidden column `_metadata`:
+
+# %%
+_ = spark.sql("""
+    CREATE OR REPLACE TABLE scratch.tracked
+    TBLPROPERTIES (delta.enableRowTracking = true)
+    AS SELECT id, 0 AS weight_g FROM range(0, 3, 1, 1)
+""")
+spark.sql("UPDATE scratch.tracked SET weight_g = 900 WHERE id = 1")
+tracked = spark.table("scratch.tracked")
+tracked.select("*", "_metadata.row_id", "_metadata.row_commit_version").orderBy("id")
+
+# %% [markdown]
+# The update wrote the file again, with all three rows. Each row kept its `row_id`, and only the changed one has
+# `row_commit_version` 1. Like deletion vectors, this is a feature that the table's writers must know.
+#
 # ### Who else can read the table
 #
-# No vector is left in the current version. `deltalake` 1.6.6 has two readers. One hands the files to PyArrow, and
+# No vector is left in the current version of `marked`. `deltalake` 1.6.6 has two readers. One hands the files to PyArrow, and
 # through it DuckDB reads tables in this course. The other is a query engine of its own, `QueryBuilder`.
 
 
@@ -1029,8 +1091,8 @@ pa.table(engine.execute("SELECT count(*) AS scans FROM marked").read_all()).to_p
 # its last trace is gone. `QueryBuilder` knows the feature and reads 9,998 rows. (A test of this chapter has it read a
 # table that still has vectors.) So check for each reader, and for each way of calling it, which features it knows.
 #
-# `ALTER TABLE … DROP FEATURE deletionVectors` opens the table for PyArrow again. It took 47 Spark jobs on a table of
-# this size, so we leave it to a test of this chapter. The test states three results:
+# `ALTER TABLE … DROP FEATURE deletionVectors` opens the table for PyArrow again. With adaptive execution it took 47 Spark
+# jobs on a table of this size, so we leave it to a test of this chapter. The test states three results:
 #
 # - PyArrow reads the table from this version on.
 # - Older versions stay closed to it, for the same reason as before.
@@ -1056,15 +1118,6 @@ print("write:", refusal, sorted(features.split(", ")))
 # Reading works, since the rows lie in ordinary files. Writing does not: a writer has to support the features
 # `ClusteredTable` and `DomainMetadata`. So before a feature is switched on, list who reads the table and who writes
 # it, and try each.
-#
-# For the rest of the chapter we return to the default settings of Delta and Spark:
-
-# %%
-spark.conf.unset("spark.databricks.delta.optimize.minFileSize")
-spark.conf.unset("spark.databricks.delta.optimize.maxFileSize")
-spark.conf.unset("spark.databricks.io.skipping.mdc.addNoise")
-spark.conf.unset("spark.sql.execution.rangeExchange.sampleSizePerPartition")
-spark.conf.unset("spark.sql.parquet.compression.codec")
 
 # %% [markdown]
 # ## Retention: VACUUM, log and checkpoints
@@ -1133,27 +1186,8 @@ error_of(lambda: spark.sql("VACUUM scratch.kept RETAIN 0 HOURS"))
 
 # %% [markdown]
 # Delta refuses with `DELTA_VACUUM_RETENTION_PERIOD_TOO_SHORT`, and the table is as it was. A setting of the session
-# switches this check off. We do it here for one block, to see what breaks, on tables that nobody needs. `settings`
-# changes settings for a block, and restores the old values after it.
-
-# %%
-from contextlib import contextmanager
-
-
-@contextmanager
-def settings(values):
-    """Give settings of Spark other values while the block runs."""
-    before = {name: spark.conf.get(name, None) for name in values}
-    for name, value in values.items():
-        spark.conf.set(name, value)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            spark.conf.unset(name) if value is None else spark.conf.set(name, value)
-
-
-# %% [markdown]
+# switches this check off. We do it here for one block, to see what breaks, on tables that nobody needs.
+#
 # Four readers need files of old versions: time travel, the clone, the change feed (the changes of a table as rows), and
 # the stream, which lags by one insert. First we ask three of them while the files are there. (We ask the stream later:
 # once it has read the insert, it no longer lags.)
@@ -1337,6 +1371,21 @@ commits, error_of(lambda: spark.sql(old).collect())
 # %%
 spark.table("scratch.logged").count()
 
+# %% [markdown]
+# A classic checkpoint lists all data files of the table in one file. With `delta.checkpointPolicy = v2` Delta writes a
+# **V2 checkpoint**: a small file that names **sidecars**, the files in `_sidecars` that hold the list. We let a table
+# write one after each commit:
+
+# %%
+rows = spark.range(3).write.option("delta.checkpointPolicy", "v2")
+rows.option("delta.checkpointInterval", 1).saveAsTable("scratch.sidecars")
+spark.sql("INSERT INTO scratch.sidecars VALUES (3)")
+found = (medallion.scratch() / "sidecars" / "_delta_log").rglob("*.checkpoint.*")
+sorted((file.parent.name, file.suffix) for file in found)
+
+# %% [markdown]
+# The checkpoint is a JSON file, and its sidecar a Parquet file. Readers must know this feature, too.
+
 # %% tags=["setup"]
 some_facts = {"files": 40, "bytes": 400_000, "rows": 9_000, "deleted": 0, "unused": 2}
 
@@ -1501,17 +1550,20 @@ with_days, without, new_day
 #
 # `EXPLAIN FORMATTED` shows what Spark will do. It has a tree, which is read **from the bottom up**, and details for
 # each numbered node. This function returns the tree, or the details that begin with some words. It leaves out the
-# numbers of columns and the sizes, which change from run to run.
+# numbers of columns and the sizes, which change from run to run. It plans as Spark does at work, with adaptive
+# execution and compiled code.
 
 # %%
 import io
 from contextlib import redirect_stdout
 
+AT_WORK = COMPILED | {"spark.sql.adaptive.enabled": True}
+
 
 def plan_of(frame, *words):
     """Return the tree of a plan, or the lines of its details with these words."""
     shown = io.StringIO()
-    with redirect_stdout(shown):
+    with redirect_stdout(shown), settings(AT_WORK):
         frame.explain("formatted")
     shown = re.sub(r"#\d+L?|, Statistics\(.*?\)", "", shown.getvalue())
     tree, _, details = shown.partition("\n\n")
@@ -1540,7 +1592,28 @@ print(plan_of(by_kind, "PartitionFilters", "PushedFilters", "ReadSchema"))
 # %% [markdown]
 # `ReadSchema` is short: of all columns of the scans Spark reads two. `PushedFilters` go down into the scan, where
 # Parquet can skip parts of a file with them. A filter that is missing here skips nothing inside a file. (Delta leaves
-# out files earlier, when Spark plans the query.)
+# out files earlier, when Spark plans the query.) `PartitionFilters` is empty, because no table here has partitions.
+#
+# ### Generated columns: a filter on a timestamp that prunes partitions
+#
+# Suppose that a table is partitioned by day, and a query filters on `scanned_at`. A **generated column** is computed
+# from other columns at each write, so Delta can derive a filter on it from a filter on them:
+
+# %%
+_ = spark.sql("""
+    CREATE OR REPLACE TABLE scratch.generated (
+        scan_id BIGINT, scanned_at TIMESTAMP,
+        day DATE GENERATED ALWAYS AS (CAST(scanned_at AS DATE))
+    ) PARTITIONED BY (day)
+""")
+save(week.select("scan_id", "scanned_at"), "generated", mode="append")
+generated = spark.table("scratch.generated")
+print(plan_of(generated.where("scanned_at >= '2025-08-06'"), "PartitionFilters"))
+files_read(generated), files_read(generated.where("scanned_at >= '2025-08-06'"))
+
+# %% [markdown]
+# We wrote no `day` and filtered on none. Delta computed the one, and added the other: `PartitionFilters` names the day.
+# The query reads 2 of the 7 partitions.
 #
 # ### Adaptive query execution: the plan before and after
 #
@@ -1548,7 +1621,7 @@ print(plan_of(by_kind, "PartitionFilters", "PushedFilters", "ReadSchema"))
 # knows the real sizes. We forbid the broadcast, and compare the plan before and after the run.
 
 # %%
-with settings({"spark.sql.autoBroadcastJoinThreshold": -1}):
+with settings(AT_WORK | {"spark.sql.autoBroadcastJoinThreshold": -1}):
     sorted_join = heavy.groupBy("kind").count()
     before = plan_of(sorted_join, "Arguments: isFinalPlan")
     _ = sorted_join.collect()
@@ -1667,7 +1740,7 @@ refreshed
 # %%
 from medallion.spark import event_log
 
-SETTINGS = {
+SETTINGS = AT_WORK | {
     "spark.sql.autoBroadcastJoinThreshold": -1,
     "spark.sql.shuffle.partitions": 8,
     "spark.sql.adaptive.coalescePartitions.enabled": False,
@@ -1794,7 +1867,8 @@ def largest_and_median(log):
 
 
 # %%
-largest_and_median(log), largest_and_median(split)
+without_salt = largest_and_median(log)
+without_salt, largest_and_median(split)
 
 # %% [markdown]
 # The result is the same (`True`), the plan says `skewed`, and the partition of the hub was read in parts: 12 tasks, the
@@ -1843,7 +1917,7 @@ check.even_join(even_join)
 with settings(SETTINGS), event_log.recorded(spark) as salted:
     even = even_join(scans, stations).groupBy("city").agg(F.sum("weight_g"))
     same = sorted(map(tuple, even.collect())) == sorted(map(tuple, plain))
-same, largest_and_median(log), largest_and_median(salted)
+same, without_salt, largest_and_median(salted)
 
 # %% [markdown]
 # The result is the same, and the largest task reads 29,670 rows in place of 94,906. The price: each station is shuffled
@@ -1965,7 +2039,7 @@ def settings_for(table, run, action, facts):
 # %%
 def act_on(table, run, action, facts):
     """Do one action on a table, with a note in its commit."""
-    with settings(settings_for(table, run, action, facts)):
+    with settings(COMPILED | settings_for(table, run, action, facts)):
         spark.sql(STATEMENTS[action].format(table))
 
 
@@ -2085,7 +2159,8 @@ def digest(table):
     """Return the number of rows of a table, and a digest that no order changes."""
     rows = spark.table(table)
     total = F.sum(F.xxhash64(*rows.columns).cast("DECIMAL(20, 0)"))
-    return tuple(rows.agg(F.count("*"), total).first())
+    with settings(COMPILED):
+        return tuple(rows.agg(F.count("*"), total).first())
 
 
 # %% costly="it maintains two tables"
@@ -2156,7 +2231,7 @@ done = maintain(
     act=act_disturbed,
     attempts=3,
 )
-conflicts, done, facts_of("scratch.busy")["files"]
+conflicts, done, files_read(spark.table("scratch.busy"))
 
 # %%
 spark.sql("INSERT INTO scratch.busy SELECT id + 1000 FROM range(5)")

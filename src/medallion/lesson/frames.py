@@ -220,6 +220,26 @@ def session() -> SparkSession:
 
 
 @contextmanager
+def set_to(values: Mapping[str, str]) -> Iterator[None]:
+    """Give settings of the notebook's session other values in the block, and put back the old ones after it.
+
+    `unset` alone would leave Spark's default, also where `medallion.start` had set another value.
+    """
+    conf = session().conf
+    before = {name: conf.get(name, None) for name in values}
+    for name, value in values.items():
+        conf.set(name, value)
+    try:
+        yield
+    finally:
+        for name, old in before.items():
+            if old is None:
+                conf.unset(name)
+            else:
+                conf.set(name, old)
+
+
+@contextmanager
 def other_session() -> Iterator[SparkSession]:
     """Yield a new session as a stream hands one over: without the views of the notebook's.
 

@@ -4,7 +4,7 @@ How many files a query reads before and after a change of layout stands in outpu
 compares them. Here small tables stand for what no output shows.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +16,14 @@ from pyspark.sql import DataFrame, SparkSession
 
 from medallion.paths import scratch
 
-SETTINGS = {
-    "spark.databricks.delta.optimize.minFileSize": "2000",
-    "spark.databricks.delta.optimize.maxFileSize": "2000",
-}
+HELPERS = {"files_read", "read_cost", "optimized", "refused", "settings", "UNCOMPRESSED"}
 
-pytestmark = pytest.mark.usefixtures("no_progress")
+pytestmark = pytest.mark.usefixtures("interpreted", "no_progress")
 
 
 @pytest.fixture(scope="module")
 def chapter(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-    return run_cells("10", defining={"files_read", "read_cost", "optimized", "refused"}, spark=spark)
-
-
-@pytest.fixture
-def small_files(spark: SparkSession) -> Iterator[None]:
-    for name, value in SETTINGS.items():
-        spark.conf.set(name, value)
-    yield
-    for name in SETTINGS:
-        spark.conf.unset(name)
+    return run_cells("10", defining=HELPERS, spark=spark, COMPILED={})  # these tables are small
 
 
 @pytest.fixture
@@ -90,20 +78,19 @@ def test_a_key_without_statistics_is_refused_and_the_table_is_as_it_was(
     assert (DeltaTable(str(folder)).version(), rows(spark, folder)) == before
 
 
-@pytest.mark.usefixtures("small_files")
 def test_each_layout_answers_the_same(spark: SparkSession, chapter: dict[str, Any], folder: Path) -> None:
     write(folder)
     before, where = rows(spark, folder), f"delta.`{folder}`"
     assert chapter["files_read"](table(spark, folder).where("place = 7")) == 8
     spark.sql(f"ALTER TABLE {where} CLUSTER BY (place)")
     assert chapter["files_read"](table(spark, folder).where("place = 7")) == 8  # nothing moves by a name
-    removed, added = chapter["optimized"](f"OPTIMIZE {where}")
+    removed, added = chapter["optimized"](f"OPTIMIZE {where}", 2)
     assert removed == 8 and chapter["files_read"](table(spark, folder).where("place = 7")) < added
     assert rows(spark, folder) == before
-    assert chapter["optimized"](f"OPTIMIZE {where}") == (0, 0)
+    assert chapter["optimized"](f"OPTIMIZE {where}", 2) == (0, 0)
     spark.sql(f"ALTER TABLE {where} CLUSTER BY (number)")
-    assert chapter["optimized"](f"OPTIMIZE {where}") == (0, 0)  # it needs FULL
-    assert chapter["optimized"](f"OPTIMIZE {where} FULL")[0] == added
+    assert chapter["optimized"](f"OPTIMIZE {where}", 2) == (0, 0)  # it needs FULL
+    assert chapter["optimized"](f"OPTIMIZE {where} FULL", 2)[0] == added
     assert rows(spark, folder) == before
 
 
@@ -171,19 +158,12 @@ def test_one_run_of_optimize_is_not_always_enough(
     write(folder, files=40, rows=1)
     size = max(file.stat().st_size for file in folder.glob("*.parquet"))
     runs = []
-    for setting in SETTINGS:
-        spark.conf.set(setting, str(4 * size))
-    try:
-        while not runs or runs[-1][0]:
-            runs.append(chapter["optimized"](f"OPTIMIZE delta.`{folder}`"))
-    finally:
-        for setting in SETTINGS:
-            spark.conf.unset(setting)
+    while not runs or runs[-1][0]:
+        runs.append(chapter["optimized"](f"OPTIMIZE delta.`{folder}`", -(-4 * size // 1000)))
     assert runs[0][0] == 40 and runs[1][0] > 1 and len(runs) > 2
     assert [row[0] for row in rows(spark, folder)] == list(range(40))
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_key_with_few_values_counts_for_little_beside_one_with_many(
     spark: SparkSession, chapter: dict[str, Any], folder: Path
 ) -> None:
@@ -192,12 +172,9 @@ def test_a_key_with_few_values_counts_for_little_beside_one_with_many(
     for ranges in ("1000", "40"):
         one = folder / ranges
         write(one)
-        spark.conf.set("spark.databricks.io.skipping.mdc.rangeId.max", ranges)
-        try:
-            spark.sql(f"ALTER TABLE delta.`{one}` CLUSTER BY (place, number)")
-            spark.sql(f"OPTIMIZE delta.`{one}`")
-        finally:
-            spark.conf.unset("spark.databricks.io.skipping.mdc.rangeId.max")
+        spark.sql(f"ALTER TABLE delta.`{one}` CLUSTER BY (place, number)")
+        with chapter["settings"]({"spark.databricks.io.skipping.mdc.rangeId.max": ranges}):
+            chapter["optimized"](f"OPTIMIZE delta.`{one}`", 2)
         files = chapter["files_read"](table(spark, one))
         read[ranges] = chapter["files_read"](table(spark, one).where("place = 7")), files
     assert read["1000"][0] == read["1000"][1]

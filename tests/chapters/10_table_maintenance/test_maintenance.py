@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlparse
 
 import pyarrow as pa
 import pytest
+from conftest import INTERPRETED
 from deltalake import DeltaTable, write_deltalake
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession, functions
@@ -45,6 +46,8 @@ import medallion
 from medallion.spark import paused
 
 spark = medallion.start()
+for setting in {settings!r}.items():
+    spark.conf.set(*setting)
 folder, held = Path({folder!r}), {held!r}
 
 
@@ -126,7 +129,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def killed(shelf: Path, spark: SparkSession) -> dict[str, Found]:
     """What is left after a process was killed in the middle of four operations and a stream."""
-    program = PROGRAM.format(folder=str(shelf), held=HELD)
+    program = PROGRAM.format(folder=str(shelf), held=HELD, settings=INTERPRETED)
     child = subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -226,7 +229,16 @@ JOB = {
     "notes_of",
     "record",
 }
-JOB |= {"care_for", "conflict_of", "NAMES", "digest", "settings", "run_maintenance", "marked_rows", "DELTA"}
+JOB |= {
+    "care_for",
+    "conflict_of",
+    "NAMES",
+    "digest",
+    "settings",
+    "run_maintenance",
+    "marked_rows",
+    "DELTA",
+}
 
 
 @pytest.fixture
@@ -238,7 +250,14 @@ def job(spark: SparkSession, run_cells: Callable[..., dict[str, Any]]) -> Iterat
         "action STRING, reason STRING, files_before BIGINT, files_after BIGINT)"
     )
     spark.range(0, 100, 1, 12).write.mode("overwrite").saveAsTable("scratch.cared")
-    given = {"spark": spark, "medallion": medallion, "F": functions, "Path": Path, "TARGET": 1_000_000}
+    given = {
+        "spark": spark,
+        "medallion": medallion,
+        "F": functions,
+        "Path": Path,
+        "TARGET": 1_000_000,
+        "COMPILED": {},
+    }
     yield run_cells("10", "solution", defining=JOB, **given)
     for table in ("ops.maintenance", "scratch.cared"):
         spark.sql(f"DROP TABLE {table}")
