@@ -796,15 +796,9 @@ COLUMNS = """week DATE, method STRING,
 
 
 def empty_table(table, layout=""):
-    """Make an empty scratch table."""
+    """Make an empty scratch table, also where one was."""
     spark.sql(f"DROP TABLE IF EXISTS scratch.{table}")
     spark.sql(f"CREATE TABLE scratch.{table} ({COLUMNS}) {layout}")
-
-
-def totals(table):
-    """Return the number of rows of a scratch table, and the sum of their attempts."""
-    rows = DeltaTable(str(medallion.scratch() / table)).to_pyarrow_table()
-    return {"rows": len(rows), "attempts": sum(rows["attempts"].to_pylist())}
 
 
 # %%
@@ -820,6 +814,13 @@ def append_week(start, end):
     """Append the rows of a week, and report it."""
     weekly(start, end).write.mode("append").saveAsTable("scratch.appended")
     socket.create_connection(monitoring.getsockname(), timeout=5).close()
+
+
+# %%
+def totals(table):
+    """Return the number of rows of a scratch table, and the sum of their attempts."""
+    rows = DeltaTable(str(medallion.scratch() / table)).to_pyarrow_table()
+    return {"rows": len(rows), "attempts": sum(rows["attempts"].to_pylist())}
 
 
 # %%
@@ -1062,12 +1063,12 @@ def attempt(command, seconds, environment=None):
     return ran.returncode, ran.stdout.strip() or ran.stderr[-300:]
 
 
-# %% [markdown]
+# %% [markdown] given=["137"]
 # ## Retries with backoff and a limit, and time-outs
 #
-# Which errors are retried? Those that may pass: 75; 124, by which the `timeout` command of Unix reports a time-out;
-# and a kill, for example for lack of memory. Python reports signal 9 as -9, and a shell as 137. Wrong data are wrong
-# again in a second. Each pause is twice the one before (**backoff**, chapter 01), and the number of attempts is limited.
+# Which errors are retried? Those that may pass: 75; 124, by which the `timeout` command of Unix reports a time-out; and
+# a kill, for example for lack of memory. Python reports signal 9 as -9, and a shell as 137. Wrong data are wrong again
+# in a second. Each pause is twice the one before (**backoff**, chapter 01), and the number of attempts is limited.
 # (With many jobs, add some chance to the pause, so that they do not all come back at once.)
 
 # %%
@@ -1113,8 +1114,8 @@ set(map(str, by_job["week"])), sum(row.attempts for row in partial)
 # Only the good week. Without its test for newer files, the job would have written the last week with 312 attempts of
 # one day, and ended with 0.
 #
-# A job that never ends is worse than one that fails, because nothing after it starts. So each has a **time-out**. We run
-# a job without an end, and one that is killed each time:
+# A job that never ends is worse than one that fails, because nothing after it starts. So each has a **time-out**. We
+# run a job without an end, and one that is killed each time:
 
 # %%
 ENDLESS, KILLED = "import time; time.sleep(60)", "import os; os.kill(os.getpid(), 9)"
@@ -1172,15 +1173,16 @@ while_it_runs, may_run()
 # person deletes the file. The operating system released the lock with the process.
 #
 # Our job file takes no lock. A job that takes one should not wait for it: it ends with 75, and a later attempt finds it
-# free. Such a lock works on one machine. Between machines the scheduler has to do it, and Delta's check for conflicts is
-# the last guard. We see it below, with the backfill.
+# free. Such a lock works on one machine. Between machines the scheduler has to do it, and Delta's check for conflicts
+# is the last guard. We see it below, with the backfill.
 
 # %% [markdown]
 # ## The run log: ops.runs
 #
-# The table `ops.runs` has one row for each attempt. The program that starts the job writes it (here our `note`), because
-# a killed job writes nothing. It writes with `deltalake`, so the log also works when Spark does not. `code` is a hash of
-# the job's file: which code made this week? `version` is the version of the table that the attempt has written.
+# The table `ops.runs` has one row for each attempt. The program that starts the job writes it (here our `note`),
+# because a killed job writes nothing. It writes with `deltalake`, so the log also works when Spark does not. `code` is
+# a hash of the job's file: which code made this week? `version` is the version of the table that the attempt has
+# written. (We begin a new log, so that this page shows the same rows each time. In production a log is never replaced.)
 
 # %%
 import hashlib
@@ -1228,10 +1230,10 @@ log["version"] = log["version"].astype("Int64")
 log[["start", "attempt", "state", "version", "reason"]].reset_index(drop=True)
 
 # %% [markdown]
-# The good week is in version 1 of its table: version 0 created it. The date that does not exist has no interval, so it has no row here; the
-# scheduler's own log has it. A log in production has also the moments of begin and end, and the versions that a run has
-# read. We leave them out, because they change each time the chapters run, and the tables of this course are compared
-# from build to build. `DESCRIBE HISTORY` has the moment of each commit.
+# The good week is in version 1 of its table: version 0 created it. The date that does not exist has no interval, so it
+# has no row here; the scheduler's own log has it. A log in production has also the moments of begin and end, and the
+# versions that a run has read. We leave them out, because they change each time the chapters run, and the tables of
+# this course are compared from build to build. `DESCRIBE HISTORY` has the moment of each commit.
 
 # %% [markdown]
 # ## The graph of tables: order, failure, repair
@@ -1323,8 +1325,8 @@ states
 #
 # Write `plan(graph, done, failed)`. `graph` says for each table what it is made from, `done` are the tables that the
 # run has made, and `failed` those that failed. Return the list of the tables that a repair has to make, in an order in
-# which they can be made. A table is in the list if it failed, if it is not in `done`, or if it is **made from a table in
-# the list**. The last rule also holds for a table in `done`, because its rows are old.
+# which they can be made. A table is in the list if it failed, if it is not in `done`, or if it is **made from a table
+# in the list**. The last rule also holds for a table in `done`, because its rows are old.
 #
 # A name that stands in the graph only as a source is somebody else's, and is never made. Raise `ValueError` if a name
 # in `done` or `failed` is not in the graph, or for a circle. `CycleError` of `graphlib` is a `ValueError`. Try
@@ -1565,8 +1567,9 @@ next_week = date(2025, 9, 8), date(2025, 9, 15)
 write_week("scratch.weekly", as_of(week[1], *week), *week)
 
 
+# %%
 def missing():
-    """Return the rows of the week that its next run would write, and the table lacks."""
+    """Return the rows that the week should have by now, and has not."""
     written = DeltaTable(str(medallion.scratch() / "weekly")).to_pyarrow_table()
     written = {tuple(row.values()) for row in written.to_pylist()}
     return {tuple(row) for row in as_of(next_week[1], *week).collect()} - written
@@ -1601,9 +1604,9 @@ for monday in reopened:
 [str(monday) for monday in to_run], missing()
 
 # %% [markdown]
-# What arrived in the second week touches both weeks. The second is the usual run. The first is **reopened**: it has
-# run again, and nothing is missing any more (`set()`). This works because a run replaces its interval. Somebody has to say how long
-# an interval may be reopened, because reports have been made of it.
+# What arrived in the second week touches both weeks. The second is the usual run. The first is **reopened**: it has run
+# again, and nothing is missing any more (`set()`). This works because a run replaces its interval. Somebody has to say
+# how long an interval may be reopened, because reports have been made of it.
 
 # %% [markdown]
 # ## Freshness: an alert that fires also when nothing ran
@@ -1634,8 +1637,9 @@ alerts, freshness(None, moments[0]), failures
 
 # %% [markdown]
 # The newest week is that of 22 December. Until Tuesday, 6 January, 07:59, this is as promised. At 08:00 the week of 29
-# December is late: a week is due when it has ended before the moment `reached`. `ops.runs` has no row for later weeks: the scheduler was off, so an alert on failed runs stays
-# silent. The empty table is an answer of its own, since a maximum of no rows is NULL.
+# December is late: a week is due when it has ended before the moment `reached`. `ops.runs` has no row for later weeks:
+# the scheduler was off, so an alert on failed runs stays silent. The empty table is an answer of its own, since a
+# maximum of no rows is NULL.
 
 # %% [markdown]
 # ## Cron and its traps: time zones, repeated and missing hours
@@ -1668,16 +1672,21 @@ autumn, spring
 # both nights (its manual, cron(8)), and another one may not. Two more surprises:
 
 # %%
-midnights = [datetime(2025, 10, day, tzinfo=BERLIN) for day in (26, 27)]
-hours = (midnights[1].astimezone(UTC) - midnights[0].astimezone(UTC)) / timedelta(
-    hours=1
+first, second = (
+    datetime(2025, 10, day, tzinfo=BERLIN).astimezone(UTC) for day in (26, 27)
 )
-monday = datetime(2025, 9, 8, 0, 30, tzinfo=BERLIN).astimezone(UTC)
-hours, f"{monday:%A %H:%M} UTC", str(last_week(monday)), str(last_week(planned))
+(second - first) / timedelta(hours=1)
 
 # %% [markdown]
-# The day of 26 October has 25 hours in Berlin, so "the last 24 hours" is no day. And Monday, 00:30 in Berlin is
-# Sunday, 22:30 in UTC: a job that asks the clock for "last week" works for 25 August in place of 1 September.
+# The day of 26 October has 25 hours in Berlin, so "the last 24 hours" is no day. And when is Monday, 00:30 in Berlin?
+
+# %%
+monday = datetime(2025, 9, 8, 0, 30, tzinfo=BERLIN).astimezone(UTC)
+f"{monday:%A %H:%M} UTC", str(last_week(monday))
+
+# %% [markdown]
+# It is Sunday, 22:30 in UTC. A job that asks the clock for "last week" works for 25 August. At 01:30 UTC it worked for
+# 1 September.
 #
 # - **Time zone:** schedule in UTC, and let the job have its interval as a parameter.
 # - **Repeated hour, overlap:** an idempotent write and a lock make a second start harmless.
