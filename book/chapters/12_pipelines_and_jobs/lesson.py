@@ -692,9 +692,10 @@ _ = spark.sql("DROP SCHEMA trial CASCADE")
 #
 # A notebook runs when a person starts it, and the person looks at the result. A **job** is a program that a
 # **scheduler** starts at set times, and nobody looks. So the job must know which rows it works for, and it must be
-# safe to start again. Somebody else must notice when it fails, and also when it never started.
+# safe to start again. Somebody else must notice when it fails, and also when it never started. (A *Spark job*, in
+# chapter 00, is something else: the work of one action.)
 #
-# Our job makes one Gold table, `gold.weekly_payments`: one row for one method of payment in one week, with the number
+# Our job makes one Gold table, `gold.weekly_payments`: one row for one method of payment in one week. It has the number
 # of attempts, of declined ones, and the cents of the authorised ones. A week is from Monday to Monday in UTC.
 
 # %% [markdown]
@@ -755,8 +756,8 @@ def interval_of(text, unit):
 check.interval_of(interval_of)
 
 # %% [markdown]
-# The query takes the interval. (Its values are of the type `date`, so no text of a stranger gets into the SQL. Why we
-# do not bind them as parameters, chapter 11 shows: Delta 4.4.0 on Spark 4.2.0 drops them without a setting.)
+# The query takes the interval. Its values are of the type `date`, so no text of a stranger gets into the SQL. (We do
+# not bind them as parameters. Chapter 11 shows the reason: Delta 4.4.0 on Spark 4.2.0 drops them without a setting.)
 
 # %% tags=["setup"]
 WEEKLY = """
@@ -783,7 +784,8 @@ weekly(*week).orderBy("method")
 # ## Failure lab: the retry that doubled the week
 #
 # A job can fail after its commit. Ours appends its rows and then reports to the monitoring, which does not listen yet.
-# The scheduler sees a failed job and starts it again, a **retry**. By then the monitoring listens.
+# (A socket plays the monitoring.) The scheduler sees a failed job and starts it again, a **retry**. By then the
+# monitoring listens.
 
 # %% tags=["setup"]
 import pyarrow as pa
@@ -792,10 +794,17 @@ from deltalake import write_deltalake
 COLUMNS = """week DATE, method STRING,
     attempts BIGINT, declined BIGINT, amount_cents BIGINT"""
 
+
+def empty_table(table, layout=""):
+    """Make an empty scratch table, also where one was."""
+    spark.sql(f"DROP TABLE IF EXISTS scratch.{table}")
+    spark.sql(f"CREATE TABLE scratch.{table} ({COLUMNS}) {layout}")
+
+
 # %%
 import socket
 
-_ = spark.sql(f"CREATE OR REPLACE TABLE scratch.appended ({COLUMNS})")
+empty_table("appended")
 monitoring = socket.socket()
 monitoring.bind(("127.0.0.1", 0))  # a port is reserved, and nobody listens
 
@@ -805,6 +814,13 @@ def append_week(start, end):
     """Append the rows of a week, and report it."""
     weekly(start, end).write.mode("append").saveAsTable("scratch.appended")
     socket.create_connection(monitoring.getsockname(), timeout=5).close()
+
+
+# %%
+def totals(table):
+    """Return the number of rows of a scratch table, and the sum of their attempts."""
+    rows = DeltaTable(str(medallion.scratch() / table)).to_pyarrow_table()
+    return {"rows": len(rows), "attempts": sum(rows["attempts"].to_pylist())}
 
 
 # %%
@@ -828,8 +844,7 @@ first_error
 # What does the table have now? Write down both numbers.
 
 # %% tags=["predict"]
-TOTALS = "SELECT count(*) AS rows, sum(attempts) AS attempts FROM {}"
-doubled = spark.sql(TOTALS.format("scratch.appended")).first()
+doubled = totals("appended")
 doubled
 
 # %% [markdown]
@@ -837,23 +852,22 @@ doubled
 # failed. No error is left, and each row looks right.
 
 # %%
-assert doubled.rows == 6, "the retry has not doubled the week"
+assert doubled["rows"] == 6, "the retry has not doubled the week"
 
 # %% [markdown]
 # A scheduler cannot know how far a job came. So a retried job must be **idempotent**: a second run leaves the table as
-# the first did. (Of retries in a stream, and the pair `txnAppId` and `txnVersion` for appends, chapters 02, 03 and 07
-# have more.)
+# the first did. (Chapters 02, 03 and 07 explain retries in a stream, and the pair `txnAppId` and `txnVersion` for
+# appends.)
 
 # %% [markdown]
 # ## Idempotent writes: replaceWhere on the interval
 #
 # The job owns its interval. If each run replaces *all* rows of the interval and none outside, then how often it ran
-# does not matter, nor in which order.
+# does not matter, nor in which order. With `mode("overwrite")`, the option **`replaceWhere`** takes a condition in SQL:
+# Delta replaces only the rows for which it is true. It also refuses new rows for which it is not.
 
 # %% tags=["setup"]
-_ = spark.sql(
-    f"CREATE OR REPLACE TABLE scratch.weekly ({COLUMNS}) PARTITIONED BY (week)"
-)
+empty_table("weekly", "PARTITIONED BY (week)")
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 12.3: write an interval idempotently
@@ -864,8 +878,8 @@ _ = spark.sql(
 # from the table.
 #
 # It is **one** commit: if the job is killed, or its query fails, the table is as it was. If `rows` has a row outside
-# of the interval, an error comes out and nothing is written. Chapter 05 uses an option of the writer for a similar
-# task. Try `write_week("scratch.weekly", weekly(*week), *week)`, twice.
+# of the interval, an error comes out and nothing is written. Try `write_week("scratch.weekly", weekly(*week), *week)`,
+# twice.
 
 
 # %% tags=["solution"]
@@ -899,7 +913,7 @@ monitoring = socket.socket()
 monitoring.bind(("127.0.0.1", 0))
 again = with_retry(replace_week, *week)
 monitoring.close()
-again, spark.sql(TOTALS.format("scratch.weekly")).first()
+again, totals("weekly")
 
 # %% [markdown]
 # 3 rows and 1,636 attempts, after the same error and the same retry.
@@ -925,11 +939,12 @@ from delta.tables import DeltaTable as Table
 merge = Table.forName(spark, "scratch.weekly").alias("old")
 merge = merge.merge(corrected.alias("new"), MATCH)
 merge.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
-spark.table("scratch.weekly").select("method", "attempts").orderBy("method")
+kept = DeltaTable(str(medallion.scratch() / "weekly")).to_pandas()
+kept.sort_values("method")[["method", "attempts"]].reset_index(drop=True)
 
 # %% [markdown]
 # The row of the vouchers is still there. `whenNotMatchedBySourceDelete("week = …")` would delete it, with the interval
-# as its condition: without one it deletes every other week. `write_week` needs neither.
+# as its condition: without a condition it deletes all other weeks. `write_week` needs neither.
 #
 # A MERGE is as good as its key. A key that is made of several columns needs a separator, and a value for NULL:
 
@@ -949,9 +964,10 @@ spark.sql("""
 # %% [markdown]
 # ## Exit codes: how a job reports its result
 #
-# A scheduler starts a process and reads its **exit code**. 0 means done. Other codes say what to do next, and the
-# names for them are old: in `sysexits.h` of Unix, 65 is wrong data (`EX_DATAERR`), and 75 is an error that may pass
-# (`EX_TEMPFAIL`). So we write the job as a file. It begins with its parameters, before Spark is needed:
+# A scheduler starts a process and reads its **exit code**. 0 means done. Other codes say what to do next. We take two
+# from `sysexits.h` of Unix: 65 is wrong data (`EX_DATAERR`), and 75 is an error that may pass (`EX_TEMPFAIL`).
+#
+# So the job is a file. We write it in four pieces and join them. It begins with its parameters, before Spark is needed:
 
 # %% tags=["setup"]
 JOB = '''
@@ -976,23 +992,27 @@ try:
     start = date.fromisoformat(asked.week)
 except ValueError as error:
     stop(WRONG, f"--week {asked.week}: {error}")
-if start.weekday() != 0:
-    stop(WRONG, f"--week {asked.week} is no Monday")
+if start.weekday() != 0 or str(start) != asked.week:
+    stop(WRONG, f"--week {asked.week} is no Monday in the form 2025-09-01")
 end = start + timedelta(7)
 INTERVAL = f"week >= DATE '{start}' AND week < DATE '{end}'"
 """
 
 # %% [markdown]
-# Is the interval there at all? Payments come as a file a week, after the end of the week. If nothing has arrived since
-# then, the week is not complete. That may pass. A complete week without any payment is wrong data: waiting does not
-# help. (It is our rule for this shop. Another source may have empty weeks.)
+# Is the interval there at all? The payments of a week come as a file after its end. (The last file is an exception:
+# the data of the course end with its first day.) If nothing has arrived since the end, the week is not complete. That
+# may pass. A complete week without any payment is wrong data: waiting does not help. It is our rule for this shop;
+# another source may have empty weeks.
+#
+# The job sets its time zone, because a server may have another one. (`{{start}}` becomes `{start}` in the file.)
 
 # %% tags=["setup"]
 JOB += f"""
 from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.getOrCreate()
-weekly = '''{WEEKLY}'''
+spark.conf.set("spark.sql.session.timeZone", "UTC")
+weekly, columns = '''{WEEKLY}''', '''{COLUMNS}'''
 rows = spark.sql(weekly.format(source="silver.payments", start=start, end=end))
 newest = "SELECT CAST(date(max(_arrived_at)) AS STRING) FROM silver.payments"
 newest = spark.sql(newest).first()[0]
@@ -1003,31 +1023,37 @@ if rows.isEmpty():
 """
 
 # %% [markdown]
-# Only then it writes, with `write_week` inside. A conflict with another writer may pass; any other error is a Python
-# traceback and exit code 1.
+# Only then it writes, as `write_week` does. A conflict with another writer may pass. Any other error is a Python
+# traceback and exit code 1. (A job in production also ends with 75 when Spark itself does not answer.) Delta keeps the
+# version of the last commit of a session in a setting.
+#
+# The table is created by a statement of its own. With `partitionBy("week")` in the writer, the third run fails in Spark
+# 4.2.0 with Delta 4.4.0. The second one has put a schema into the catalog whose partition column is not the last.
 
 # %% tags=["setup"]
 JOB += """
+made = f"CREATE TABLE IF NOT EXISTS {asked.table} ({columns}) PARTITIONED BY (week)"
 try:
+    spark.sql(made)
     writer = rows.write.mode("overwrite").option("replaceWhere", INTERVAL)
-    writer.partitionBy("week").saveAsTable(asked.table)
+    writer.saveAsTable(asked.table)
 except Exception as error:
     if "DELTA_CONCURRENT" not in str(error):
         raise
     stop(MAY_PASS, "Another writer was faster")
-stop(DONE, f"The week {start} is written to {asked.table}")
+version = spark.conf.get("spark.databricks.delta.lastCommitVersionInSession")
+stop(DONE, f"The week {start} is in version {version} of {asked.table}")
 """
 JOB_FILE = medallion.scratch() / "weekly_payments_job.py"
 _ = JOB_FILE.write_text(JOB, encoding="utf-8")
 
 # %% [markdown]
-# The process needs no JVM of its own: it connects to our session over Spark Connect (chapter 11).
-
-# %% tags=["setup"]
+# The process needs no JVM of its own: it connects to our session over Spark Connect (chapter 11). Where our session
+# is, it reads from its environment variables.
 
 
 # %%
-def attempt(command, seconds):
+def attempt(command, seconds, environment=None):
     """Run a command once; return its exit code, 124 after a time-out, and a reason."""
     told = {"env": environment, "capture_output": True, "text": True}
     try:
@@ -1037,42 +1063,43 @@ def attempt(command, seconds):
     return ran.returncode, ran.stdout.strip() or ran.stderr[-300:]
 
 
-# %% [markdown]
+# %% [markdown] given=["137"]
 # ## Retries with backoff and a limit, and time-outs
 #
-# Which errors are retried? Those that may pass: here 75, and 124, by which the `timeout` command of Unix reports a
-# time-out. Wrong data are wrong again in a second. Each pause is twice the one before (**backoff**, chapter 01), and
-# the number of attempts is limited.
+# Which errors are retried? Those that may pass: 75; 124, by which the `timeout` command of Unix reports a time-out; and
+# a kill, for example for lack of memory. Python reports signal 9 as -9, and a shell as 137. Wrong data are wrong again
+# in a second. Each pause is twice the one before (**backoff**, chapter 01), and the number of attempts is limited.
+# (With many jobs, add some chance to the pause, so that they do not all come back at once.)
 
 # %%
 from time import sleep
 
-RETRIED = {75, 124}
+RETRIED = {75, 124, -9}
 
 
-def run_job(command, attempts=2, pause=0.1, seconds=60):
+def run_job(command, attempts=2, pause=0.1, seconds=60, environment=None):
     """Run a job until it is done, cannot pass, or has failed too often."""
-    tried = [attempt(command, seconds)]
+    tried = [attempt(command, seconds, environment)]
     while tried[-1][0] in RETRIED and len(tried) < attempts:
-        sleep(pause * 2 ** len(tried))
-        tried.append(attempt(command, seconds))
+        sleep(pause * 2 ** (len(tried) - 1))
+        tried.append(attempt(command, seconds, environment))
     return tried
 
 
-# %%
-def weekly_job(week, table):
-    """Return the command that makes a week of a table."""
-    return [sys.executable, str(JOB_FILE), "--week", week, "--table", table]
-
-
 # %% [markdown]
-# A good week, a date that does not exist, and the week of 29 December, of which one day has arrived:
+# A good week, a date that does not exist, and the week of 29 December, of which one day has arrived. Each job is a
+# process of its own, and we start all three at once.
 
-# %% costly="four processes start one after the other, three of them with a session"
+# %% tags=["setup"]
+from concurrent.futures import ThreadPoolExecutor
+
+# %% costly="four processes start, three of them with a session"
 WEEKS = ["2025-09-01", "2025-02-30", "2025-12-29"]
-with spark_connect.serving() as environment:
-    tried = {text: run_job(weekly_job(text, "scratch.by_job")) for text in WEEKS}
-[(text, code, why) for text in WEEKS for code, why in tried[text]]
+job = [sys.executable, str(JOB_FILE), "--table", "scratch.by_job", "--week"]
+with spark_connect.serving() as found, ThreadPoolExecutor(3) as pool:
+    run = {one: pool.submit(run_job, [*job, one], environment=found) for one in WEEKS}
+    tried = {one: run[one].result() for one in WEEKS}
+[(one, code, why) for one in WEEKS for code, why in tried[one]]
 
 # %% [markdown]
 # The first ended with 0. The date that does not exist ended with 65 after one attempt, before Spark was asked. The
@@ -1084,18 +1111,21 @@ partial = weekly(*interval_of("2025-12-29", "week")).collect()
 set(map(str, by_job["week"])), sum(row.attempts for row in partial)
 
 # %% [markdown]
-# Only the good week. Without its question, the job would have written the last week with 312 attempts of one day, and
-# ended with 0.
+# Only the good week. Without its test for newer files, the job would have written the last week with 312 attempts of
+# one day, and ended with 0.
 #
-# A job that never ends is worse than one that fails, because nothing after it starts. So each has a **time-out**:
+# A job that never ends is worse than one that fails, because nothing after it starts. So each has a **time-out**. We
+# run a job without an end, and one that is killed each time:
 
 # %%
-endless = [sys.executable, "-c", "import time; time.sleep(60)"]
-run_job(endless, seconds=0.3)
+ENDLESS, KILLED = "import time; time.sleep(60)", "import os; os.kill(os.getpid(), 9)"
+endless = run_job([sys.executable, "-c", ENDLESS], seconds=0.3, attempts=1)
+endless, run_job([sys.executable, "-c", KILLED], attempts=3)
 
-# %% [markdown]
-# A time-out ends the process that we started. A query that it has sent to a server may still run there, beside the
-# retry. This is one more reason for a write that can be repeated.
+# %% [markdown] given=["0.1", "0.2"]
+# The killed job was tried three times, with pauses of 0.1 s and 0.2 s. A time-out or a kill ends the process that we
+# started. A query that it has sent to a server may still run there, beside the retry. This is one more reason for a
+# write that can be repeated.
 #
 # ## One run at a time: a lock that a kill releases
 #
@@ -1130,6 +1160,7 @@ def may_run():
 
 
 # %%
+marker.unlink(missing_ok=True)
 command = [sys.executable, "-c", HOLDER, str(marker), str(lock)]
 holder = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 holder.stdout.readline()
@@ -1139,54 +1170,71 @@ holder.communicate()
 while_it_runs, may_run()
 
 # %% [markdown]
-# While it runs, both keep us out. The second run does not wait: it ends with 75, and the next attempt finds out. After
-# the kill the marker still says that a job runs, and so no run starts until a person deletes the file. The operating
-# system released the lock with the process. Such a lock works on one machine. Between machines the scheduler has to do
-# it, and Delta's check for conflicts is the last guard.
+# While it runs, both keep us out. After the kill the marker still says that a job runs, and so no run starts until a
+# person deletes the file. The operating system released the lock with the process.
+#
+# Our job file takes no lock. A job that takes one should not wait for it: it ends with 75, and a later attempt finds it
+# free. Such a lock works on one machine. Between machines the scheduler has to do it, and Delta's check for conflicts
+# is the last guard. We see it below, with the backfill.
 
 # %% [markdown]
 # ## The run log: ops.runs
 #
-# The table `ops.runs` has one row for each attempt. The runner writes it, not the job, because a killed job writes
-# nothing. It writes with `deltalake`, so the log also works when Spark does not. `code` is a hash of the job's file:
-# which code made this week?
+# The table `ops.runs` has one row for each attempt. The program that starts the job writes it (here our `note`),
+# because a killed job writes nothing. It writes with `deltalake`, so the log also works when Spark does not. `code` is
+# a hash of the job's file: which code made this week? `version` is the version of the table that the attempt has
+# written. (We begin a new log, so that this page shows the same rows each time. In production a log is never replaced.)
 
 # %%
 import hashlib
 
 _ = spark.sql("""
     CREATE OR REPLACE TABLE ops.runs (job STRING, start DATE, end DATE,
-        attempt INT, state STRING, exit_code INT, reason STRING, code STRING)
+        attempt INT, state STRING, exit_code INT, reason STRING,
+        version BIGINT, code STRING)
 """)
 CODE = hashlib.sha256(JOB_FILE.read_bytes()).hexdigest()[:8]
 
 
 # %%
-STATES = {0: "done", 65: "wrong data", 75: "may pass", 124: "timed out"}
+import re
+
+STATES = {0: "done", 65: "wrong data", 75: "may pass", 124: "timed out", -9: "killed"}
+
+
+def log_rows(start, end, tried, code=CODE):
+    """Return a row for each attempt of a run."""
+    for number, (exit_code, why) in enumerate(tried, 1):
+        state = STATES.get(exit_code, "failed")
+        version = re.search(r"in version (\d+)", why) if exit_code == 0 else None
+        wrote = int(version[1]) if version else None
+        row = ("weekly_payments", start, end, number, state, exit_code, why)
+        yield (*row, wrote, code)
+
+
+# %%
 RUNS = str(medallion.home() / "ops" / "runs")
 
 
-def note(start, end, tried):
-    """Write the attempts of a run to the run log."""
-    rows = [
-        ("weekly_payments", start, end, number, STATES.get(code, "failed"), code, why)
-        for number, (code, why) in enumerate(tried, 1)
-    ]
+def note(rows):
+    """Append rows to the run log."""
     kinds = pa.schema(DeltaTable(RUNS).schema())
-    noted = [dict(zip(kinds.names, (*row, CODE), strict=True)) for row in rows]
+    noted = [dict(zip(kinds.names, row, strict=True)) for row in rows]
     write_deltalake(RUNS, pa.Table.from_pylist(noted, kinds), mode="append")
 
 
 # %%
 for text in ("2025-09-01", "2025-12-29"):
-    note(*interval_of(text, "week"), tried[text])
+    note(log_rows(*interval_of(text, "week"), tried[text]))
 log = DeltaTable(RUNS).to_pandas().sort_values(["start", "attempt"])
-log[["start", "attempt", "state", "reason"]].reset_index(drop=True)
+log["version"] = log["version"].astype("Int64")
+log[["start", "attempt", "state", "version", "reason"]].reset_index(drop=True)
 
 # %% [markdown]
-# The date that does not exist has no interval, so it has no row here; the scheduler's own log has it. A log in
-# production has also the moments of begin and end, and the versions that a run read and wrote. We leave them out,
-# because the tables of this course are compared from build to build. `DESCRIBE HISTORY` has the moment of each commit.
+# The good week is in version 1 of its table: version 0 created it. The date that does not exist has no interval, so it
+# has no row here; the scheduler's own log has it. A log in production has also the moments of begin and end, and the
+# versions that a run has read. We leave them out, because they change each time the chapters run, and the tables of
+# this course are compared from build to build. `DESCRIBE HISTORY` has the moment of each commit.
 
 # %% [markdown]
 # ## The graph of tables: order, failure, repair
@@ -1245,7 +1293,7 @@ def run_graph(graph, make, tables):
 # We try it on a diamond of four scratch tables. One statement names a column that does not exist.
 
 # %% tags=["setup"]
-PAID = "SELECT * FROM silver.payments WHERE paid_at >= '2025-12-29'"
+PAID = "SELECT method, city FROM silver.payments WHERE paid_at >= '2025-12-29'"
 STEPS = {
     "paid": PAID,
     "by_method": "SELECT method, count(*) AS n FROM scratch.paid GROUP BY method",
@@ -1278,8 +1326,8 @@ states
 #
 # Write `plan(graph, done, failed)`. `graph` says for each table what it is made from, `done` are the tables that the
 # run has made, and `failed` those that failed. Return the list of the tables that a repair has to make, in an order in
-# which they can be made: each failed one, each one that is not done, and **everything made from one of these**, also
-# if it is in `done`, because its rows are old.
+# which they can be made. A table is in the list if it failed, if it is not in `done`, or if it is **made from a table
+# in the list**. The last rule also holds for a table in `done`, because its rows are old.
 #
 # A name that stands in the graph only as a source is somebody else's, and is never made. Raise `ValueError` if a name
 # in `done` or `failed` is not in the graph, or for a circle. `CycleError` of `graphlib` is a `ValueError`. Try
@@ -1304,17 +1352,20 @@ def plan(graph, done, failed):
 # %% tags=["check"]
 check.plan(plan)
 
+# %% [markdown]
+# We fix the statement and run the plan. `by_city` is not in `done`, so the list of failures may be empty here.
+
 # %%
 STEPS["by_city"] = STEPS["by_city"].replace("town", "city")
 todo = plan(STEP_GRAPH, [t for t, state in states.items() if state == "done"], [])
 repaired = run_graph(STEP_GRAPH, make, todo)
-repaired, spark.table("scratch.sums").first()
+repaired, DeltaTable(str(medallion.scratch() / "sums")).to_pyarrow_table().to_pylist()
 
 # %%
 versions = {
     table: DeltaTable(str(medallion.scratch() / table)).version() for table in STEPS
 }
-assert set(versions.values()) == {0}, "the repair has made a table again"
+assert len(set(versions.values())) == 1, "the repair has made a table again"
 versions
 
 # %% [markdown]
@@ -1332,74 +1383,89 @@ plan(GRAPH, others, ["silver.orders"])
 # ## Backfill: 26 weeks with two workers
 #
 # A **backfill** runs the same code for past intervals: for a new table, or after a fix of the code. It goes from the
-# oldest to the newest interval. In parallel it may run only intervals that do not overlap, since two runs that replace
-# the same rows would decide by chance.
+# oldest to the newest interval. May two of its runs write at the same time? Delta decides it at the commit: it compares
+# what a run has read with what others have committed meanwhile.
 #
-# The table's layout matters, too. Delta compares what a run has read with what others have committed meanwhile. In a
-# table without partitions, it takes any new file for one that the run should have read. We let Spark write a week
-# slowly, and commit another week in the meantime, with `deltalake`. `java_method` calls a method of Java, here to
-# sleep for a second.
+# To show this without chance, we hold a run before its commit (`paused.before_commit`, chapter 10), and let another one
+# commit with `deltalake`. Meanwhile we count the rows that a reader sees.
 
 # %% tags=["setup"]
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
+from medallion.spark import paused
+
+# %% tags=["setup"]
+ROW = """SELECT DATE '2025-09-01' AS week, 'card' AS method, 1L AS attempts,
+    0L AS declined, 1L AS amount_cents"""
+
+
 # %%
-SLOWLY = """
-    SELECT DATE '2025-09-01' AS week, 'card' AS method, 1L AS attempts,
-        0L AS declined, 1L AS amount_cents
-    FROM range(1) WHERE java_method('java.lang.Thread', 'sleep', 1000L) IS NOT NULL
-"""
-
-
-def commit_other(table):
-    """Commit a row of another week, without Spark."""
+def commit_other(table, monday):
+    """Replace a week by one row, without Spark."""
     folder = str(medallion.scratch() / table)
     kinds = pa.schema(DeltaTable(folder).schema())
-    row = dict(zip(kinds.names, (date(2025, 9, 8), "card", 1, 0, 1), strict=True))
+    row = dict(zip(kinds.names, (monday, "card", 1, 0, 1), strict=True))
     rows = pa.Table.from_pylist([row], kinds)
-    write_deltalake(folder, rows, mode="overwrite", predicate="week = '2025-09-08'")
+    write_deltalake(folder, rows, mode="overwrite", predicate=f"week = '{monday}'")
 
 
 # %%
-def two_at_once(table):
-    """Write a week slowly, and commit another one meanwhile; return the result."""
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(write_week, f"scratch.{table}", spark.sql(SLOWLY), *week)
-        while not spark.sparkContext.statusTracker().getActiveJobsIds():
-            sleep(0.02)
-        sleep(0.2)
-        commit_other(table)
-    error = slow.exception()
+def two_at_once(table, monday):
+    """Hold a run of 1 September, commit another run, and say how the first ends."""
+    name, rows = f"scratch.{table}", spark.sql(ROW)
+    with paused.before_commit(spark, lambda: write_week(name, rows, *week)) as held:
+        seen = totals(table)["rows"]
+        commit_other(table, monday)
+        error = held.finish()
     conflict = "DELTA_CONCURRENT_APPEND" in str(error)
-    return "conflict" if conflict else str(error or "written")
+    return seen, "conflict" if conflict else str(error or "written")
 
-
-# %%
-results = {}
-for table, layout in (("one_part", ""), ("by_week", "PARTITIONED BY (week)")):
-    spark.sql(f"CREATE OR REPLACE TABLE scratch.{table} ({COLUMNS}) {layout}")
-    results[table] = two_at_once(table)
-results
-
-# %%
-assert results == {"one_part": "conflict", "by_week": "written"}
 
 # %% [markdown]
-# Without partitions the slow run lost to a run of another week. With a partition for each week both were written. (A
-# partition of three rows is far too small for a real table, as chapter 10 shows; a partition should be the interval
-# that a run replaces.) A run that loses is one that may pass: it is retried.
+# First, the two runs are for different weeks: in a table without partitions, and in one with a partition for each week.
+# Then both are for the same week.
+
+# %% costly="three pairs of transactions"
+same_week, later = week
+empty_table("one_part")
+empty_table("by_week", "PARTITIONED BY (week)")
+results = {
+    "no partitions, two weeks": two_at_once("one_part", later),
+    "by week, two weeks": two_at_once("by_week", later),
+    "by week, the same week": two_at_once("by_week", same_week),
+}
+results, totals("by_week")
+
+# %%
+ends = [end for _, end in results.values()]
+assert ends == ["conflict", "written", "conflict"], ends
+
+# %% [markdown]
+# Without partitions the held run lost to a run of another week. Delta cannot see that the weeks differ, so it treats a
+# new file of another rewrite as one that our run should have read. With a partition for each week both were written. (A
+# partition of one row is far too small for a real table, as chapter 10 shows. A partition should be the interval that a
+# run replaces.)
+#
+# Of two runs of the same week one loses, so the table has the week once: 2 rows for two weeks. The run that loses can
+# be retried, and replaces the same rows. A backfill does not need such conflicts: its intervals must not overlap.
+#
+# The first numbers, 0, 0 and 2, show what a **killed** run leaves. The held run had written its data file, and readers
+# saw none of its rows, because no version named the file. `VACUUM` removes such files later (chapter 10).
 
 # %% [markdown] tags=["exercise"]
 # ### Exercise 12.5: a backfill with two workers
 #
 # Write `backfill(intervals, run, workers)`. `intervals` is a list of half-open intervals, each a pair of `date`, in
-# any order. Call `run(start, end)` once for each, the oldest first, with at most `workers` calls at the same time, and
-# with that many if there is work. A call that raises an error is `"failed"` and stops none of the others; the rest is
-# `"done"`. Return a dict from interval to state, from the oldest to the newest.
+# any order. Call `run(start, end)` once for each, the oldest first, with at most `workers` calls at the same time. Use
+# all workers while intervals are left. A call that raises an error is `"failed"` and stops none of the others; the rest
+# is `"done"`. Return a dict from interval to state, from the oldest to the newest.
 #
 # If two intervals overlap, or one is there twice, raise `ValueError` before anything runs. Intervals that only touch,
 # such as two neighbouring weeks, do not overlap.
+#
+# In a block `with ThreadPoolExecutor(workers) as pool:`, `pool.submit(run, start, end)` starts a call, or lets it wait
+# until a worker is free. It returns a future, whose `exception()` waits for the end and returns the error or `None`.
+# `pairwise` gives the neighbours of a list.
 
 
 # %% tags=["solution"]
@@ -1423,15 +1489,18 @@ def backfill(intervals, run, workers):
 check.backfill(backfill)
 
 # %% [markdown]
-# Now the 26 complete weeks of our payments, into `gold.weekly_payments`. One run takes up to five weeks, because
-# starting a run costs more than one of our small weeks. So 26 weeks are six runs.
+# Now the 26 complete weeks of our payments, into `gold.weekly_payments`. One run takes up to seven weeks, because
+# starting a run costs more than one of our small weeks. So 26 weeks are four runs. An existing table stays: each run
+# replaces its weeks, and readers find all others meanwhile.
 
 # %%
-spark.sql("DROP TABLE IF EXISTS gold.weekly_payments")
-spark.sql(f"CREATE TABLE gold.weekly_payments ({COLUMNS}) PARTITIONED BY (week)")
+spark.sql(f"""
+    CREATE TABLE IF NOT EXISTS gold.weekly_payments ({COLUMNS})
+    PARTITIONED BY (week)
+""")
 FIRST, LAST = date(2025, 6, 30), date(2025, 12, 29)
-STEP = timedelta(35)
-pieces = [(FIRST + n * STEP, min(FIRST + (n + 1) * STEP, LAST)) for n in range(6)]
+STEP = timedelta(49)
+pieces = [(FIRST + n * STEP, min(FIRST + (n + 1) * STEP, LAST)) for n in range(4)]
 
 
 # %%
@@ -1440,21 +1509,35 @@ def run_weeks(start, end):
     write_week("gold.weekly_payments", weekly(start, end), start, end)
 
 
-# %% costly="six runs, each a commit of its own"
+# %% costly="four runs, each a commit of its own"
 backfilled = backfill(pieces, run_weeks, workers=2)
+rows = []
 for interval, state in backfilled.items():
-    note(*interval, [(0 if state == "done" else 1, "backfill")])
+    end = (0 if state == "done" else 1), "backfill"
+    rows += log_rows(*interval, [end], code="notebook")
+note(rows)
 assert set(backfilled.values()) == {"done"}
 list(backfilled.values())
 
 # %% [markdown]
+# In the log, these runs have the code `notebook`, because our job file did not run; in production a backfill starts it.
+# They have no version: which of two workers commits first is chance.
+#
 # Is that equal to one pass over all weeks? The few rows fit into Python, so we compare them there. (For large tables,
 # `EXCEPT ALL` in both directions counts the rows that only one side has.)
 
+
 # %%
-in_parts = sorted(spark.table("gold.weekly_payments").collect())
-one_pass = sorted(weekly(FIRST, LAST).collect())
-len({row.week for row in in_parts}), len(in_parts), in_parts == one_pass
+def rows_in(schema, table):
+    """Return the rows of a small table as tuples."""
+    rows = DeltaTable(str(medallion.home() / schema / table)).to_pyarrow_table()
+    return sorted(tuple(row.values()) for row in rows.to_pylist())
+
+
+# %%
+in_parts = rows_in("gold", "weekly_payments")
+one_pass = sorted(map(tuple, weekly(FIRST, LAST).collect()))
+len({row[0] for row in in_parts}), len(in_parts), in_parts == one_pass
 
 # %% [markdown]
 # 26 weeks with 78 rows, and they are equal (`True`).
@@ -1483,8 +1566,18 @@ def as_of(moment, start, end):
 # %%
 next_week = date(2025, 9, 8), date(2025, 9, 15)
 write_week("scratch.weekly", as_of(week[1], *week), *week)
-missing = as_of(next_week[1], *week).exceptAll(spark.table("scratch.weekly"))
-missing
+
+
+# %%
+def missing():
+    """Return the rows that the week should have by now, and has not."""
+    written = DeltaTable(str(medallion.scratch() / "weekly")).to_pyarrow_table()
+    written = {tuple(row.values()) for row in written.to_pylist()}
+    return {tuple(row) for row in as_of(next_week[1], *week).collect()} - written
+
+
+# %%
+{row[1:3] for row in missing()}
 
 # %% [markdown]
 # The week had its run on 8 September. A week later, 50 voucher payments of it are in no row, and the run of the next
@@ -1509,12 +1602,12 @@ reopened = [monday for monday in to_run if monday < next_week[0]]
 for monday in reopened:
     one = monday, monday + timedelta(7)
     write_week("scratch.weekly", as_of(next_week[1], *one), *one)
-[str(monday) for monday in to_run], missing.count()
+[str(monday) for monday in to_run], missing()
 
 # %% [markdown]
-# What arrived in the second week touches both weeks. The second is the usual run. The first is **reopened**: it has
-# run again, and nothing of it is missing. This works because a run replaces its interval. Somebody has to say how long
-# an interval may be reopened, because reports have been made of it.
+# What arrived in the second week touches both weeks. The second is the usual run. The first is **reopened**: it has run
+# again, and nothing is missing any more (`set()`). This works because a run replaces its interval. Somebody has to say
+# how long an interval may be reopened, because reports have been made of it.
 
 # %% [markdown]
 # ## Freshness: an alert that fires also when nothing ran
@@ -1536,7 +1629,7 @@ def freshness(newest, now, allowed=timedelta(hours=32)):
 
 
 # %%
-newest = max(row.week for row in in_parts)
+newest = max(monday for monday, *_ in in_parts)
 moments = [datetime(2026, 1, 6, 7, 59), datetime(2026, 1, 6, 8), datetime(2026, 1, 19)]
 alerts = {str(now): freshness(newest, now) for now in moments}
 log = DeltaTable(RUNS).to_pandas()
@@ -1545,8 +1638,9 @@ alerts, freshness(None, moments[0]), failures
 
 # %% [markdown]
 # The newest week is that of 22 December. Until Tuesday, 6 January, 07:59, this is as promised. At 08:00 the week of 29
-# December is late. `ops.runs` has no row for later weeks: the scheduler was off, so an alert on failed runs stays
-# silent. The empty table is an answer of its own, since a maximum of no rows is NULL.
+# December is late: a week is due when it has ended before the moment `reached`. `ops.runs` has no row for later weeks:
+# the scheduler was off, so an alert on failed runs stays silent. The empty table is an answer of its own, since a
+# maximum of no rows is NULL.
 
 # %% [markdown]
 # ## Cron and its traps: time zones, repeated and missing hours
@@ -1579,21 +1673,26 @@ autumn, spring
 # both nights (its manual, cron(8)), and another one may not. Two more surprises:
 
 # %%
-midnights = [datetime(2025, 10, day, tzinfo=BERLIN) for day in (26, 27)]
-hours = (midnights[1].astimezone(UTC) - midnights[0].astimezone(UTC)) / timedelta(
-    hours=1
+first, second = (
+    datetime(2025, 10, day, tzinfo=BERLIN).astimezone(UTC) for day in (26, 27)
 )
-monday = datetime(2025, 9, 8, 0, 30, tzinfo=BERLIN).astimezone(UTC)
-hours, f"{monday:%A %H:%M} UTC", str(last_week(monday)), str(last_week(planned))
+(second - first) / timedelta(hours=1)
 
 # %% [markdown]
-# The day of 26 October has 25 hours in Berlin, so "the last 24 hours" is no day. And Monday, 00:30 in Berlin is
-# Sunday, 22:30 in UTC: a job that asks the clock for "last week" works for 25 August in place of 1 September.
+# The day of 26 October has 25 hours in Berlin, so "the last 24 hours" is no day. And when is Monday, 00:30 in Berlin?
+
+# %%
+monday = datetime(2025, 9, 8, 0, 30, tzinfo=BERLIN).astimezone(UTC)
+f"{monday:%A %H:%M} UTC", str(last_week(monday))
+
+# %% [markdown]
+# It is Sunday, 22:30 in UTC. A job that asks the clock for "last week" works for 25 August. At 01:30 UTC it worked for
+# 1 September.
 #
 # - **Time zone:** schedule in UTC, and let the job have its interval as a parameter.
 # - **Repeated hour, overlap:** an idempotent write and a lock make a second start harmless.
-# - **Missing hour, a machine that was off:** classic cron does not make up for a missed start. The next run has to ask
-#   which intervals are not done, or a timer of systemd with `Persistent=true` does it.
+# - **Missing hour, a machine that was off:** classic cron does not make up for a missed start. A timer of systemd with
+#   `Persistent=true` makes up for one, however many were missed. So the next run has to ask which intervals are not done.
 # - **Silence:** measure freshness on the table.
 #
 # For one job on one machine, cron or a systemd timer with these four answers is enough.

@@ -332,6 +332,32 @@ def by_insert(table: str, rows: DataFrame, start: date, end: date) -> None:
     )
 
 
+def by_merge(table: str, rows: DataFrame, start: date, end: date) -> None:
+    if not rows.where(f"NOT ({condition(start, end)})").isEmpty():
+        raise ValueError("a row outside of the interval")
+    old = DeltaTable.forName(rows.sparkSession, table).alias("old")
+    merge = old.merge(rows.alias("new"), "old.week = new.week AND old.method = new.method")
+    merge = merge.whenMatchedUpdateAll().whenNotMatchedInsertAll()
+    merge.whenNotMatchedBySourceDelete(condition(start, end).replace("week", "old.week")).execute()
+
+
+def two_when_it_fails(table: str, rows: DataFrame, start: date, end: date) -> None:
+    try:
+        replaces(table, rows, start, end)
+    except Exception as error:
+        if "DELTA_REPLACE_WHERE_MISMATCH" not in str(error):
+            rows.sparkSession.sql(f"DELETE FROM {table} WHERE {condition(start, end)}")
+        raise
+
+
+def hides_a_failed_query(table: str, rows: DataFrame, start: date, end: date) -> None:
+    try:
+        replaces(table, rows, start, end)
+    except Exception as error:
+        if "DELTA_REPLACE_WHERE_MISMATCH" in str(error):
+            raise
+
+
 # 12.4
 
 Graph = dict[str, list[str]]
@@ -656,6 +682,17 @@ WRONG += [
         "For a row outside of the interval no error comes out.",
     ),
     (
+        "write_week",
+        two_when_it_fails,
+        "After a query that fails, the week 2025-09-08, card, has the attempts of no row; it should have "
+        "[22].",
+    ),
+    (
+        "write_week",
+        hides_a_failed_query,
+        "For a query that fails no error comes out.",
+    ),
+    (
         "plan",
         only_failed,
         "For one side of the diamond that failed, and what was skipped, gold.balance is not in your plan.",
@@ -766,6 +803,7 @@ RIGHT += [
     ("interval_of", in_a_list),
     ("write_week", by_version_two),
     ("write_week", by_insert),
+    ("write_week", by_merge),
     ("plan", by_recursion),
     ("plan", by_heap),
     ("backfill", as_they_end),
