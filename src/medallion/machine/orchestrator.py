@@ -78,7 +78,7 @@ def _make() -> None:
         said = (getattr(error, "output", None) or str(error).encode()).decode(errors="replace").strip()[-600:]
         raise MedallionError(
             f"{folder()} could not be made. Python said: {said} "
-            "Check that the disk has 300 MB free and that `python3 -m ensurepip --version` works, then run it again."
+            "Check that the disk has 300 MB free and that this Python has its module ensurepip, then run it again."
         ) from None
 
 
@@ -95,7 +95,8 @@ def _fetch() -> None:
         [*pip, "install", *wanted], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-600:]
+        said = (done.stderr or done.stdout).strip()
+        said = said[max(said.find("ERROR:"), 0) :][:1200]  # its warnings, of each new try, come before
         raise MedallionError(
             f"The packages of orchestrator.lock could not be installed. pip said: {said} "
             "Check the network (behind a company mirror: PIP_INDEX_URL), then run it again."
