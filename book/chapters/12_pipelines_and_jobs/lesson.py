@@ -1672,7 +1672,8 @@ known = [
 # %% [markdown]
 # The second half is the table that our job makes, with its partitions, its retries and its check. Dagster starts the job
 # as a process, and gets an exit code. Only code 75 may be retried. A time-out raises an error in Python, which the policy
-# retries too. After the job, a second process counts the rows of the week; that is the asset check.
+# retries too. (Its argument `backoff` would make each pause longer.) After the job, a second process counts the rows of
+# the week; that is the asset check.
 
 # %%
 MADE_BY_JOB = """
@@ -1682,8 +1683,7 @@ MADE_BY_JOB = """
 def weekly_payments(context):
     week = context.partition_key
     job = [*JOB, "--week", week, "--table", TABLE]
-    code = subprocess.run(job, timeout=600).returncode
-    if code:
+    if code := subprocess.run(job, timeout=600).returncode:
         raise dg.Failure(f"exit code {code}", allow_retries=code == 75)
     count = [*json.loads(os.environ["COUNT"]), week, os.environ["FOLDER"]]
     rows = int(subprocess.run(count, capture_output=True, text=True, check=True).stdout)
@@ -1900,7 +1900,7 @@ HOURS = {"h": 1, "d": 24}  # the units of time that we use
 
 # %% [markdown]
 # Why 15 days? `week` is the *first* day of a week. The week of 8 September is due on Tuesday, 16 September. Until then
-# the newest week is that of 1 September, 15 days ago. A promise of 7 days would be broken all the time.
+# the newest week is that of 1 September, 15 days ago. A promise of 7 days would be broken on most days.
 #
 # For a test we need the promises in a handy form. No latency is infinite hours: any age is allowed.
 
@@ -1967,7 +1967,7 @@ def violations(contract, table, today):
 
 # %%
 weeks = DeltaTable(str(medallion.home() / "gold" / "weekly_payments"))
-chosen = weeks.to_pyarrow_table(partitions=[("week", "=", "2025-09-01")])
+chosen = weeks.to_pyarrow_table(filters=[("week", "=", date(2025, 9, 1))])
 one_week = spark.createDataFrame(chosen)
 damaged = {
     "as it is": one_week,

@@ -78,7 +78,7 @@ def _make() -> None:
         said = (getattr(error, "output", None) or str(error).encode()).decode(errors="replace").strip()[-600:]
         raise MedallionError(
             f"{folder()} could not be made. Python said: {said} "
-            "Check that the disk has 300 MB free and that this Python has its module ensurepip, then run it again."
+            "Check that 300 MB are free on the disk, and that this Python has ensurepip. Then run it again."
         ) from None
 
 
