@@ -74,6 +74,7 @@ def test_a_set_up_that_was_killed_is_done_again_and_two_at_once_make_one(lock: P
     killed.kill()
     killed.communicate()
     assert not orchestrator.ready()
+    (orchestrator.folder().parent / ".DS_Store").touch()  # as the Finder of macOS leaves one
     with pytest.raises(MedallionError, match=r"not set up. Run `./medallion setup --orchestrator`"):
         orchestrator.program("tiny")
 
@@ -93,5 +94,18 @@ def test_a_package_that_is_not_the_locked_one_leaves_no_environment(lock: Path) 
     lock.write_text(lock.read_text()[:-5] + "0000\n")
     assert orchestrator.folder() != before
     with pytest.raises(MedallionError, match=r"(?s)could not be installed.*DO NOT MATCH THE HASHES"):
+        orchestrator.install(progress=False)
+    assert not orchestrator.ready()
+
+
+def test_a_python_without_pip_is_told_and_leaves_no_environment(
+    lock: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def create(place: Path, **_: object) -> None:
+        place.mkdir(parents=True)
+        raise subprocess.CalledProcessError(1, ["python", "-m", "ensurepip"], b"No module named ensurepip")
+
+    monkeypatch.setattr(orchestrator.venv, "create", create)
+    with pytest.raises(MedallionError, match=r"could not be made. Python said: No module named ensurepip"):
         orchestrator.install(progress=False)
     assert not orchestrator.ready()

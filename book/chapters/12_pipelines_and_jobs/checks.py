@@ -517,11 +517,17 @@ def contract_of(version: str = "1.4.2", latency: Any = (7, "d"), **columns: Any)
         "cents": {"physicalType": "bigint"},
     }
     says |= {name: {"physicalType": one} if isinstance(one, str) else one for name, one in columns.items()}
+    table = {"name": "weekly_payments", "physicalName": "gold.weekly_payments"}
+    volume = {"metric": "rowCount", "mustBeGreaterThan": 0}
+    properties = [{"name": name, **one} for name, one in says.items() if one]
     made: dict[str, Any] = {
+        "apiVersion": "v3.1.0",
+        "kind": "DataContract",
         "id": "weekly-payments",
         "version": version,
+        "status": "active",
         "team": {"name": "payments"},
-        "schema": [{"properties": [{"name": name, **one} for name, one in says.items() if one]}],
+        "schema": [{**table, "quality": [volume], "properties": properties}],
     }
     if latency:
         value, unit = latency
@@ -539,8 +545,8 @@ class NextVersion(FunctionExercise):
     title = "find the version that a contract change needs"
     takes = "a function of two contracts"
     hints = (
-        "Compare promises(old) with promises(new). Which promises can only be broken when something is "
-        "missing in the new set, and which when anything differs?",
+        "Compare promises(old) with promises(new). Which promises are broken only when something is "
+        "missing in the new set, and which one when anything differs?",
         "A set minus a set is what is missing: was['columns'] - now['columns'] has each column that is gone "
         "or has another type. For required columns it is the same; a key must be equal.",
         "Ask for the major change first, then for the minor one, then whether anything but version differs: "

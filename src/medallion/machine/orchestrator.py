@@ -54,21 +54,32 @@ def program(name: str) -> str:
 def install(progress: bool = True) -> None:
     """Make the environment, unless it is there; safe to repeat, to interrupt, and to start twice.
 
-    Raises MedallionError when a package cannot be had; then there is no environment.
+    Raises MedallionError when it cannot be made or a package cannot be had; then there is no environment.
     """
     place = paths.writable(paths.cache() / "orchestrator", "MEDALLION_CACHE")
     console = Console(stderr=True, quiet=not progress)
     with jars.alone(place.parent / "orchestrator.filelock", console):
         if ready():
             return
-        for unfinished in place.iterdir():  # of a set-up that was killed
+        for unfinished in filter(Path.is_dir, place.iterdir()):  # of a set-up that was killed
             if not (unfinished / _STAMP).is_file() or unfinished == folder():
                 shutil.rmtree(unfinished)
         with console.status("Fetching the orchestrator, some 70 packages"):
-            venv.create(folder(), symlinks=True, with_pip=True)
+            _make()
             _fetch()
         files.write_text(folder() / _STAMP, "finished\n")
         console.print(f"the orchestrator in {folder()}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _make() -> None:
+    try:
+        venv.create(folder(), symlinks=True, with_pip=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        said = (getattr(error, "output", None) or str(error).encode()).decode(errors="replace").strip()[-600:]
+        raise MedallionError(
+            f"{folder()} could not be made. Python said: {said} "
+            "Check that 300 MB are free on the disk, and that this Python has ensurepip. Then run it again."
+        ) from None
 
 
 def _fetch() -> None:
@@ -84,7 +95,8 @@ def _fetch() -> None:
         [*pip, "install", *wanted], env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
     if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip()[-600:]
+        said = (done.stderr or done.stdout).strip()
+        said = said[max(said.find("ERROR:"), 0) :][:1200]  # its warnings, of each new try, come before
         raise MedallionError(
             f"The packages of orchestrator.lock could not be installed. pip said: {said} "
             "Check the network (behind a company mirror: PIP_INDEX_URL), then run it again."
