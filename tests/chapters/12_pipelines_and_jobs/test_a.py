@@ -71,9 +71,7 @@ def test_readers_of_the_last_good_version_keep_it_and_readers_of_the_table_do_no
     assert other.returncode == 0 and chapter["states_of"](other)["a_report"] == "EXCLUDED"
     publish("scratch.a_published", "scratch.a_report", other)
     assert rows(spark, "scratch.a_published") == [1]
-    # Without the conditions in `publish` the readers get the empty version too
-    publish("scratch.a_published", "scratch.a_report", good)
-    assert rows(spark, "scratch.a_published") == []
+    assert [name for name, _ in commits("scratch.a_report")][-1] != "WRITE"
     spark.sql("RESTORE TABLE scratch.a_report TO VERSION AS OF 1")
     assert rows(spark, "scratch.a_report") == [1]
 
