@@ -25,7 +25,10 @@ from medallion.lesson.frames import (
 # What a query function of a pipeline cannot use, as it needs an analysis or a run (tried on Spark 4.2.0)
 NEEDS_ANALYSIS = (
     *("columns", "schema", "dtypes", "count", "collect", "first", "head", "take", "isEmpty"),
-    *("toPandas", "drop", "dropDuplicates", "drop_duplicates", "distinct", "fillna", "__getitem__"),
+    *("toPandas", "toArrow", "toLocalIterator", "tail", "show", "explain", "isStreaming", "printSchema"),
+    *("foreach", "cache", "persist", "checkpoint", "localCheckpoint", "rdd", "write", "inputFiles"),
+    *("drop", "dropDuplicates", "drop_duplicates", "distinct", "fillna", "dropna", "na", "replace"),
+    *("createTempView", "createOrReplaceTempView", "createGlobalTempView", "createOrReplaceGlobalTempView"),
 )
 
 
@@ -47,6 +50,8 @@ def as_query_function() -> Iterator[None]:
     with ExitStack() as stack:
         for name in NEEDS_ANALYSIS:
             stack.enter_context(patch.object(kind, name, refusing(name)))
+        # A pipeline does not look whether `rows.name` is a column; here `columns` would be asked
+        stack.enter_context(patch.object(kind, "__getattr__", lambda frame, name: frame[name]))
         yield
 
 
@@ -59,7 +64,9 @@ class Sides(Exercise):
     hints = (
         "No filter is needed: every row comes out. Two columns are added; the second is made from the first.",
         "F.when(F.expr(rule), None).otherwise(name) is the name where the rule is false or NULL. A "
-        "row_number over equal rows, ordered by _source_file, is over 1 for a repeat.",
+        "row_number over equal rows, ordered by _source_file, is over 1 for a repeat. "
+        "F.array_compact(F.array(*names).cast('ARRAY<STRING>')) collects the names and leaves NULLs out; the "
+        "cast is for no rules.",
         "again = F.row_number().over(Window.partitionBy(*sent).orderBy('_source_file')) > 1. Select '*', the "
         "reasons and again; then F.when(again, 'repeat').when(F.size('_reasons') > 0, 'aside')"
         ".otherwise('kept').",
@@ -89,8 +96,11 @@ class Sides(Exercise):
         ("P7", 150, "EUR", "w2", "", "kept", "its amount is another than in w1, so the rows are not equal"),
         ("P8", 100, None, "w1", "euro", "aside", "its currency is NULL, and NULL is not true"),
         ("P8", 100, None, "w2", "euro", "repeat", "an equal row is in w1: both have no currency"),
+        ("P9", 11, "EUR", "w1", "", "kept", "it breaks no rule"),
+        ("P91", 1, "EUR", "w2", "", "kept", "no other row has its id"),
         (None, 100, "EUR", "w1", "", "kept", "it breaks no rule"),
         (None, 100, "EUR", "w2", "", "repeat", "an equal row is in w1: both have no id"),
+        ("100", None, "EUR", "w3", "positive", "aside", "its amount is NULL, and no other row has its id"),
     )
     # The same without rules, and by two columns in another order
     FEW: Sequence[tuple[Any, ...]] = (
@@ -118,10 +128,9 @@ class Sides(Exercise):
             with as_query_function():
                 answer = sides(frame, dict(rules), list(names))
         except AskedError as error:
-            name = "[…]" if error.args[0] == "__getitem__" else f".{error.args[0]}"
             return (
-                f"Your function uses {name} of a DataFrame (rows.name counts as .columns). A query function "
-                "of a pipeline cannot: use select, and a column by its name, as in F.col('_source_file')."
+                f"Your function uses .{error.args[0]} of a DataFrame. A query function of a pipeline cannot: "
+                "it would need the rows or their columns, or change the session. Use select and where."
             )
         types |= {"_reasons": "ARRAY<STRING>", "_side": "STRING"}
         if wrong := misshapen(answer, types, only=True):

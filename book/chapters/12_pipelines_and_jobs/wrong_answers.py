@@ -2,7 +2,7 @@
 
 import heapq
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import date, datetime, timedelta
 from graphlib import TopologicalSorter
@@ -27,7 +27,7 @@ def _unmet(rules: Rules) -> Any:
     return F.array_compact(F.array(*names).cast("ARRAY<STRING>")).alias("_reasons")
 
 
-def _number(sent: list[str], order: Any = "_source_file") -> Any:
+def _number(sent: Sequence[Any], order: Any = "_source_file") -> Any:
     return F.row_number().over(Window.partitionBy(*sent).orderBy(order))
 
 
@@ -51,7 +51,27 @@ def asks_for_columns(rows: DataFrame, rules: Rules, sent: list[str]) -> DataFram
 
 
 def by_brackets(rows: DataFrame, rules: Rules, sent: list[str]) -> DataFrame:
-    return _sided(rows, sent, _unmet(rules), _number(sent, rows["_source_file"]))
+    return _sided(rows, sent, _unmet(rules), _number([rows[name] for name in sent], rows._source_file))
+
+
+def as_a_view(rows: DataFrame, rules: Rules, sent: list[str]) -> DataFrame:
+    rows.createOrReplaceTempView("came")
+    return _sided(rows.sparkSession.table("came"), sent, _unmet(rules), _number(sent))
+
+
+def by_one_string(rows: DataFrame, rules: Rules, sent: list[str]) -> DataFrame:
+    return _sided(rows, sent, _unmet(rules), _number([F.concat_ws("|", *sent)]))
+
+
+def without_separator(rows: DataFrame, rules: Rules, sent: list[str]) -> DataFrame:
+    parts = [F.coalesce(F.col(name).cast("STRING"), F.lit("NULL")) for name in sent]
+    return _sided(rows, sent, _unmet(rules), _number([F.concat(*parts)]))
+
+
+def fails_without_rules(rows: DataFrame, rules: Rules, sent: list[str]) -> DataFrame:
+    names = [F.when(F.expr(rule), None).otherwise(name) for name, rule in rules.items()]
+    reasons = F.filter(F.array(*names), lambda one: one.isNotNull()).alias("_reasons")
+    return _sided(rows, sent, reasons, _number(sent))
 
 
 def drops_at_the_end(rows: DataFrame, rules: Rules, sent: list[str]) -> DataFrame:
@@ -142,13 +162,13 @@ def by_lag(rows: DataFrame, rules: Rules, sent: list[str]) -> DataFrame:
 
 
 NOT_IN_A_PIPELINE = (
-    "Your function uses {} of a DataFrame (rows.name counts as .columns). A query function of a pipeline "
-    "cannot: use select, and a column by its name, as in F.col('_source_file')."
+    "Your function uses {} of a DataFrame. A query function of a pipeline cannot: it would need the rows or "
+    "their columns, or change the session. Use select and where."
 )
 WRONG += [
     ("sides", negates_by_hand, "P2 of w1 has _reasons []; it should be ['positive']."),
     ("sides", asks_for_columns, NOT_IN_A_PIPELINE.format(".columns")),
-    ("sides", by_brackets, NOT_IN_A_PIPELINE.format("[…]")),
+    ("sides", as_a_view, NOT_IN_A_PIPELINE.format(".createOrReplaceTempView")),
     ("sides", drops_at_the_end, NOT_IN_A_PIPELINE.format(".drop")),
     (
         "sides",
@@ -170,6 +190,22 @@ WRONG += [
         "P5 of w1 has _side kept and kept; it should be repeat, because of two equal rows in one file one is "
         "the first.",
     ),
+    (
+        "sides",
+        by_one_string,
+        "100 of w3 has _side repeat; it should be aside, because its amount is NULL, and no other row "
+        "has its id.",
+    ),
+    (
+        "sides",
+        without_separator,
+        "P91 of w2 has _side repeat; it should be kept, because no other row has its id.",
+    ),
+    (
+        "sides",
+        fails_without_rules,
+        "The column _reasons is of the type ARRAY<VOID>; it should be ARRAY<STRING>.",
+    ),
     ("sides", newest_stays, "P4 of w2 has _side kept; it should be repeat, because an equal row is in w1."),
     (
         "sides",
@@ -185,7 +221,7 @@ WRONG += [
     ("sides", repairs_too, "P8 of w1 came 1 time, and you return it 0 times. All rows come out, once."),
     ("sides", untyped_array, "The column _reasons is of the type STRING; it should be ARRAY<STRING>."),
 ]
-RIGHT += [("sides", with_columns), ("sides", by_lag)]
+RIGHT += [("sides", with_columns), ("sides", by_lag), ("sides", by_brackets)]
 
 
 # 12.2
