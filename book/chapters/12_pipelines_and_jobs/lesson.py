@@ -274,8 +274,8 @@ _ = (folder / "report.sql").write_text(REPORT)
 # the pipeline reads many rows. (A flow that fails is not tried again here, so that a failure is short. In production
 # leave this setting out.)
 #
-# The storage goes to the system's temporary folder, as Spark 4.2.0 cannot use a `storage` with a space in its path. In
-# production it is a folder that lasts, beside the tables: without the checkpoints every file counts as new.
+# Spark 4.2.0 cannot use a `storage` with a space in its path. Then we take the system's temporary folder. In production
+# it is a folder that lasts, beside the tables: without the checkpoints every file counts as new.
 
 # %%
 import atexit
@@ -289,8 +289,10 @@ SETTINGS = {
     "spark.sql.shuffle.partitions": "2",
     "spark.sql.pipelines.maxFlowRetryAttempts": "0",
 }
-STORAGE = Path(tempfile.gettempdir()) / f"pipelines-{medallion.scratch().name}"
-_ = atexit.register(shutil.rmtree, STORAGE, ignore_errors=True)
+STORAGE = folder / "storage"
+if " " in str(folder):
+    STORAGE = Path(tempfile.gettempdir()) / f"pipelines-{medallion.scratch().name}"
+    atexit.register(shutil.rmtree, STORAGE, ignore_errors=True)
 
 
 # %%
