@@ -169,14 +169,16 @@ def tables_page(
         "# The tables\n",
         "Every table of the lakehouse: what one row is, who makes it and from what, who reads it, and its",
         "columns. Columns and numbers of rows are those of the last run of the chapters, at scale 1.\n",
-        "| Table | One row is | Rows | Made in |",
+        "| Table | One row is | Rows | Made in chapter |",
         "|---|---|--:|---|",
     ]
     made = [(table, chapter) for chapter in found for table in chapter.makes if table in held]
     for table, chapter in made:
         rows = f"{held[table]['rows']:,}" if "rows" in held[table] else "a view"
-        maker = f"[chapter\u00a0{chapter.number}](../../notebooks/{chapter.name}.ipynb)"
-        lines.append(f"| [{table}](#{_anchor(table)}) | {chapter.said.grain[table]} | {rows} | {maker} |")
+        # No link to the chapter here: the table's own section has it, and the page stays light
+        lines.append(
+            f"| [{table}](#{_anchor(table)}) | {chapter.said.grain[table]} | {rows} | {chapter.number} |"
+        )
     for table, chapter in made:
         lines += _section(table, chapter, found, held[table], meanings)
     return "\n".join(lines) + "\n"
