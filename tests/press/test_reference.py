@@ -146,7 +146,7 @@ def test_the_page_of_the_tables_says_grain_rows_source_and_columns(repository):
     written = [reference.TABLES, reference.PACKAGE, lineage_page.PAGE, lineage_figure.FILE]
     assert reference.write(PARSER, repository) == written
     page = (repository / reference.TABLES).read_text(encoding="utf-8")
-    assert "| [silver.orders](#silverorders) | one order | 2 | [chapter\u00a002]" in page
+    assert "| [silver.orders](#silverorders) | one order | 2 | 02 |" in page
     assert "One row is one order. 2 rows." in page
     assert "from [bronze.orders](#bronzeorders)." in page
     assert "| `id` | `BIGINT` | the order's number |" in page  # the table's own comment goes first
