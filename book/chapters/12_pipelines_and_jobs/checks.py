@@ -327,10 +327,11 @@ class Plan(Exercise):
     title = "plan a repair"
     takes = "a function of a graph, the tables that are done, and those that failed"
     hints = (
-        "Go through the graph in an order that works, and ask of each table: did it fail, is it not done, is "
-        "one that it is made from in my list already?",
-        "TopologicalSorter(graph).static_order() gives such an order. It also names sources that are no key "
-        "of the graph: leave them out.",
+        "A table that is done can still be old: think of one that is made from a table that failed. In which "
+        "order do you see that at once?",
+        "TopologicalSorter(graph).static_order() puts each table after those that it is made from. Ask of "
+        "each: is it in my list for a reason of its own, or for one that it is made from? Leave out what is no "
+        "key of the graph.",
         "needed = []; for table in the order: if table in graph and (table in failed or table not in done or "
         "any(parent in needed for parent in graph[table])): needed.append(table)",
     )
