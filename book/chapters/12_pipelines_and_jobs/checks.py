@@ -330,8 +330,8 @@ class Plan(Exercise):
         "A table that is done can still be old: think of one that is made from a table that failed. In which "
         "order do you see that at once?",
         "TopologicalSorter(graph).static_order() puts each table after those that it is made from. Ask of "
-        "each: is it in my list for a reason of its own, or for one that it is made from? Leave out what is no "
-        "key of the graph.",
+        "each: is it in my list for a reason of its own, or for one that it is made from? Leave out what is "
+        "no key of the graph.",
         "needed = []; for table in the order: if table in graph and (table in failed or table not in done or "
         "any(parent in needed for parent in graph[table])): needed.append(table)",
     )
